@@ -1,0 +1,2 @@
+//! Habits of the workspace as code.
+fn main() {}
