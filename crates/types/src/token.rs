@@ -74,7 +74,7 @@ impl Token {
 
     /// Adds all positions of `other`; `false` when one did not fit.
     pub fn join(&mut self, other: &Token) -> bool {
-        other.positions().fold(true, |all, position| self.add(position) && all)
+        other.positions().filter(|position| !self.add(*position)).count() == 0
     }
 
     /// What the token demands of `group`, if anything.
