@@ -1,0 +1,5 @@
+//! The parts of the `meridian` binary, as a library so that tests can reach them.
+//!
+//! What is not here: anything that decides. Placement, replication and the data model live in their own crates.
+
+pub mod config;
