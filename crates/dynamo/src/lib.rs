@@ -7,9 +7,11 @@
 
 extern crate alloc;
 
+pub mod capacity;
 pub mod error;
 pub mod key;
 pub mod number;
+pub mod table;
 pub mod value;
 
 pub use error::DynamoError;
