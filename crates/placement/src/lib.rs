@@ -1,0 +1,27 @@
+//! Who votes, who learns, who leads, and what the leader waits for: every replication mode as pure functions.
+//!
+//! A policy, the nodes of the cluster and the distances between its regions give a [`Placement`] for each group
+//! ([`place`], [`place_origin`], [`place_system`]). The placement's [`CommitRule`] becomes a [`CommitGate`], which says up to
+//! which log index a leader may answer. [`leader_choice`] says when leadership should go home.
+//!
+//! Architecture invariants: this crate is pure (`no_std` + `alloc`) and depends on `types` alone; the same arguments give
+//! the same placement on every node, whatever the order in which they were told; no placement names a node outside
+//! the regions of its policy.
+#![no_std]
+
+extern crate alloc;
+
+mod distance;
+mod gate;
+mod leader;
+mod place;
+mod seats;
+mod spread;
+mod topology;
+pub mod wan;
+
+pub use distance::{Distances, UNKNOWN_RTT_MS};
+pub use gate::{CommitGate, CommitRule};
+pub use leader::{LeaderChoice, MemberHealth, TransferRules, leader_choice};
+pub use place::{PlaceError, Placement, place, place_origin, place_system};
+pub use topology::{Node, Topology, TopologyError};
