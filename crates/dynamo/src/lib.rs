@@ -9,6 +9,7 @@ extern crate alloc;
 
 pub mod capacity;
 pub mod error;
+pub mod expr;
 pub mod key;
 pub mod number;
 pub mod table;
