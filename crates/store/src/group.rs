@@ -1,0 +1,225 @@
+//! One group's part of the store: what its log, its votes and its state share.
+
+use crate::StoreError;
+use crate::engine::Engine;
+use crate::janitor::Task;
+use crate::keys::{self, SpaceKind, Spaces};
+use crate::locks::{lock, read, write};
+use crate::log::LogState;
+use crate::store::{Inner, Store};
+use crate::tail::TailBudget;
+use bytes::Bytes;
+use meridian_types::GroupId;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+/// The Raft log, vote and item state of one group. Clones share them.
+///
+/// Writers of the log wait for each other, and so do writers of the state; log and state do not wait for each other.
+#[derive(Clone)]
+pub struct GroupStore {
+    pub(crate) store: Store,
+    pub(crate) group: Arc<Group>,
+}
+
+pub(crate) struct Group {
+    pub(crate) id: GroupId,
+    pub(crate) log_space: u64,
+    /// Held by writers of log and vote while they write. Taken before `state_writer`.
+    pub(crate) log_writer: Mutex<()>,
+    pub(crate) log: RwLock<LogState>,
+    /// Held by writers of the state while they write.
+    pub(crate) state_writer: Mutex<()>,
+    /// The space that holds the state. Readers keep the lock until they have read or have a snapshot.
+    pub(crate) state_space: RwLock<u64>,
+    pub(crate) installing: AtomicBool,
+    recorded: AtomicBool,
+    recording: Mutex<()>,
+    destroyed: AtomicBool,
+}
+
+impl Group {
+    /// A group of which nothing is on disk yet.
+    pub(crate) fn new(id: GroupId, spaces: Spaces, budget: Arc<TailBudget>) -> Self {
+        Self {
+            id,
+            log_space: spaces.log,
+            log_writer: Mutex::default(),
+            log: RwLock::new(LogState::empty(budget)),
+            state_writer: Mutex::default(),
+            state_space: RwLock::new(spaces.state),
+            installing: AtomicBool::new(false),
+            recorded: AtomicBool::new(false),
+            recording: Mutex::default(),
+            destroyed: AtomicBool::new(false),
+        }
+    }
+
+    /// A group found on disk, and what a purge left of its log.
+    pub(crate) fn load(
+        id: GroupId,
+        spaces: Spaces,
+        budget: Arc<TailBudget>,
+        engine: &Engine,
+    ) -> Result<(Self, Option<Task>), StoreError> {
+        let mut group = Self::new(id, spaces, budget.clone());
+        let (log, leftovers) = LogState::load(id, spaces.log, budget, engine)?;
+        group.log = RwLock::new(log);
+        group.recorded = AtomicBool::new(true);
+        Ok((group, leftovers))
+    }
+
+    pub(crate) fn exists(&self) -> bool {
+        self.recorded.load(Ordering::Acquire) && !self.destroyed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        if self.destroyed.load(Ordering::Acquire) {
+            return Err(StoreError::Destroyed { group: self.id });
+        }
+        Ok(())
+    }
+}
+
+impl GroupStore {
+    /// Which group this is.
+    #[must_use]
+    pub fn id(&self) -> GroupId {
+        self.group.id
+    }
+
+    /// The store that holds the group.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.store.inner
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.store.inner.engine
+    }
+
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        self.engine().check()?;
+        self.group.check()
+    }
+
+    /// Makes sure that the group's record is in the journal before anything that needs it. To be called with a writer's lock.
+    pub(crate) fn ensure_recorded(&self) -> Result<(), StoreError> {
+        self.check()?;
+        if self.group.recorded.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _recording = lock(&self.group.recording);
+        if self.group.recorded.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let engine = self.engine();
+        let spaces = Spaces { log: self.group.log_space, state: *read(&self.group.state_space) };
+        let mut batch = engine.batch();
+        batch.insert(&engine.meta, keys::record_key(self.group.id), spaces.encode());
+        engine.commit(batch)?;
+        self.group.recorded.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Stores the vote. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// `Failed` (then nobody knows whether the vote is on disk), `Busy`, `Closed`, `Destroyed`.
+    pub fn save_vote(&self, vote: &[u8]) -> Result<(), StoreError> {
+        self.put(&keys::vote_key(self.group.id), vote)?;
+        self.inner().sync.wait_durable()
+    }
+
+    /// The last vote stored.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Engine`, `Failed`, `Closed`, `Destroyed`.
+    pub fn vote(&self) -> Result<Option<Bytes>, StoreError> {
+        self.read_meta(&keys::vote_key(self.group.id))
+    }
+
+    /// Stores a small value under a key of the caller's. Durable with the next sync of the store.
+    ///
+    /// # Errors
+    /// `TooLarge`, `Busy`, `Failed`, `Closed`, `Destroyed`.
+    pub fn put_meta(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        keys::check_key(key)?;
+        self.put(&keys::user_meta_key(self.group.id, key), value)
+    }
+
+    /// As [`GroupStore::put_meta`], and on disk when it returns.
+    ///
+    /// # Errors
+    /// As [`GroupStore::put_meta`].
+    pub fn put_meta_durable(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.put_meta(key, value)?;
+        self.inner().sync.wait_durable()
+    }
+
+    /// The value last stored under the key.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Engine`, `Failed`, `Closed`, `Destroyed`.
+    pub fn meta(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.read_meta(&keys::user_meta_key(self.group.id, key))
+    }
+
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let _writer = lock(&self.group.log_writer);
+        self.ensure_recorded()?;
+        let engine = self.engine();
+        let mut batch = engine.batch();
+        batch.insert(&engine.meta, key, value);
+        engine.commit(batch)
+    }
+
+    fn read_meta(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.check()?;
+        let value = self.engine().meta.get(key).map_err(StoreError::reading(
+            "read metadata",
+            Some(self.group.id),
+            None,
+        ))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    /// Removes everything of the group: log, vote, metadata, state. The removal is on disk when this returns; the space is
+    /// freed in the background. Every handle of the group answers `Destroyed` from then on; [`Store::group`] starts anew.
+    ///
+    /// # Errors
+    /// `Busy`, `Failed`, `Closed`, `Destroyed`.
+    pub fn destroy(&self) -> Result<(), StoreError> {
+        let inner = self.inner();
+        let group = &self.group;
+        let log_writer = lock(&group.log_writer);
+        let state_writer = lock(&group.state_writer);
+        self.ensure_recorded()?;
+        let engine = self.engine();
+        // Readers that hold the lock finish first; later ones see that the group is gone.
+        let state_lock = write(&group.state_space);
+        let state_space = *state_lock;
+        let mut batch = engine.batch();
+        for item in engine.meta.prefix(keys::group_prefix(group.id)) {
+            let key = item.key().map_err(StoreError::reading("list metadata", Some(group.id), None))?;
+            batch.remove(&engine.meta, key);
+        }
+        let garbage = [(group.log_space, SpaceKind::Log), (state_space, SpaceKind::State)];
+        for (space, kind) in garbage {
+            batch.insert(&engine.meta, keys::garbage_key(space), kind.encode());
+        }
+        engine.commit(batch)?;
+        group.destroyed.store(true, Ordering::Release);
+        *write(&group.log) = LogState::empty(Arc::clone(&inner.tail_budget));
+        lock(&inner.groups).remove(&group.id);
+        drop((state_lock, state_writer, log_writer));
+        for (space, kind) in garbage {
+            inner.janitor.add(Task::DropSpace { space, kind });
+        }
+        inner.sync.wait_durable()
+    }
+}

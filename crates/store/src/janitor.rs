@@ -1,0 +1,151 @@
+//! Deletes what nobody needs any more, in small steps, on one thread of its own.
+
+use crate::StoreError;
+use crate::engine::Engine;
+use crate::keys::{self, SpaceKind};
+use crate::locks::{lock, wait, wait_timeout};
+use std::collections::VecDeque;
+use std::ops::Bound;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Keys deleted in one batch.
+pub(crate) const STEP: usize = 512;
+/// Pause between batches, so that deleting a large state leaves room for everything else.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Something to delete. Each is safe to repeat, and is found again after a crash.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Task {
+    /// A whole space, and then the record that says so.
+    DropSpace { space: u64, kind: SpaceKind },
+    /// The entries of a log from `start` up to but not including `end`, which a purge left.
+    TrimLog { space: u64, start: u64, end: u64 },
+}
+
+#[derive(Default)]
+struct Queue {
+    tasks: VecDeque<Task>,
+    running: bool,
+    stop: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+}
+
+pub(crate) struct Janitor {
+    shared: Arc<Shared>,
+    handle: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Janitor {
+    pub(crate) fn start(engine: Arc<Engine>) -> std::io::Result<Self> {
+        let shared = Arc::<Shared>::default();
+        let handle = std::thread::Builder::new().name("meridian-janitor".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || run(&shared, &engine)
+        })?;
+        Ok(Self { shared, handle: Mutex::new(Some(handle)) })
+    }
+
+    pub(crate) fn add(&self, task: Task) {
+        lock(&self.shared.queue).tasks.push_back(task);
+        self.shared.wake.notify_one();
+    }
+
+    /// Deletions waiting or under way.
+    pub(crate) fn pending(&self) -> usize {
+        let queue = lock(&self.shared.queue);
+        queue.tasks.len() + usize::from(queue.running)
+    }
+
+    /// Ends the thread after its current step. What is left to do is found again when the store opens.
+    pub(crate) fn stop(&self) {
+        lock(&self.shared.queue).stop = true;
+        self.shared.wake.notify_one();
+        let handle = lock(&self.handle).take();
+        if let Some(handle) = handle
+            && handle.thread().id() != std::thread::current().id()
+            && handle.join().is_err()
+        {
+            tracing::error!("the janitor thread of the store panicked");
+        }
+    }
+}
+
+fn run(shared: &Shared, engine: &Engine) {
+    loop {
+        let mut queue = lock(&shared.queue);
+        queue.running = false;
+        let task = loop {
+            if queue.stop {
+                return;
+            }
+            match queue.tasks.pop_front() {
+                Some(task) => break task,
+                None => queue = wait(&shared.wake, queue),
+            }
+        };
+        queue.running = true;
+        drop(queue);
+        if !work(shared, engine, task) {
+            return;
+        }
+    }
+}
+
+/// Does a task to its end; false when the thread is to stop.
+fn work(shared: &Shared, engine: &Engine, task: Task) -> bool {
+    // Where the last step ended: looking again from the start would read all the tombstones left there.
+    let mut after = None;
+    loop {
+        match step(engine, task, after.as_deref()) {
+            Ok(None) => return true,
+            Ok(Some(last)) => after = Some(last),
+            Err(StoreError::Busy) => {}
+            Err(error) => {
+                tracing::warn!(%error, ?task, "deletion stopped; it goes on when the store is opened again");
+                return true;
+            }
+        }
+        let queue = lock(&shared.queue);
+        if queue.stop || wait_timeout(&shared.wake, queue, PAUSE).0.stop {
+            return false;
+        }
+    }
+}
+
+/// Deletes up to [`STEP`] keys behind `after`; returns the last one, or nothing when the task is done.
+fn step(engine: &Engine, task: Task, after: Option<&[u8]>) -> Result<Option<Vec<u8>>, StoreError> {
+    let (keyspace, from, to) = match task {
+        Task::DropSpace { space, kind: SpaceKind::Log } => {
+            (&engine.log, keys::log_key(space, 0).to_vec(), keys::log_key(space + 1, 0).to_vec())
+        }
+        Task::DropSpace { space, kind: SpaceKind::State } => {
+            (&engine.state, keys::applied_key(space).to_vec(), keys::items_end(space))
+        }
+        Task::TrimLog { space, start, end } => {
+            (&engine.log, keys::log_key(space, start).to_vec(), keys::log_key(space, end).to_vec())
+        }
+    };
+    let from = after.map_or(Bound::Included(from), |after| Bound::Excluded(after.to_vec()));
+    let mut batch = engine.batch();
+    let mut last = None;
+    for item in keyspace.range::<Vec<u8>, _>((from, Bound::Excluded(to))).take(STEP) {
+        let key = item.key().map_err(StoreError::reading("find keys to delete", None, None))?;
+        last = Some(key.to_vec());
+        batch.remove(keyspace, key);
+    }
+    if batch.len() < STEP {
+        if let Task::DropSpace { space, .. } = task {
+            batch.remove(&engine.meta, keys::garbage_key(space));
+        }
+        last = None;
+    }
+    engine.commit(batch)?;
+    Ok(last)
+}

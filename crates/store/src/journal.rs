@@ -1,0 +1,124 @@
+//! Makes the engine's journal durable, and remembers outside of it how far that got.
+//!
+//! The engine can fsync its journal itself, but holds its write lock meanwhile: nobody could append or apply during an
+//! fsync. So the store asks the engine only to hand its buffer to the operating system, and syncs the newest journal file
+//! through a descriptor of its own. That covers everything written before, because the engine syncs a journal before it
+//! starts the next one.
+//!
+//! After each fsync the number of fsyncs so far is written to the `synced` file, unsynced: what survives of it is never too
+//! high. The same number is in the journal, behind everything that the fsync covered. A journal that comes back with a
+//! smaller number has lost data that was acknowledged; the engine would cut it there without a word.
+
+use crate::StoreError;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+const MARK_FILE: &str = "synced";
+const JOURNAL_SUFFIX: &str = ".jnl";
+
+/// Syncs whichever journal file of the engine is the newest.
+pub(crate) struct JournalFile {
+    dir: PathBuf,
+    open: Option<(u64, File)>,
+}
+
+impl JournalFile {
+    pub(crate) fn new(engine_dir: PathBuf) -> Self {
+        Self { dir: engine_dir, open: None }
+    }
+
+    /// Makes durable what the engine has handed to the operating system before this call.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        let newest = newest_journal(&self.dir).map_err(StoreError::io("list", &self.dir))?;
+        let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "the engine has no journal file");
+        let id = newest.ok_or_else(missing).map_err(StoreError::io("sync journals in", &self.dir))?;
+        let path = self.dir.join(format!("{id}{JOURNAL_SUFFIX}"));
+        let file = match self.open.take() {
+            Some((open, file)) if open == id => file,
+            _ => File::open(&path).map_err(StoreError::io("open", &path))?,
+        };
+        let (_, file) = self.open.insert((id, file));
+        file.sync_data().map_err(StoreError::io("fsync", path))
+    }
+}
+
+fn newest_journal(dir: &Path) -> std::io::Result<Option<u64>> {
+    let mut newest = None;
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let id =
+            name.to_str().and_then(|name| name.strip_suffix(JOURNAL_SUFFIX)).and_then(|id| id.parse().ok());
+        newest = newest.max(id);
+    }
+    Ok(newest)
+}
+
+/// The number of fsyncs that are known to have succeeded.
+pub(crate) struct SyncMark {
+    path: PathBuf,
+    file: File,
+}
+
+impl SyncMark {
+    pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join(MARK_FILE);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(StoreError::io("open", &path))?;
+        Ok(Self { path, file })
+    }
+
+    /// The last number stored; zero when there is none or it did not survive.
+    pub(crate) fn load(&self) -> u64 {
+        let mut bytes = [0; 12];
+        if self.file.read_exact_at(&mut bytes, 0).is_err() {
+            return 0;
+        }
+        let (number, crc) = bytes.split_at(8);
+        if crc != crc32fast::hash(number).to_le_bytes() {
+            tracing::warn!(path = %self.path.display(), "the file is damaged, lost journal data cannot be noticed");
+            return 0;
+        }
+        number.try_into().map_or(0, u64::from_le_bytes)
+    }
+
+    pub(crate) fn store(&self, number: u64) -> Result<(), StoreError> {
+        let mut bytes = [0; 12];
+        let (head, crc) = bytes.split_at_mut(8);
+        head.copy_from_slice(&number.to_le_bytes());
+        crc.copy_from_slice(&crc32fast::hash(head).to_le_bytes());
+        self.file.write_all_at(&bytes, 0).map_err(StoreError::io("write", &self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_survives_and_damage_reads_as_zero() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = SyncMark::open(dir.path()).unwrap();
+        assert_eq!(mark.load(), 0);
+        mark.store(77).unwrap();
+        assert_eq!(SyncMark::open(dir.path()).unwrap().load(), 77);
+        std::fs::write(dir.path().join(MARK_FILE), [1; 12]).unwrap();
+        assert_eq!(mark.load(), 0);
+    }
+
+    #[test]
+    fn the_newest_journal_is_found_by_number_not_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(JournalFile::new(dir.path().to_owned()).sync().is_err());
+        for name in ["9.jnl", "10.jnl", "x.jnl", "lock", "11.jnl.bak"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(newest_journal(dir.path()).unwrap(), Some(10));
+        JournalFile::new(dir.path().to_owned()).sync().unwrap();
+    }
+}

@@ -1,0 +1,249 @@
+//! The item state of a group: apply, read, scan, snapshot.
+
+use crate::StoreError;
+use crate::group::GroupStore;
+use crate::keys;
+use crate::locks::{lock, read};
+use bytes::Bytes;
+use fjall::Readable;
+use meridian_types::GroupId;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// One change of the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateOp {
+    /// The key, at most [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES) long.
+    pub key: Bytes,
+    /// The new value, or nothing to delete the key.
+    pub value: Option<Bytes>,
+}
+
+impl StateOp {
+    /// Stores a value.
+    #[must_use]
+    pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
+        Self { key: key.into(), value: Some(value.into()) }
+    }
+
+    /// Deletes a key.
+    #[must_use]
+    pub fn delete(key: impl Into<Bytes>) -> Self {
+        Self { key: key.into(), value: None }
+    }
+}
+
+type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// The range of full keys between two bounds on a caller's keys; nothing when it is empty.
+fn full_range(space: u64, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Option<KeyRange> {
+    let full = |key| keys::item_key(space, key);
+    let from = match from {
+        Bound::Unbounded => Bound::Included(full(b"")),
+        bound => bound.map(full),
+    };
+    let to = match to {
+        Bound::Unbounded => Bound::Excluded(keys::items_end(space)),
+        bound => bound.map(full),
+    };
+    let empty = match (&from, &to) {
+        (Bound::Included(low), Bound::Included(high)) => low > high,
+        (Bound::Included(low) | Bound::Excluded(low), Bound::Excluded(high) | Bound::Included(high)) => {
+            low >= high
+        }
+        _ => false,
+    };
+    (!empty).then_some((from, to))
+}
+
+/// Items in key order, or in reverse. Shows the state as it was when the iterator was made.
+pub struct StateIter {
+    group: GroupId,
+    iter: Option<fjall::Iter>,
+    reverse: bool,
+}
+
+impl Iterator for StateIter {
+    type Item = Result<(Bytes, Bytes), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let iter = self.iter.as_mut()?;
+        let item = if self.reverse { iter.next_back() } else { iter.next() }?;
+        let result = item
+            .into_inner()
+            .map_err(StoreError::reading("scan the state", Some(self.group), None))
+            .and_then(|(key, value)| {
+                let key = keys::item_of(&key).ok_or_else(|| StoreError::Corrupt {
+                    group: Some(self.group),
+                    index: None,
+                    detail: "an item's key is cut short".to_owned(),
+                })?;
+                Ok((Bytes::copy_from_slice(key), Bytes::copy_from_slice(&value)))
+            });
+        if result.is_err() {
+            // Never go on behind damage as if nothing were missing.
+            self.iter = None;
+        }
+        Some(result)
+    }
+}
+
+/// Items of a [`StateSnapshot`] in key order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateChunk {
+    /// Keys and values.
+    pub items: Vec<(Bytes, Bytes)>,
+    /// Whether no item follows.
+    pub done: bool,
+}
+
+/// The state and its applied marker at one moment, whatever is written or installed afterwards.
+///
+/// Holds back the engine's garbage collection while it lives.
+pub struct StateSnapshot {
+    group: GroupStore,
+    snapshot: fjall::Snapshot,
+    space: u64,
+}
+
+impl StateSnapshot {
+    /// The marker of the last apply or install in the snapshot.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Engine`, `Failed`, `Closed`.
+    pub fn applied(&self) -> Result<Option<Bytes>, StoreError> {
+        self.read(&keys::applied_key(self.space))
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Engine`, `Failed`, `Closed`.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.read(&keys::item_key(self.space, key))
+    }
+
+    fn read(&self, full: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let engine = self.group.engine();
+        engine.check()?;
+        let value = self.snapshot.get(&engine.state, full).map_err(StoreError::reading(
+            "read the state",
+            Some(self.group.id()),
+            None,
+        ))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    /// Items between two bounds.
+    ///
+    /// # Errors
+    /// `Failed`, `Closed`; the iterator yields `Corrupt` and `Engine`.
+    pub fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>, reverse: bool) -> Result<StateIter, StoreError> {
+        let engine = self.group.engine();
+        engine.check()?;
+        let iter = full_range(self.space, from, to)
+            .map(|range| self.snapshot.range::<Vec<u8>, _>(&engine.state, range));
+        Ok(StateIter { group: self.group.id(), iter, reverse })
+    }
+
+    /// The items behind the key `after` (or from the start) up to `max_bytes` of keys and values, at least one.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Engine`, `Failed`, `Closed`.
+    pub fn chunk(&self, after: Option<&[u8]>, max_bytes: usize) -> Result<StateChunk, StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut chunk = StateChunk { items: Vec::new(), done: true };
+        let mut bytes = 0_usize;
+        for item in self.scan(from, Bound::Unbounded, false)? {
+            let (key, value) = item?;
+            bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+            if bytes > max_bytes && !chunk.items.is_empty() {
+                chunk.done = false;
+                break;
+            }
+            chunk.items.push((key, value));
+        }
+        Ok(chunk)
+    }
+}
+
+impl GroupStore {
+    /// Writes the changes and the marker of the last applied entry as one. When a key occurs twice, the last change counts.
+    ///
+    /// Not synced: after a crash the state is as it was after some earlier apply, and applying the log again from
+    /// [`GroupStore::applied`] brings it back. Because log and state go through one journal in order, a state that survives
+    /// never holds an entry that was appended before it was applied and did not survive.
+    ///
+    /// # Errors
+    /// `TooLarge`, `Busy`, `Failed`, `Closed`, `Destroyed`.
+    pub fn apply(&self, ops: &[StateOp], applied_marker: &[u8]) -> Result<(), StoreError> {
+        // The engine does not order two writes to one key in a batch.
+        let mut last = BTreeMap::new();
+        for op in ops {
+            keys::check_key(&op.key)?;
+            last.insert(&op.key, &op.value);
+        }
+        let _writer = lock(&self.group.state_writer);
+        self.ensure_recorded()?;
+        let space = *read(&self.group.state_space);
+        let engine = self.engine();
+        let mut batch = engine.batch();
+        for (key, value) in last {
+            let full = keys::item_key(space, key);
+            match value {
+                Some(value) => batch.insert(&engine.state, full, &**value),
+                None => batch.remove(&engine.state, full),
+            }
+        }
+        batch.insert(&engine.state, keys::applied_key(space), applied_marker);
+        engine.commit(batch)
+    }
+
+    /// The marker of the last apply or install.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Engine`, `Failed`, `Closed`, `Destroyed`.
+    pub fn applied(&self) -> Result<Option<Bytes>, StoreError> {
+        self.read_state(|space| keys::applied_key(space).to_vec())
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Engine`, `Failed`, `Closed`, `Destroyed`.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.read_state(|space| keys::item_key(space, key))
+    }
+
+    fn read_state(&self, key: impl FnOnce(u64) -> Vec<u8>) -> Result<Option<Bytes>, StoreError> {
+        let space = read(&self.group.state_space);
+        self.check()?;
+        let value = self.engine().state.get(key(*space)).map_err(StoreError::reading(
+            "read the state",
+            Some(self.group.id),
+            None,
+        ))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    /// Items between two bounds, in key order or in reverse, as they are now.
+    ///
+    /// # Errors
+    /// `Failed`, `Closed`, `Destroyed`; the iterator yields `Corrupt` and `Engine`.
+    pub fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>, reverse: bool) -> Result<StateIter, StoreError> {
+        let space = read(&self.group.state_space);
+        self.check()?;
+        let iter = full_range(*space, from, to).map(|range| self.engine().state.range::<Vec<u8>, _>(range));
+        Ok(StateIter { group: self.group.id, iter, reverse })
+    }
+
+    /// The state as it is now, to be read at leisure.
+    ///
+    /// # Errors
+    /// `Failed`, `Closed`, `Destroyed`.
+    pub fn snapshot(&self) -> Result<StateSnapshot, StoreError> {
+        let space = read(&self.group.state_space);
+        self.check()?;
+        Ok(StateSnapshot { group: self.clone(), snapshot: self.engine().snapshot(), space: *space })
+    }
+}

@@ -1,0 +1,251 @@
+//! The store of a node: opening, closing, its groups, its one fsync.
+
+use crate::engine::Engine;
+use crate::format::StoreDir;
+use crate::group::{Group, GroupStore};
+use crate::janitor::{Janitor, Task};
+use crate::journal::{JournalFile, SyncMark};
+use crate::keys::{self, SpaceKind, Spaces};
+use crate::locks::lock;
+use crate::space::{Space, SpaceWatch};
+use crate::sync::{OnDurable, SyncFn, SyncThread};
+use crate::tail::TailBudget;
+use crate::{StoreError, StoreOptions};
+use meridian_types::GroupId;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// One embedded engine for the Raft logs, votes and item states of all groups of a node.
+///
+/// Cloning is cheap and shares the engine. The directory is freed when the last clone and the last
+/// [`GroupStore`] are gone; that also makes everything written durable. Calls block on locks and, where they say so,
+/// on the disk: do not make them on an async executor's thread when they do.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// Figures for metrics and tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Fsyncs since the store was created.
+    pub syncs: u64,
+    /// Bytes in the engine's write buffers.
+    pub write_buffer_bytes: u64,
+    /// Bytes of log entries kept in memory for replication.
+    pub tail_cache_bytes: u64,
+    /// Bytes on disk, journals included.
+    pub disk_bytes: u64,
+    /// Deletions in the background that wait or run.
+    pub pending_deletions: u64,
+}
+
+pub(crate) struct Inner {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) sync: SyncThread,
+    pub(crate) janitor: Janitor,
+    pub(crate) space: SpaceWatch,
+    pub(crate) tail_budget: Arc<TailBudget>,
+    pub(crate) groups: Mutex<BTreeMap<GroupId, Arc<Group>>>,
+    next_space: AtomicU64,
+    syncs: Arc<AtomicU64>,
+    /// Last, so that the directory is free only once the engine is gone.
+    _dir: StoreDir,
+}
+
+impl Store {
+    /// Opens the store in `dir`, creating it when it is not there. Replays what a crash left in the journal.
+    ///
+    /// # Errors
+    /// `Locked`, `UnknownFormat`, `Corrupt` when data that was durable is missing or damaged, `Io`.
+    pub fn open(dir: impl AsRef<Path>, options: &StoreOptions) -> Result<Self, StoreError> {
+        Self::open_with(dir.as_ref(), options, |sync| sync)
+    }
+
+    /// As [`Store::open`]; `wrap` may put something around what makes data durable.
+    pub(crate) fn open_with(
+        dir: &Path,
+        options: &StoreOptions,
+        wrap: impl FnOnce(SyncFn) -> SyncFn,
+    ) -> Result<Self, StoreError> {
+        let dir = StoreDir::acquire(dir)?;
+        let engine_dir = dir.ensure_engine(|draft| Engine::open(draft, options).map(drop))?;
+        let engine = Arc::new(Engine::open(&engine_dir, options)?);
+        let mark = SyncMark::open(dir.path())?;
+        let recovered = engine.sync_number()?;
+        let synced = mark.load();
+        if recovered < synced {
+            return Err(StoreError::Corrupt {
+                group: None,
+                index: None,
+                detail: format!(
+                    "the journal ends at sync {recovered}, but sync {synced} had succeeded: durable data is missing"
+                ),
+            });
+        }
+        let syncs = Arc::new(AtomicU64::new(recovered));
+        let sync_fn = sync_fn(Arc::clone(&engine), JournalFile::new(engine_dir), mark, Arc::clone(&syncs));
+        let starting = StoreError::io("start a thread for", dir.path());
+        let sync = SyncThread::start(wrap(sync_fn)).map_err(starting)?;
+        let starting = StoreError::io("start a thread for", dir.path());
+        let janitor = Janitor::start(Arc::clone(&engine)).map_err(starting)?;
+        let inner = Inner {
+            space: SpaceWatch::new(dir.path(), options.min_free, options.ballast_bytes),
+            tail_budget: TailBudget::new(options.tail_cache_bytes),
+            groups: Mutex::default(),
+            next_space: AtomicU64::new(1),
+            engine,
+            sync,
+            janitor,
+            syncs,
+            _dir: dir,
+        };
+        inner.load()?;
+        inner.space.current();
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The store of one group. A group comes into being with its first write.
+    #[must_use]
+    pub fn group(&self, id: GroupId) -> GroupStore {
+        let mut groups = lock(&self.inner.groups);
+        let group = groups.entry(id).or_insert_with(|| Arc::new(self.inner.new_group(id)));
+        GroupStore { store: self.clone(), group: Arc::clone(group) }
+    }
+
+    /// The groups that have anything written, in order.
+    #[must_use]
+    pub fn groups(&self) -> Vec<GroupId> {
+        lock(&self.inner.groups).iter().filter(|(_, group)| group.exists()).map(|(id, _)| *id).collect()
+    }
+
+    /// The room on the disk, measured at most 200 ms ago.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        self.inner.space.current()
+    }
+
+    /// Waits until everything written before the call is on disk.
+    ///
+    /// # Errors
+    /// `Failed` when that cannot be known, `Closed`.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.inner.sync.wait_durable()
+    }
+
+    /// Calls back once everything written before the call is on disk.
+    pub fn when_durable(&self, on_durable: OnDurable) {
+        self.inner.sync.when_durable(on_durable);
+    }
+
+    /// Whether the store still works.
+    ///
+    /// # Errors
+    /// `Failed` with the reason, or `Closed`.
+    pub fn health(&self) -> Result<(), StoreError> {
+        self.inner.engine.check()
+    }
+
+    /// Figures for metrics.
+    #[must_use]
+    pub fn stats(&self) -> StoreStats {
+        StoreStats {
+            syncs: self.inner.syncs.load(Ordering::Relaxed),
+            write_buffer_bytes: self.inner.engine.write_buffer_bytes(),
+            tail_cache_bytes: self.inner.tail_budget.used() as u64,
+            disk_bytes: self.inner.engine.disk_bytes(),
+            pending_deletions: self.inner.janitor.pending() as u64,
+        }
+    }
+
+    /// Makes everything written durable and refuses every later call on any clone. The directory stays locked until
+    /// the last clone is dropped.
+    ///
+    /// # Errors
+    /// `Failed` when the last sync fails or an earlier one did.
+    pub fn close(&self) -> Result<(), StoreError> {
+        match self.inner.close() {
+            Err(StoreError::Closed) => Ok(()),
+            result => result,
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn allocate_space(&self) -> u64 {
+        self.next_space.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn reserve_space(&self, space: u64) {
+        self.next_space.fetch_max(space.saturating_add(1), Ordering::Relaxed);
+    }
+
+    fn new_group(&self, id: GroupId) -> Group {
+        let spaces = Spaces { log: self.allocate_space(), state: self.allocate_space() };
+        Group::new(id, spaces, Arc::clone(&self.tail_budget))
+    }
+
+    /// Reads which groups exist and what deletions were under way.
+    fn load(&self) -> Result<(), StoreError> {
+        let reading = || StoreError::reading("read the list of groups", None, None);
+        let damaged =
+            |detail: &str| StoreError::Corrupt { group: None, index: None, detail: detail.to_owned() };
+        for item in self.engine.meta.prefix(keys::GARBAGE_PREFIX) {
+            let (key, value) = item.into_inner().map_err(reading())?;
+            let space =
+                keys::garbage_space(&key).ok_or_else(|| damaged("a deletion record has a bad key"))?;
+            let kind =
+                SpaceKind::decode(&value).ok_or_else(|| damaged("a deletion record has a bad value"))?;
+            self.reserve_space(space);
+            self.janitor.add(Task::DropSpace { space, kind });
+        }
+        let mut groups = lock(&self.groups);
+        for item in self.engine.meta.prefix(keys::GROUPS_PREFIX) {
+            let (key, value) = item.into_inner().map_err(reading())?;
+            let Some(id) = keys::group_of_record(&key) else { continue };
+            let spaces = Spaces::decode(&value).ok_or_else(|| StoreError::Corrupt {
+                group: Some(id),
+                index: None,
+                detail: "the group's record has a bad value".to_owned(),
+            })?;
+            self.reserve_space(spaces.log);
+            self.reserve_space(spaces.state);
+            let budget = Arc::clone(&self.tail_budget);
+            let (group, leftovers) = Group::load(id, spaces, budget, &self.engine)?;
+            if let Some(task) = leftovers {
+                self.janitor.add(task);
+            }
+            groups.insert(id, Arc::new(group));
+        }
+        Ok(())
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.janitor.stop();
+        let result = self.sync.wait_durable();
+        self.engine.mark_closed();
+        self.sync.stop();
+        result
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        match self.close() {
+            Ok(()) | Err(StoreError::Closed) => {}
+            Err(error) => tracing::error!(%error, "the store could not make its last writes durable"),
+        }
+    }
+}
+
+fn sync_fn(engine: Arc<Engine>, mut journal: JournalFile, mark: SyncMark, syncs: Arc<AtomicU64>) -> SyncFn {
+    Box::new(move || {
+        let number = syncs.load(Ordering::Relaxed) + 1;
+        engine.hand_over(number)?;
+        journal.sync().and_then(|()| mark.store(number)).map_err(|error| engine.fail(&error.to_string()))?;
+        syncs.store(number, Ordering::Relaxed);
+        Ok(())
+    })
+}
