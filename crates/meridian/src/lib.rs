@@ -2,4 +2,7 @@
 //!
 //! What is not here: anything that decides. Placement, replication and the data model live in their own crates.
 
+pub mod admin;
 pub mod config;
+pub mod http;
+pub mod shutdown;

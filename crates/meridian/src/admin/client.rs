@@ -1,0 +1,212 @@
+//! The admin API as the command line calls it.
+
+use super::types::{
+    CreateKey, CreateTable, ErrorBody, Health, KeyList, NewKey, PolicyList, Status, TableInfo, TableList,
+};
+use crate::config::Secret;
+use crate::http::{ClientError, Endpoint, Reply, request};
+use hyper::{Method, StatusCode};
+use meridian_types::{Policy, TableName};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// Longer than the server's own limit, so that its answer wins.
+const TIMEOUT: Duration = Duration::from_secs(35);
+
+/// Why an admin request brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminClientError {
+    /// Nobody answers there, or not in time.
+    #[error("{0}")]
+    Unreachable(#[from] ClientError),
+    /// The admin API refused.
+    #[error("{message}")]
+    Refused {
+        /// The HTTP status.
+        status: StatusCode,
+        /// What it said.
+        message: String,
+    },
+    /// Something else listens there.
+    #[error(
+        "{endpoint} is the DynamoDB API; commands talk to the admin API, by default one port up: --endpoint {hint}"
+    )]
+    DataPort {
+        /// What was tried.
+        endpoint: Endpoint,
+        /// What to try.
+        hint: Endpoint,
+    },
+    /// Something else listens there, and it is not Meridian.
+    #[error("{endpoint} does not answer as Meridian's admin API ({status}); check --endpoint")]
+    Foreign {
+        /// What was tried.
+        endpoint: Endpoint,
+        /// What it answered.
+        status: StatusCode,
+    },
+}
+
+/// A client of one node's admin API.
+#[derive(Clone, Debug)]
+pub struct AdminClient {
+    endpoint: Endpoint,
+    token: Option<Secret>,
+    timeout: Duration,
+}
+
+type Result<T> = std::result::Result<T, AdminClientError>;
+
+impl AdminClient {
+    /// A client; connects when asked.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, token: Option<Secret>) -> Self {
+        Self { endpoint, token, timeout: TIMEOUT }
+    }
+
+    /// The same client with another time limit a request.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Where it connects.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T> {
+        let body = body.map(serde_json::to_vec).transpose().map_err(|error| ClientError::Broken {
+            endpoint: self.endpoint.clone(),
+            reason: format!("the request cannot be written as JSON: {error}"),
+        })?;
+        let token = self.token.as_ref().map(Secret::expose);
+        let reply = request(&self.endpoint, method, path, token, body, self.timeout).await?;
+        if reply.status.is_success() {
+            // An empty answer stands for `null`, which reads as `()`.
+            let body: &[u8] = if reply.body.is_empty() { b"null" } else { &reply.body };
+            return serde_json::from_slice(body).map_err(|_| self.foreign(&reply));
+        }
+        match serde_json::from_slice::<ErrorBody>(&reply.body) {
+            Ok(ErrorBody { error }) => {
+                Err(AdminClientError::Refused { status: reply.status, message: error.message })
+            }
+            Err(_) => Err(self.foreign(&reply)),
+        }
+    }
+
+    /// Names what answered instead of the admin API.
+    fn foreign(&self, reply: &Reply) -> AdminClientError {
+        let dynamodb = reply.headers.keys().any(|name| name.as_str().starts_with("x-amz"))
+            || reply.headers.contains_key("x-meridian-node")
+            || reply
+                .headers
+                .get("content-type")
+                .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-amz"));
+        let endpoint = self.endpoint.clone();
+        if dynamodb {
+            let hint = endpoint.with_port(endpoint.port().saturating_add(1));
+            return AdminClientError::DataPort { endpoint, hint };
+        }
+        AdminClientError::Foreign { endpoint, status: reply.status }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.send(Method::GET, path, None::<&()>).await
+    }
+
+    /// `GET /v1/health`.
+    ///
+    /// # Errors
+    /// As all of them: [`AdminClientError`].
+    pub async fn health(&self) -> Result<Health> {
+        self.get("/v1/health").await
+    }
+
+    /// `GET /v1/status`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn status(&self) -> Result<Status> {
+        self.get("/v1/status").await
+    }
+
+    /// `GET /v1/tables`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn tables(&self) -> Result<TableList> {
+        self.get("/v1/tables").await
+    }
+
+    /// `GET /v1/tables/{name}`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn table(&self, name: &TableName) -> Result<TableInfo> {
+        self.get(&format!("/v1/tables/{name}")).await
+    }
+
+    /// `POST /v1/tables`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn create_table(&self, request: &CreateTable) -> Result<TableInfo> {
+        self.send(Method::POST, "/v1/tables", Some(request)).await
+    }
+
+    /// `DELETE /v1/tables/{name}`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn delete_table(&self, name: &TableName) -> Result<()> {
+        self.send(Method::DELETE, &format!("/v1/tables/{name}"), None::<&()>).await
+    }
+
+    /// `GET /v1/policies`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn policies(&self) -> Result<PolicyList> {
+        self.get("/v1/policies").await
+    }
+
+    /// `POST /v1/policies`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn create_policy(&self, policy: &Policy) -> Result<Policy> {
+        self.send(Method::POST, "/v1/policies", Some(policy)).await
+    }
+
+    /// `GET /v1/keys`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn keys(&self) -> Result<KeyList> {
+        self.get("/v1/keys").await
+    }
+
+    /// `POST /v1/keys`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn create_key(&self, request: &CreateKey) -> Result<NewKey> {
+        self.send(Method::POST, "/v1/keys", Some(request)).await
+    }
+
+    /// `DELETE /v1/keys/{id}`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn delete_key(&self, access_key_id: &str) -> Result<()> {
+        self.send(Method::DELETE, &format!("/v1/keys/{access_key_id}"), None::<&()>).await
+    }
+}

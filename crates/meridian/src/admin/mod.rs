@@ -1,0 +1,57 @@
+//! The admin API: `/v1/...` in JSON and `/metrics`, over the [`ClusterAdmin`] trait that a running node implements.
+
+mod client;
+mod server;
+pub mod types;
+
+pub use crate::http::{ApiError, ErrorCode};
+pub use client::{AdminClient, AdminClientError};
+pub use server::serve;
+
+use async_trait::async_trait;
+use meridian_types::{Policy, TableName};
+use types::{CreateKey, CreateTable, Health, KeyInfo, NewKey, Status, TableInfo};
+
+/// What the admin API asks of a running node. Answers come from the node's own copy of the system group's state; changes
+/// are committed to the system group before they are answered.
+///
+/// Arguments are already checked for shape ([`CreateKey::validate`] included), not for meaning: whether a policy
+/// exists, or fits the cluster's regions, is the implementation's to say.
+#[async_trait]
+pub trait ClusterAdmin: Send + Sync + 'static {
+    /// This node's readiness.
+    async fn health(&self) -> Health;
+
+    /// The cluster as this node sees it.
+    async fn status(&self) -> Result<Status, ApiError>;
+
+    /// All tables, by name.
+    async fn tables(&self) -> Result<Vec<TableInfo>, ApiError>;
+
+    /// One table; [`ErrorCode::NotFound`] when there is none.
+    async fn table(&self, name: &TableName) -> Result<TableInfo, ApiError>;
+
+    /// Makes a table; [`ErrorCode::Conflict`] when the name is taken, [`ErrorCode::NotFound`] when the policy is unknown.
+    async fn create_table(&self, request: CreateTable) -> Result<TableInfo, ApiError>;
+
+    /// Deletes a table and its items.
+    async fn delete_table(&self, name: &TableName) -> Result<(), ApiError>;
+
+    /// All policies, built-in ones first.
+    async fn policies(&self) -> Result<Vec<Policy>, ApiError>;
+
+    /// Declares a policy; [`ErrorCode::Conflict`] when the name is taken.
+    async fn create_policy(&self, policy: Policy) -> Result<Policy, ApiError>;
+
+    /// All access keys, without their secrets.
+    async fn keys(&self) -> Result<Vec<KeyInfo>, ApiError>;
+
+    /// Makes an access key.
+    async fn create_key(&self, request: CreateKey) -> Result<NewKey, ApiError>;
+
+    /// Deletes an access key.
+    async fn delete_key(&self, access_key_id: &str) -> Result<(), ApiError>;
+
+    /// This node's metrics in the Prometheus text format.
+    async fn metrics(&self) -> String;
+}

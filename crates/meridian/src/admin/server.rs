@@ -1,0 +1,168 @@
+//! The admin API over HTTP: routes, the bearer token, and the shape of requests. Meaning is [`ClusterAdmin`]'s.
+
+use super::ClusterAdmin;
+use super::types::{CreateKey, CreateTable, KeyList, PolicyList, TableList};
+use crate::config::Secret;
+use crate::http::{self, ApiError, ErrorCode, json_body, json_reply};
+use crate::shutdown::Shutdown;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get};
+use meridian_types::{Policy, TableName};
+use serde::Serialize;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+type Admin = State<Arc<dyn ClusterAdmin>>;
+type Answer = Result<Response, ApiError>;
+
+/// Serves the admin API on `listener` until `shutdown`.
+///
+/// With a token, every request must carry `Authorization: Bearer TOKEN`. Without one the listener must be loopback
+/// (the configuration sees to that), and requests must name a loopback host, so that a web page cannot reach it through
+/// a name that it controls.
+pub async fn serve(
+    listener: TcpListener,
+    token: Option<Secret>,
+    admin: Arc<dyn ClusterAdmin>,
+    shutdown: Shutdown,
+) {
+    http::serve(listener, router(token, admin), shutdown).await;
+}
+
+fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
+    let token = Arc::new(token);
+    let guard = middleware::from_fn(move |request: Request, next: Next| {
+        let token = Arc::clone(&token);
+        async move {
+            match authorize(token.as_ref().as_ref(), request.headers()) {
+                Ok(()) => next.run(request).await,
+                Err(error) => error.into_response(),
+            }
+        }
+    });
+    let routes = Router::new()
+        .route("/v1/health", get(health))
+        .route("/v1/status", get(status))
+        .route("/v1/tables", get(tables).post(create_table))
+        .route("/v1/tables/{name}", get(table).delete(delete_table))
+        .route("/v1/policies", get(policies).post(create_policy))
+        .route("/v1/keys", get(keys).post(create_key))
+        .route("/v1/keys/{id}", delete(delete_key))
+        .route("/metrics", get(metrics))
+        .with_state(admin);
+    http::limited(routes).layer(guard)
+}
+
+fn authorize(token: Option<&Secret>, headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(token) = token else {
+        let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if is_loopback_host(host) {
+            return Ok(());
+        }
+        let message =
+            "without admin.token only requests to a loopback address are answered; set a token to use names";
+        return Err(ApiError::new(ErrorCode::Forbidden, message));
+    };
+    let sent = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    if sent.is_some_and(|sent| equal(sent, token.expose().as_bytes())) {
+        return Ok(());
+    }
+    let message =
+        "the admin token is missing or wrong; send `Authorization: Bearer TOKEN` (MERIDIAN_ADMIN_TOKEN)";
+    Err(ApiError::new(ErrorCode::Unauthorized, message))
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
+        _ => host,
+    };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Compares without stopping at the first difference, so that time tells nothing but the length.
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |all, (x, y)| all | (x ^ y)) == 0
+}
+
+fn ok<T: Serialize>(value: &T) -> Answer {
+    Ok(json_reply(StatusCode::OK, value))
+}
+
+fn created<T: Serialize>(value: &T) -> Answer {
+    Ok(json_reply(StatusCode::CREATED, value))
+}
+
+fn gone() -> Answer {
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn health(State(admin): Admin) -> Answer {
+    ok(&admin.health().await)
+}
+
+async fn status(State(admin): Admin) -> Answer {
+    ok(&admin.status().await?)
+}
+
+async fn tables(State(admin): Admin) -> Answer {
+    ok(&TableList { tables: admin.tables().await? })
+}
+
+async fn create_table(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
+    created(&admin.create_table(json_body::<CreateTable>(&headers, &body)?).await?)
+}
+
+fn table_name(text: &str) -> Result<TableName, ApiError> {
+    TableName::new(text).map_err(|error| ApiError::invalid(error.to_string()))
+}
+
+async fn table(State(admin): Admin, Path(name): Path<String>) -> Answer {
+    ok(&admin.table(&table_name(&name)?).await?)
+}
+
+async fn delete_table(State(admin): Admin, Path(name): Path<String>) -> Answer {
+    admin.delete_table(&table_name(&name)?).await?;
+    gone()
+}
+
+async fn policies(State(admin): Admin) -> Answer {
+    ok(&PolicyList { policies: admin.policies().await? })
+}
+
+async fn create_policy(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
+    created(&admin.create_policy(json_body::<Policy>(&headers, &body)?).await?)
+}
+
+async fn keys(State(admin): Admin) -> Answer {
+    ok(&KeyList { keys: admin.keys().await? })
+}
+
+async fn create_key(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
+    let request: CreateKey = json_body(&headers, &body)?;
+    request.validate().map_err(ApiError::invalid)?;
+    created(&admin.create_key(request).await?)
+}
+
+async fn delete_key(State(admin): Admin, Path(id): Path<String>) -> Answer {
+    if id.is_empty() || id.len() > 128 || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Err(ApiError::invalid("an access key id is 1 to 128 letters and digits"));
+    }
+    admin.delete_key(&id).await?;
+    gone()
+}
+
+async fn metrics(State(admin): Admin) -> Response {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics().await).into_response()
+}
+
+#[cfg(test)]
+mod tests;
