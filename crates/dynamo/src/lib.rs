@@ -8,10 +8,13 @@
 extern crate alloc;
 
 pub mod capacity;
+pub mod codec;
 pub mod error;
 pub mod expr;
+pub mod json;
 pub mod key;
 pub mod number;
+pub mod size;
 pub mod table;
 pub mod value;
 

@@ -68,6 +68,11 @@ impl Number {
         Self { high, low, exponent, negative }
     }
 
+    /// Sign, coefficient and exponent, as [`Number::from_parts`] takes them.
+    pub(crate) fn parts(self) -> (bool, u128, i16) {
+        (self.negative, self.coefficient(), self.exponent)
+    }
+
     fn coefficient(self) -> u128 {
         (u128::from(self.high) << 64) | u128::from(self.low)
     }
@@ -167,7 +172,8 @@ impl From<i64> for Number {
 
 impl From<Number> for Parts {
     fn from(number: Number) -> Self {
-        Parts(number.negative, number.coefficient(), number.exponent)
+        let (negative, coefficient, exponent) = number.parts();
+        Parts(negative, coefficient, exponent)
     }
 }
 
