@@ -14,9 +14,13 @@ pub mod expr;
 pub mod json;
 pub mod key;
 pub mod number;
+pub mod read;
+pub mod request;
+pub mod response;
 pub mod size;
 pub mod table;
 pub mod value;
+pub mod write;
 
 pub use error::DynamoError;
 pub use key::{ItemKey, KeyAttribute, KeyKind, TableSchema};
