@@ -30,10 +30,15 @@ impl JournalFile {
 
     /// Makes durable what the engine has handed to the operating system before this call.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
-        let newest = newest_journal(&self.dir).map_err(StoreError::io("list", &self.dir))?;
+        // Listed each time: the engine starts and removes journals on its own.
+        let journals = journals(&self.dir).map_err(StoreError::io("list", &self.dir))?;
         let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "the engine has no journal file");
-        let id = newest.ok_or_else(missing).map_err(StoreError::io("sync journals in", &self.dir))?;
-        let path = self.dir.join(format!("{id}{JOURNAL_SUFFIX}"));
+        let id = journals
+            .into_iter()
+            .max()
+            .ok_or_else(missing)
+            .map_err(StoreError::io("sync journals in", &self.dir))?;
+        let path = journal_path(&self.dir, id);
         let file = match self.open.take() {
             Some((open, file)) if open == id => file,
             _ => File::open(&path).map_err(StoreError::io("open", &path))?,
@@ -43,15 +48,20 @@ impl JournalFile {
     }
 }
 
-fn newest_journal(dir: &Path) -> std::io::Result<Option<u64>> {
-    let mut newest = None;
-    for entry in std::fs::read_dir(dir)? {
+/// The numbers of the engine's journal files, in any order.
+pub(crate) fn journals(engine_dir: &Path) -> std::io::Result<Vec<u64>> {
+    let mut ids = Vec::new();
+    for entry in std::fs::read_dir(engine_dir)? {
         let name = entry?.file_name();
-        let id =
-            name.to_str().and_then(|name| name.strip_suffix(JOURNAL_SUFFIX)).and_then(|id| id.parse().ok());
-        newest = newest.max(id);
+        let stem = name.to_str().and_then(|name| name.strip_suffix(JOURNAL_SUFFIX));
+        ids.extend(stem.and_then(|id| id.parse::<u64>().ok()));
     }
-    Ok(newest)
+    Ok(ids)
+}
+
+/// Where the engine keeps a journal.
+pub(crate) fn journal_path(engine_dir: &Path, id: u64) -> PathBuf {
+    engine_dir.join(format!("{id}{JOURNAL_SUFFIX}"))
 }
 
 /// The number of fsyncs that are known to have succeeded.
@@ -118,7 +128,16 @@ mod tests {
         for name in ["9.jnl", "10.jnl", "x.jnl", "lock", "11.jnl.bak"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        assert_eq!(newest_journal(dir.path()).unwrap(), Some(10));
-        JournalFile::new(dir.path().to_owned()).sync().unwrap();
+        let mut file = JournalFile::new(dir.path().to_owned());
+        file.sync().unwrap();
+        assert_eq!(file.open.as_ref().unwrap().0, 10);
+        std::fs::remove_file(dir.path().join("10.jnl")).unwrap();
+        std::fs::write(dir.path().join("12.jnl"), "").unwrap();
+        file.sync().unwrap();
+        assert_eq!(
+            file.open.as_ref().unwrap().0,
+            12,
+            "a new journal is taken even when the last one is gone"
+        );
     }
 }

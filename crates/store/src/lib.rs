@@ -22,6 +22,7 @@ mod keys;
 mod locks;
 mod log;
 mod options;
+mod recovery;
 mod space;
 mod state;
 mod store;

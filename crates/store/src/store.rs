@@ -7,6 +7,7 @@ use crate::janitor::{Janitor, Task};
 use crate::journal::{JournalFile, SyncMark};
 use crate::keys::{self, SpaceKind, Spaces};
 use crate::locks::lock;
+use crate::recovery::prepare_journals;
 use crate::space::{Space, SpaceWatch};
 use crate::sync::{OnDurable, SyncFn, SyncThread};
 use crate::tail::TailBudget;
@@ -72,10 +73,11 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let dir = StoreDir::acquire(dir)?;
         let engine_dir = dir.ensure_engine(|draft| Engine::open(draft, options).map(drop))?;
-        let engine = Arc::new(Engine::open(&engine_dir, options)?);
         let mark = SyncMark::open(dir.path())?;
-        let recovered = engine.sync_number()?;
         let synced = mark.load();
+        prepare_journals(&engine_dir, synced)?;
+        let engine = Arc::new(Engine::open(&engine_dir, options)?);
+        let recovered = engine.sync_number()?;
         if recovered < synced {
             return Err(StoreError::Corrupt {
                 group: None,
