@@ -6,3 +6,4 @@ pub mod admin;
 pub mod config;
 pub mod http;
 pub mod shutdown;
+pub mod wan;
