@@ -1,23 +1,13 @@
 //! What the store's calls promise, one by one, across reopening.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use bytes::Bytes;
-use meridian_store::{Purged, StateOp, Store, StoreError, StoreOptions};
+use common::{entries, open, options};
+use meridian_store::{Purged, StateOp, Store, StoreError};
 use meridian_types::GroupId;
 use std::ops::Bound::{Excluded, Included, Unbounded};
-use std::path::Path;
-
-fn options() -> StoreOptions {
-    StoreOptions { min_free: 0, ballast_bytes: 0, memtable_bytes: 1 << 20, ..StoreOptions::default() }
-}
-
-fn open(dir: &Path) -> Store {
-    Store::open(dir, &options()).unwrap()
-}
-
-fn entries(range: std::ops::RangeInclusive<u64>) -> Vec<(u64, Bytes)> {
-    range.map(|index| (index, Bytes::from(format!("entry {index}")))).collect()
-}
 
 fn key(key: &'static str) -> Bytes {
     Bytes::from_static(key.as_bytes())
