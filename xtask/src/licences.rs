@@ -1,5 +1,6 @@
-//! Every package that the workspace is built or tested with may be used under a licence that `deny.toml` allows, and comes from the
-//! registry. The same rules as `cargo deny check licenses sources`, without having to build cargo-deny first.
+//! Every package that the workspace is built or tested with may be used under a licence that `deny.toml` allows, comes from a
+//! registry that it allows, and is not banned by it. The rules of `cargo deny check licenses bans sources` without having to build
+//! cargo-deny first.
 
 use crate::Finding;
 use crate::metadata::Metadata;
@@ -11,7 +12,19 @@ use std::path::Path;
 #[derive(Deserialize)]
 struct Deny {
     licenses: Licenses,
+    bans: Bans,
     sources: Sources,
+}
+
+#[derive(Deserialize)]
+struct Bans {
+    deny: Vec<Ban>,
+}
+
+#[derive(Deserialize)]
+struct Ban {
+    name: String,
+    reason: String,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +57,9 @@ pub fn check(metadata: &Metadata, root: &Path) -> Result<Vec<Finding>> {
                 ));
             }
             Some(_) => {}
+        }
+        if let Some(ban) = deny.bans.deny.iter().find(|ban| ban.name == package.name) {
+            findings.push(Finding::new(&package.name, format!("is banned: {}", ban.reason)));
         }
         if let Some(source) = &package.source
             && !deny.sources.allow_registry.iter().any(|registry| source == &format!("registry+{registry}"))

@@ -1,8 +1,8 @@
 //! `cargo xtask`: `tidy` and `verify` read, `fix` mends.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Parser;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 /// Habits of the workspace.
 #[derive(Parser)]
@@ -16,47 +16,47 @@ enum Habit {
     Fix,
 }
 
-fn main() -> Result<()> {
-    match Habit::parse() {
-        Habit::Tidy => tidy(),
+fn main() -> Result<ExitCode> {
+    let ok = match Habit::parse() {
+        Habit::Tidy => tidy()?,
         Habit::Verify => {
-            cargo(&["fmt", "--all", "--check"])?;
-            cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-            cargo(&["doc", "--workspace", "--no-deps"])?;
-            tidy()
+            cargo(&["fmt", "--all", "--check"])?
+                && cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?
+                && cargo(&["doc", "--workspace", "--no-deps"])?
+                && tidy()?
         }
         Habit::Fix => {
-            cargo(&["clippy", "--workspace", "--all-targets", "--fix", "--allow-dirty", "--allow-staged"])?;
-            cargo(&["fmt", "--all"])?;
+            let fixed = cargo(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--fix",
+                "--allow-dirty",
+                "--allow-staged",
+            ])? && cargo(&["fmt", "--all"])?;
             let lowered = xtask::ratchet::lower(&xtask::root())?;
             println!("ratchet: {lowered} limits lowered");
-            tidy()
+            tidy()? && fixed
         }
-    }
+    };
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn tidy() -> Result<()> {
+/// Prints what is untidy; whether nothing is.
+fn tidy() -> Result<bool> {
     let findings = xtask::tidy(&xtask::root())?;
     for finding in &findings {
         eprintln!("{finding}");
     }
-    if !findings.is_empty() {
-        bail!("{} findings", findings.len());
-    }
-    println!("tidy");
-    Ok(())
+    println!("tidy: {} findings", findings.len());
+    Ok(findings.is_empty())
 }
 
-fn cargo(arguments: &[&str]) -> Result<()> {
+/// Runs cargo in the workspace; whether it succeeded.
+fn cargo(arguments: &[&str]) -> Result<bool> {
     println!("cargo {}", arguments.join(" "));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(arguments)
-        .env("RUSTDOCFLAGS", "-D warnings")
-        .current_dir(xtask::root())
-        .status()?;
-    if !status.success() {
-        bail!("cargo {} failed", arguments.join(" "));
-    }
-    Ok(())
+    let mut command = Command::new(cargo);
+    command.args(arguments).env("RUSTDOCFLAGS", "-D warnings").current_dir(xtask::root());
+    Ok(command.status()?.success())
 }
