@@ -49,7 +49,7 @@ impl Words {
 
     pub(super) fn condition(&mut self, condition: &syntax::Condition<'_>) -> Result<(), DynamoError> {
         use syntax::Condition;
-        match condition {
+        match condition.bare() {
             Condition::And(parts) | Condition::Or(parts) => {
                 self.operators += parts.len() - 1;
                 parts.iter().try_for_each(|part| self.condition(part))

@@ -92,18 +92,27 @@ pub fn parse_condition(
 impl Resolver<'_, '_> {
     pub(super) fn condition(&mut self, tree: &syntax::Condition<'_>) -> Result<Condition, DynamoError> {
         use syntax::Condition as Tree;
+        // What recurses is apart from what does not, to keep the frames of deep conditions small.
+        match tree.bare() {
+            Tree::And(parts) => self.conditions(parts).map(Condition::And),
+            Tree::Or(parts) => self.conditions(parts).map(Condition::Or),
+            Tree::Not(times, inner) if times.is_multiple_of(2) => self.condition(inner),
+            Tree::Not(_, inner) => self.condition(inner).map(Box::new).map(Condition::Not),
+            test => self.test(test),
+        }
+    }
+
+    fn conditions(&mut self, parts: &[syntax::Condition<'_>]) -> Result<Vec<Condition>, DynamoError> {
+        let mut conditions = Vec::with_capacity(parts.len());
+        for part in parts {
+            conditions.push(self.condition(part)?);
+        }
+        Ok(conditions)
+    }
+
+    fn test(&mut self, tree: &syntax::Condition<'_>) -> Result<Condition, DynamoError> {
+        use syntax::Condition as Tree;
         match tree {
-            Tree::And(parts) => {
-                parts.iter().map(|part| self.condition(part)).collect::<Result<_, _>>().map(Condition::And)
-            }
-            Tree::Or(parts) => {
-                parts.iter().map(|part| self.condition(part)).collect::<Result<_, _>>().map(Condition::Or)
-            }
-            Tree::Paren(inner) => self.condition(inner),
-            Tree::Not(times, inner) => {
-                let inner = self.condition(inner)?;
-                Ok(if times.is_multiple_of(2) { inner } else { Condition::Not(Box::new(inner)) })
-            }
             Tree::Compare(comparator, left, right) => {
                 let (left, right) = (self.operand(left)?, self.operand(right)?);
                 self.check_distinct(comparator.as_str(), &left, [&right])?;
@@ -133,15 +142,15 @@ impl Resolver<'_, '_> {
                 Ok(Condition::In(operand, candidates))
             }
             Tree::Call(call) => self.function(call),
+            Tree::And(_) | Tree::Or(_) | Tree::Not(..) | Tree::Paren(_) => self.condition(tree),
         }
     }
 
     fn function(&mut self, call: &syntax::Call<'_>) -> Result<Condition, DynamoError> {
-        let mut arguments = call.arguments.iter().map(|argument| self.operand(argument));
         // The count of arguments was checked as the words were walked.
-        let first = arguments.next().transpose()?;
-        let second = arguments.next().transpose()?;
-        drop(arguments);
+        let mut arguments = call.arguments.iter();
+        let first = arguments.next().map(|argument| self.operand(argument)).transpose()?;
+        let second = arguments.next().map(|argument| self.operand(argument)).transpose()?;
         match (call.name, first, second) {
             ("attribute_exists", Some(Operand::Path(path)), None) => Ok(Condition::Exists(path)),
             ("attribute_not_exists", Some(Operand::Path(path)), None) => Ok(Condition::NotExists(path)),

@@ -1,4 +1,4 @@
-//! From tokens to trees, by recursive descent with an explicit bound on depth.
+//! From tokens to trees. What nests has an explicit bound on depth.
 
 use super::{Action, Call, Clause, Condition, Element, Operand, Path, Sign, Update};
 use crate::error::DynamoError;
@@ -33,6 +33,29 @@ enum Node<'a> {
     Operand(Operand<'a>),
 }
 
+/// What is inside one pair of parentheses, or around all of them, up to where the parser is.
+#[derive(Default)]
+struct Group<'a> {
+    /// What `OR` joins.
+    any: Vec<Condition<'a>>,
+    /// What `AND` joins since the last `OR`.
+    all: Vec<Condition<'a>>,
+    /// `NOT`s in front of what comes next.
+    negations: usize,
+}
+
+fn joined<'a>(
+    mut parts: Vec<Condition<'a>>,
+    last: Condition<'a>,
+    join: fn(Vec<Condition<'a>>) -> Condition<'a>,
+) -> Condition<'a> {
+    if parts.is_empty() {
+        return last;
+    }
+    parts.push(last);
+    join(parts)
+}
+
 /// Reads one expression.
 pub(crate) struct Parser<'a> {
     kind: ExpressionKind,
@@ -49,7 +72,7 @@ impl<'a> Parser<'a> {
 
     /// Reads the whole text as a condition.
     pub(crate) fn condition(mut self) -> Result<Condition<'a>, DynamoError> {
-        let parsed = self.or().and_then(|node| self.as_condition(node)).and_then(|tree| self.end(tree));
+        let parsed = self.node().and_then(|node| self.as_condition(node)).and_then(|tree| self.end(tree));
         parsed.map_err(|failure| self.refuse(failure))
     }
 
@@ -64,40 +87,61 @@ impl<'a> Parser<'a> {
         parsed.map_err(|failure| self.refuse(failure))
     }
 
-    fn or(&mut self) -> Parsed<Node<'a>> {
-        let first = self.and()?;
-        self.chain(Keyword::Or, first, Self::and, Condition::Or)
+    /// A condition or an operand. Parentheses are kept on a stack of their own, not on the machine's.
+    fn node(&mut self) -> Parsed<Node<'a>> {
+        let mut open: Vec<Group<'a>> = Vec::new();
+        let mut group = Group::default();
+        loop {
+            while self.eat(Kind::Keyword(Keyword::Not)) {
+                group.negations += 1;
+            }
+            if self.peek() == Kind::Sign(b'(') {
+                if open.len() == MAX_DEPTH {
+                    return Err(Failure::TooDeep(self.at));
+                }
+                self.at += 1;
+                open.push(core::mem::take(&mut group));
+                continue;
+            }
+            let operand = self.operand()?;
+            let mut node = self.comparison(operand)?;
+            loop {
+                node = self.negated(node, core::mem::take(&mut group.negations))?;
+                match self.peek() {
+                    Kind::Keyword(Keyword::And) => {
+                        group.all.push(self.as_condition(node)?);
+                        self.at += 1;
+                        break;
+                    }
+                    Kind::Keyword(Keyword::Or) => {
+                        let last = self.as_condition(node)?;
+                        group.any.push(joined(core::mem::take(&mut group.all), last, Condition::And));
+                        self.at += 1;
+                        break;
+                    }
+                    _ => {}
+                }
+                if !group.all.is_empty() || !group.any.is_empty() {
+                    let last = joined(group.all, self.as_condition(node)?, Condition::And);
+                    node = Node::Condition(joined(group.any, last, Condition::Or));
+                }
+                let Some(outer) = open.pop() else {
+                    return Ok(node);
+                };
+                self.expect(Kind::Sign(b')'))?;
+                group = outer;
+                node = match node {
+                    Node::Condition(Condition::Paren(_)) | Node::Operand(Operand::Paren(_)) => {
+                        return Err(Failure::Redundant);
+                    }
+                    Node::Condition(condition) => Node::Condition(Condition::Paren(Box::new(condition))),
+                    Node::Operand(operand) => self.comparison(Operand::Paren(Box::new(operand)))?,
+                };
+            }
+        }
     }
 
-    fn and(&mut self) -> Parsed<Node<'a>> {
-        let first = self.not()?;
-        self.chain(Keyword::And, first, Self::not, Condition::And)
-    }
-
-    fn chain(
-        &mut self,
-        keyword: Keyword,
-        first: Node<'a>,
-        next: fn(&mut Self) -> Parsed<Node<'a>>,
-        join: fn(Vec<Condition<'a>>) -> Condition<'a>,
-    ) -> Parsed<Node<'a>> {
-        if self.peek() != Kind::Keyword(keyword) {
-            return Ok(first);
-        }
-        let mut parts = vec![self.as_condition(first)?];
-        while self.eat(Kind::Keyword(keyword)) {
-            let node = next(self)?;
-            parts.push(self.as_condition(node)?);
-        }
-        Ok(Node::Condition(join(parts)))
-    }
-
-    fn not(&mut self) -> Parsed<Node<'a>> {
-        let mut times = 0;
-        while self.eat(Kind::Keyword(Keyword::Not)) {
-            times += 1;
-        }
-        let node = self.comparison()?;
+    fn negated(&self, node: Node<'a>, times: usize) -> Parsed<Node<'a>> {
         if times == 0 {
             return Ok(node);
         }
@@ -105,11 +149,8 @@ impl<'a> Parser<'a> {
         Ok(Node::Condition(Condition::Not(times, Box::new(inner))))
     }
 
-    fn comparison(&mut self) -> Parsed<Node<'a>> {
-        let left = match self.primary()? {
-            Node::Operand(operand) => operand,
-            condition @ Node::Condition(_) => return Ok(condition),
-        };
+    /// What an operand is compared with, if anything.
+    fn comparison(&mut self, left: Operand<'a>) -> Parsed<Node<'a>> {
         let condition = match self.peek() {
             Kind::Comparator(comparator) => {
                 self.at += 1;
@@ -133,24 +174,6 @@ impl<'a> Parser<'a> {
         Ok(Node::Condition(condition))
     }
 
-    fn primary(&mut self) -> Parsed<Node<'a>> {
-        if self.peek() != Kind::Sign(b'(') {
-            return self.operand().map(Node::Operand);
-        }
-        self.nested(|parser| {
-            parser.at += 1;
-            let node = parser.or()?;
-            parser.expect(Kind::Sign(b')'))?;
-            match node {
-                Node::Condition(Condition::Paren(_)) | Node::Operand(Operand::Paren(_)) => {
-                    Err(Failure::Redundant)
-                }
-                Node::Condition(condition) => Ok(Node::Condition(Condition::Paren(Box::new(condition)))),
-                Node::Operand(operand) => Ok(Node::Operand(Operand::Paren(Box::new(operand)))),
-            }
-        })
-    }
-
     /// Takes a node where only a condition may stand. A function alone may be one.
     fn as_condition(&self, node: Node<'a>) -> Parsed<Condition<'a>> {
         match node {
@@ -164,26 +187,44 @@ impl<'a> Parser<'a> {
     }
 
     fn operand(&mut self) -> Parsed<Operand<'a>> {
+        // What recurses is apart, to keep the frames of deep expressions small.
         match self.peek() {
             Kind::Value => Ok(Operand::Value(self.take())),
-            Kind::Sign(b'(') => self.nested(|parser| {
-                parser.at += 1;
-                let inner = parser.sum()?;
-                parser.expect(Kind::Sign(b')'))?;
-                match inner {
-                    Operand::Paren(_) => Err(Failure::Redundant),
-                    inner => Ok(Operand::Paren(Box::new(inner))),
-                }
-            }),
-            Kind::Identifier if self.peek_behind() == Kind::Sign(b'(') => self.nested(|parser| {
-                let name = parser.take();
-                parser.at += 1;
-                let arguments = parser.list(Self::operand)?;
-                parser.expect(Kind::Sign(b')'))?;
-                Ok(Operand::Call(Call { name, arguments }))
-            }),
+            Kind::Sign(b'(') => self.parenthesised(),
+            Kind::Identifier if self.peek_behind() == Kind::Sign(b'(') => self.call(),
             _ => self.path().map(Operand::Path),
         }
+    }
+
+    fn parenthesised(&mut self) -> Parsed<Operand<'a>> {
+        self.enter()?;
+        self.at += 1;
+        let inner = self.sum()?;
+        self.expect(Kind::Sign(b')'))?;
+        self.depth -= 1;
+        if matches!(inner, Operand::Paren(_)) {
+            return Err(Failure::Redundant);
+        }
+        Ok(Operand::Paren(Box::new(inner)))
+    }
+
+    fn call(&mut self) -> Parsed<Operand<'a>> {
+        self.enter()?;
+        let name = self.take();
+        self.at += 1;
+        let arguments = self.list(Self::operand)?;
+        self.expect(Kind::Sign(b')'))?;
+        self.depth -= 1;
+        Ok(Operand::Call(Call { name, arguments }))
+    }
+
+    /// One level deeper. A failure ends the parsing, so it need not find the way back up.
+    fn enter(&mut self) -> Parsed<()> {
+        if self.depth == MAX_DEPTH {
+            return Err(Failure::TooDeep(self.at));
+        }
+        self.depth += 1;
+        Ok(())
     }
 
     /// An operand or, in an update, two with `+` or `-` between.
@@ -268,16 +309,6 @@ impl<'a> Parser<'a> {
             list.push(read(self)?);
         }
         Ok(list)
-    }
-
-    fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
-        if self.depth == MAX_DEPTH {
-            return Err(Failure::TooDeep(self.at));
-        }
-        self.depth += 1;
-        let result = read(self);
-        self.depth -= 1;
-        result
     }
 
     fn end<T>(&self, tree: T) -> Parsed<T> {
@@ -378,7 +409,8 @@ impl<'a> Parser<'a> {
         let operator = |(at, token): (usize, &Token)| {
             let call = token.kind == Kind::Identifier
                 && self.tokens.get(at + 1).is_some_and(|next| next.kind == Kind::Sign(b'('));
-            call || keyword(token.kind) || matches!(token.kind, Kind::Comparator(_) | Kind::Sign(b'+' | b'-'))
+            let compares = self.kind != ExpressionKind::Update && matches!(token.kind, Kind::Comparator(_));
+            call || compares || keyword(token.kind) || matches!(token.kind, Kind::Sign(b'+' | b'-'))
         };
         self.tokens.iter().enumerate().filter(|token| operator(*token)).count()
     }

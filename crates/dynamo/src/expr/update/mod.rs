@@ -144,42 +144,52 @@ impl Resolver<'_, '_> {
     }
 
     fn set_value(&mut self, tree: &syntax::Operand<'_>) -> Result<SetValue, DynamoError> {
+        // What recurses is apart, to keep the frames of deep expressions small.
         match tree.bare() {
             syntax::Operand::Value(placeholder) => Ok(SetValue::Value(self.value(placeholder)?.clone())),
             syntax::Operand::Path(path) => Ok(SetValue::Path(self.path(path)?)),
-            syntax::Operand::Arithmetic(sign, left, right) => {
-                let (left, right) = (Box::new(self.set_value(left)?), Box::new(self.set_value(right)?));
-                let operator = if *sign == Sign::Plus { "+" } else { "-" };
-                self.check_type(operator, left.given_type(), &[AttributeType::N])?;
-                self.check_type(operator, right.given_type(), &[AttributeType::N])?;
-                Ok(match sign {
-                    Sign::Plus => SetValue::Plus(left, right),
-                    Sign::Minus => SetValue::Minus(left, right),
-                })
-            }
-            syntax::Operand::Call(call) => {
-                let mut arguments = call.arguments.iter().map(|argument| self.set_value(argument));
-                // The count of arguments was checked as the words were walked.
-                let (first, second) = (arguments.next().transpose()?, arguments.next().transpose()?);
-                drop(arguments);
-                let (Some(first), Some(second)) = (first, second) else {
-                    return Err(self.needs_path(call.name));
-                };
-                if call.name == "list_append" {
-                    self.check_type(call.name, first.given_type(), &[AttributeType::L])?;
-                    self.check_type(call.name, second.given_type(), &[AttributeType::L])?;
-                    return Ok(SetValue::ListAppend(Box::new(first), Box::new(second)));
-                }
-                let SetValue::Path(path) = first else {
-                    return Err(self.needs_path(call.name));
-                };
-                match second {
-                    SetValue::Path(other) if other == path => Err(self.not_distinct(call.name, &path)),
-                    other => Ok(SetValue::IfNotExists(path, Box::new(other))),
-                }
-            }
+            syntax::Operand::Arithmetic(sign, left, right) => self.arithmetic(*sign, left, right),
+            syntax::Operand::Call(call) => self.update_function(call),
             // `bare` has taken the parentheses away.
             syntax::Operand::Paren(inner) => self.set_value(inner),
+        }
+    }
+
+    fn arithmetic(
+        &mut self,
+        sign: Sign,
+        left: &syntax::Operand<'_>,
+        right: &syntax::Operand<'_>,
+    ) -> Result<SetValue, DynamoError> {
+        let left = Box::new(self.set_value(left)?);
+        let right = Box::new(self.set_value(right)?);
+        let operator = if sign == Sign::Plus { "+" } else { "-" };
+        self.check_type(operator, left.given_type(), &[AttributeType::N])?;
+        self.check_type(operator, right.given_type(), &[AttributeType::N])?;
+        Ok(match sign {
+            Sign::Plus => SetValue::Plus(left, right),
+            Sign::Minus => SetValue::Minus(left, right),
+        })
+    }
+
+    fn update_function(&mut self, call: &syntax::Call<'_>) -> Result<SetValue, DynamoError> {
+        // Both the names and the counts of arguments were checked as the words were walked.
+        let [first, second] = call.arguments.as_slice() else {
+            return Err(self.needs_path(call.name));
+        };
+        let first = self.set_value(first)?;
+        let second = Box::new(self.set_value(second)?);
+        if call.name == "list_append" {
+            self.check_type(call.name, first.given_type(), &[AttributeType::L])?;
+            self.check_type(call.name, second.given_type(), &[AttributeType::L])?;
+            return Ok(SetValue::ListAppend(Box::new(first), second));
+        }
+        match first {
+            SetValue::Path(path) if matches!(&*second, SetValue::Path(other) if *other == path) => {
+                Err(self.not_distinct(call.name, &path))
+            }
+            SetValue::Path(path) => Ok(SetValue::IfNotExists(path, second)),
+            _ => Err(self.needs_path(call.name)),
         }
     }
 }
