@@ -9,7 +9,7 @@ use crate::keys::{self, SpaceKind, Spaces};
 use crate::locks::lock;
 use crate::recovery::prepare_journals;
 use crate::space::{Space, SpaceWatch};
-use crate::sync::{OnDurable, SyncFn, SyncThread};
+use crate::sync::{FailFn, OnDurable, SyncFn, SyncThread};
 use crate::tail::TailBudget;
 use crate::{StoreError, StoreOptions};
 use meridian_types::GroupId;
@@ -90,7 +90,7 @@ impl Store {
         let syncs = Arc::new(AtomicU64::new(recovered));
         let sync_fn = sync_fn(Arc::clone(&engine), JournalFile::new(engine_dir), mark, Arc::clone(&syncs));
         let starting = StoreError::io("start a thread for", dir.path());
-        let sync = SyncThread::start(wrap(sync_fn)).map_err(starting)?;
+        let sync = SyncThread::start(wrap(sync_fn), fail_fn(Arc::clone(&engine))).map_err(starting)?;
         let starting = StoreError::io("start a thread for", dir.path());
         let janitor = Janitor::start(Arc::clone(&engine)).map_err(starting)?;
         let inner = Inner {
@@ -246,8 +246,58 @@ fn sync_fn(engine: Arc<Engine>, mut journal: JournalFile, mark: SyncMark, syncs:
     Box::new(move || {
         let number = syncs.load(Ordering::Relaxed) + 1;
         engine.hand_over(number)?;
-        journal.sync().and_then(|()| mark.store(number)).map_err(|error| engine.fail(&error.to_string()))?;
+        journal.sync()?;
+        mark.store(number)?;
         syncs.store(number, Ordering::Relaxed);
         Ok(())
     })
+}
+
+/// Whatever ends the sync thread stops the store, closing it aside.
+fn fail_fn(engine: Arc<Engine>) -> FailFn {
+    Box::new(move |error| match error {
+        StoreError::Closed => StoreError::Closed,
+        StoreError::Failed { reason } => engine.fail(&reason),
+        error => engine.fail(&error.to_string()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn a_failed_fsync_stops_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions { min_free: 0, ballast_bytes: 0, ..StoreOptions::default() };
+        let broken = Arc::new(AtomicBool::new(false));
+        let entry = |index| vec![(index, Bytes::from_static(b"entry"))];
+        {
+            let switch = Arc::clone(&broken);
+            let store = Store::open_with(dir.path(), &options, |mut sync| {
+                Box::new(move || {
+                    if switch.load(Ordering::SeqCst) {
+                        return Err(StoreError::Failed { reason: "the disk says no".into() });
+                    }
+                    sync()
+                })
+            })
+            .unwrap();
+            let group = store.group(GroupId(1));
+            group.append_durable(entry(1)).unwrap();
+            broken.store(true, Ordering::SeqCst);
+            let error = group.append_durable(entry(2)).unwrap_err();
+            assert!(error.to_string().contains("the disk says no"), "{error}");
+            broken.store(false, Ordering::SeqCst);
+            // Although the disk would work again, nothing is known about what it has.
+            assert!(matches!(group.append_durable(entry(3)), Err(StoreError::Failed { .. })));
+            assert!(matches!(group.save_vote(b"v"), Err(StoreError::Failed { .. })));
+            assert!(matches!(group.entries(1..2), Err(StoreError::Failed { .. })));
+            assert!(matches!(store.close(), Err(StoreError::Failed { .. })));
+        }
+        let store = Store::open(dir.path(), &options).unwrap();
+        assert_eq!(store.group(GroupId(1)).entries(1..2).unwrap(), entry(1));
+    }
 }

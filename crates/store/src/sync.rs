@@ -17,6 +17,9 @@ pub type OnDurable = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Makes everything written before the call durable. After an error it is never called again.
 pub(crate) type SyncFn = Box<dyn FnMut() -> Result<(), StoreError> + Send>;
 
+/// Told of the error that ended the thread, before any waiter is; says what the waiters are told.
+pub(crate) type FailFn = Box<dyn Fn(StoreError) -> StoreError + Send>;
+
 #[derive(Default)]
 struct Queue {
     waiting: Vec<OnDurable>,
@@ -40,11 +43,11 @@ pub(crate) struct SyncThread {
 impl SyncThread {
     /// # Errors
     /// When the operating system refuses a thread.
-    pub(crate) fn start(sync: SyncFn) -> std::io::Result<Self> {
+    pub(crate) fn start(sync: SyncFn, fail: FailFn) -> std::io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let handle = std::thread::Builder::new().name("meridian-sync".to_owned()).spawn({
             let shared = Arc::clone(&shared);
-            move || run(&shared, sync)
+            move || run(&shared, sync, &fail)
         })?;
         Ok(Self { shared, handle: Mutex::new(Some(handle)) })
     }
@@ -90,7 +93,7 @@ impl SyncThread {
     }
 }
 
-fn run(shared: &Shared, mut sync: SyncFn) {
+fn run(shared: &Shared, mut sync: SyncFn, fail: &FailFn) {
     loop {
         let mut queue = lock(&shared.queue);
         while queue.waiting.is_empty() {
@@ -103,9 +106,9 @@ fn run(shared: &Shared, mut sync: SyncFn) {
         let waiting = std::mem::take(&mut queue.waiting);
         drop(queue);
 
-        let result = catch_unwind(AssertUnwindSafe(&mut sync)).unwrap_or_else(|_| {
-            Err(StoreError::Failed { reason: "the sync thread panicked while writing".into() })
-        });
+        let result = catch_unwind(AssertUnwindSafe(&mut sync))
+            .unwrap_or_else(|_| Err(StoreError::Failed { reason: "the sync thread panicked".into() }))
+            .map_err(fail);
         answer(waiting, &result);
         if let Err(error) = result {
             let mut queue = lock(&shared.queue);
@@ -137,12 +140,16 @@ mod tests {
         StoreError::Failed { reason: "fsync".into() }
     }
 
+    fn start(sync: SyncFn) -> SyncThread {
+        SyncThread::start(sync, Box::new(|error| error)).unwrap()
+    }
+
     #[test]
     fn waiters_that_come_during_an_fsync_share_the_next_one() {
         let syncs = Arc::new(AtomicUsize::new(0));
         let (entered_tx, entered) = mpsc::channel();
         let (go, gate) = mpsc::channel::<()>();
-        let thread = SyncThread::start(Box::new({
+        let thread = start(Box::new({
             let syncs = Arc::clone(&syncs);
             move || {
                 syncs.fetch_add(1, Ordering::SeqCst);
@@ -150,8 +157,7 @@ mod tests {
                 gate.recv().unwrap();
                 Ok(())
             }
-        }))
-        .unwrap();
+        }));
         let (done_tx, done) = mpsc::channel();
         let waiter = || {
             let done_tx = done_tx.clone();
@@ -175,14 +181,13 @@ mod tests {
     #[test]
     fn a_failed_fsync_is_final_and_never_tried_again() {
         let syncs = Arc::new(AtomicUsize::new(0));
-        let thread = SyncThread::start(Box::new({
+        let thread = start(Box::new({
             let syncs = Arc::clone(&syncs);
             move || {
                 syncs.fetch_add(1, Ordering::SeqCst);
                 Err(failed())
             }
-        }))
-        .unwrap();
+        }));
         for _ in 0..3 {
             assert!(matches!(thread.wait_durable(), Err(StoreError::Failed { .. })));
         }
@@ -191,14 +196,14 @@ mod tests {
 
     #[test]
     fn a_panicking_waiter_does_not_silence_the_others() {
-        let thread = SyncThread::start(Box::new(|| Ok(()))).unwrap();
+        let thread = start(Box::new(|| Ok(())));
         thread.when_durable(Box::new(|_| panic!("waiter")));
         assert!(thread.wait_durable().is_ok());
     }
 
     #[test]
     fn stopping_serves_the_queue_and_refuses_what_comes_later() {
-        let thread = SyncThread::start(Box::new(|| Ok(()))).unwrap();
+        let thread = start(Box::new(|| Ok(())));
         let (done_tx, done) = mpsc::channel();
         thread.when_durable(Box::new(move |result| done_tx.send(result).unwrap()));
         thread.stop();
