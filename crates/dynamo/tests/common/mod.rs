@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub(crate) mod arbitrary;
+
 use meridian_dynamo::expr::{
     Condition, ExpressionKind, Placeholders, Projection, UpdateExpr, parse_condition, parse_projection,
     parse_update,
