@@ -1,0 +1,71 @@
+//! Timings of replication, derived from one number: the longest round trip that the cluster must live with.
+
+use meridian_types::GroupId;
+use openraft::SnapshotPolicy;
+use std::time::Duration;
+
+/// Entries after which the state is taken as a snapshot, so that the log before it can go.
+const SNAPSHOT_EVERY: u64 = 10_000;
+/// Entries kept behind a snapshot, so that a member that was away for a moment needs no snapshot.
+const KEEP_ENTRIES: u64 = 10_000;
+/// Entries in one append at most.
+const APPEND_ENTRIES: u64 = 512;
+/// A follower this far behind is sent a snapshot when the log no longer reaches back to it.
+const LAG_THRESHOLD: u64 = 20_000;
+
+/// How often leaders are heard and how long silence is borne.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between heartbeats of a group. Must exceed every round trip between members: a heartbeat that is not answered
+    /// within it does not count.
+    pub heartbeat: Duration,
+    /// How long a leader may serve after a heartbeat that a majority answered, and how long followers wait for the
+    /// next one before they may vote for another. The default is three heartbeats.
+    pub lease: Duration,
+    /// A region whose every node has been silent for this long is recorded as lost.
+    pub region_lost_after: Duration,
+}
+
+impl Default for Timing {
+    /// For round trips up to 250 ms.
+    fn default() -> Self {
+        Self::for_round_trip(Duration::from_millis(250))
+    }
+}
+
+impl Timing {
+    /// Timings for a cluster whose longest round trip is `longest`.
+    #[must_use]
+    pub fn for_round_trip(longest: Duration) -> Self {
+        // A fifth more than the round trip, for the time that the peers themselves need; never below 300 ms, so that
+        // a busy machine is not taken for a dead one.
+        let heartbeat = longest.mul_f64(1.2).max(Duration::from_millis(300));
+        Self { heartbeat, lease: heartbeat * 3, region_lost_after: heartbeat * 5 }
+    }
+
+    /// The lease as its holder counts it: a tenth shorter than what followers grant, which allows for clocks whose
+    /// rates differ by 10 % (invariant 9).
+    #[must_use]
+    pub fn holder_lease(&self) -> Duration {
+        self.lease.mul_f64(0.9)
+    }
+
+    pub(crate) fn raft_config(&self, group: GroupId) -> openraft::Config {
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        openraft::Config {
+            cluster_name: format!("group-{group}"),
+            heartbeat_interval: ms(self.heartbeat),
+            // openraft's lease is `election_timeout_max`; a follower stands for election after the lease plus a
+            // random part between the two.
+            election_timeout_min: ms(self.lease) / 3 + 1,
+            election_timeout_max: ms(self.lease),
+            enable_pre_vote: Some(true),
+            max_payload_entries: APPEND_ENTRIES,
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
+            max_in_snapshot_log_to_keep: KEEP_ENTRIES,
+            replication_lag_threshold: LAG_THRESHOLD,
+            backoff: "50ms 100ms ..500ms".to_owned(),
+            ..openraft::Config::default()
+        }
+    }
+}

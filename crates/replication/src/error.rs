@@ -1,0 +1,35 @@
+//! What a client of a group can be told.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a request was not served. Says whether a retry is safe and whether anything may have happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Unserved {
+    /// This node does not lead the group. Nothing happened.
+    #[error("this node does not lead the group")]
+    NotLeader,
+    /// Nobody leads the group, or the leader could not be reached in time. Nothing happened.
+    #[error("no leader could be reached in time; retry")]
+    NoLeader,
+    /// The node does not hold the group. Nothing happened.
+    #[error("this node does not hold the group")]
+    NoReplica,
+    /// A queue is full. Nothing happened.
+    #[error("the node has more requests than it can serve; retry with backoff")]
+    Overloaded,
+    /// The disk of the node that leads is almost full. Nothing happened.
+    #[error("the disk of {0} is almost full: writes are refused until space is freed; reads go on")]
+    DiskFull(String),
+    /// The write may or may not have taken effect: leadership was lost, or time ran out, after it was proposed.
+    #[error("it is not known whether the write took effect; read before you retry")]
+    Unknown,
+    /// The engine failed.
+    #[error("storage failed: {0}")]
+    Storage(String),
+}
+
+impl From<std::io::Error> for Unserved {
+    fn from(error: std::io::Error) -> Self {
+        Self::Storage(error.to_string())
+    }
+}

@@ -1,0 +1,52 @@
+//! What the replication layer asks of the layer above: to evaluate writes and reads against a group's state.
+//!
+//! Requests and responses are opaque bytes here: this crate knows nothing of DynamoDB.
+
+use crate::raft::Mutation;
+use bytes::Bytes;
+use std::io;
+
+/// The state of one group as an evaluation sees it.
+pub trait View {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>>;
+
+    /// Calls `row` for keys in `start..end`, in order or backwards, until it answers `false`.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    fn scan(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        reverse: bool,
+        row: &mut dyn FnMut(&[u8], &Bytes) -> bool,
+    ) -> io::Result<()>;
+}
+
+/// The result of evaluating a write: what to store and what to answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evaluation {
+    /// After-images; empty when the write changes nothing or is refused.
+    pub mutations: Vec<Mutation>,
+    /// The encoded response, for success and refusal alike.
+    pub response: Bytes,
+}
+
+/// Evaluates requests. Called on the leader for writes, on the serving replica for reads.
+pub trait Evaluator: Send + Sync + 'static {
+    /// Evaluates a write once, on the leader. Only `View::get` is available: a write touches keys that it names.
+    ///
+    /// # Errors
+    /// When the view fails; nothing is then stored.
+    fn write(&self, request: &[u8], view: &dyn View) -> io::Result<Evaluation>;
+
+    /// Evaluates a read.
+    ///
+    /// # Errors
+    /// When the view fails.
+    fn read(&self, request: &[u8], view: &dyn View) -> io::Result<Bytes>;
+}

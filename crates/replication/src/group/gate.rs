@@ -1,0 +1,81 @@
+//! Follows the answerable index of a group while this node leads it.
+
+use super::LeaderId;
+use crate::raft::Raft;
+use crate::system::SystemState;
+use meridian_placement::CommitGate;
+use meridian_types::{GroupId, NodeId};
+use openraft::async_runtime::WatchReceiver;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Up to where the leader may answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answerable {
+    /// The leadership that this is about; `None` when this node does not lead.
+    pub(crate) leader: Option<LeaderId>,
+    /// Highest index that satisfies the commit rule. Never goes back within one leadership.
+    pub(crate) index: u64,
+}
+
+/// Starts to follow; ends with the Raft.
+pub(crate) fn follow(
+    group: GroupId,
+    raft: Raft,
+    mut system: watch::Receiver<Arc<SystemState>>,
+    own: NodeId,
+) -> watch::Receiver<Answerable> {
+    let (publish, follow) = watch::channel(Answerable::default());
+    tokio::spawn(async move {
+        let mut progress = raft.data_metrics();
+        let mut gate = None;
+        loop {
+            let now = match raft.as_leader() {
+                Err(_) => {
+                    gate = None;
+                    Answerable::default()
+                }
+                Ok(leading) => {
+                    let leader = leading.to_committed_leader_id();
+                    if gate.is_none() || system.has_changed().unwrap_or(false) {
+                        gate = make_gate(group, &system.borrow_and_update(), own);
+                    }
+                    let index = answerable(&progress.borrow_and_update(), gate.as_ref(), own);
+                    let before: Answerable = *publish.borrow();
+                    let floor = if before.leader == Some(leader) { before.index } else { 0 };
+                    Answerable { leader: Some(leader), index: index.max(floor) }
+                }
+            };
+            publish.send_if_modified(|published| std::mem::replace(published, now) != now);
+            tokio::select! {
+                changed = progress.changed() => if changed.is_err() { return },
+                changed = system.changed() => {
+                    if changed.is_err() { return }
+                    gate = None;
+                }
+            }
+        }
+    });
+    follow
+}
+
+fn make_gate(group: GroupId, system: &SystemState, own: NodeId) -> Option<CommitGate> {
+    // The system group has no rule beyond its majority.
+    let info = system.groups.get(&group)?;
+    Some(CommitGate::new(&info.placement, own, &system.excused_regions(info)))
+}
+
+fn answerable(
+    metrics: &openraft::metrics::RaftDataMetrics<crate::raft::RaftTypes>,
+    gate: Option<&CommitGate>,
+    own: NodeId,
+) -> u64 {
+    let committed = metrics.cluster_committed.map_or(0, |id| id.index);
+    let matched = |node: NodeId| {
+        let replicated = metrics.replication.as_ref().and_then(|all| all.get(&node).copied().flatten());
+        // The leader's own entry is its progress too; what is committed and applied here is on this disk.
+        let own_index = if node == own { metrics.last_applied.map_or(0, |id| id.index) } else { 0 };
+        replicated.map_or(0, |id| id.index).max(own_index)
+    };
+    gate.map_or(committed, |gate| gate.answerable(committed, matched))
+}

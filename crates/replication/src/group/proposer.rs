@@ -1,0 +1,246 @@
+//! Evaluates writes on the leader, one group at a time and in order, and proposes their results.
+//!
+//! Invariant 5 (a request id takes effect at most once): a write is evaluated only in a *session*, which begins when
+//! this leadership's barrier is applied, so all that earlier leaders committed is visible; every proposal names the
+//! leadership that it was evaluated under and is refused by openraft under any other.
+
+use super::gate::Answerable;
+use super::overlay::Overlay;
+use super::settle::{self, Unsettled};
+use super::{LeaderId, Shared};
+use crate::error::Unserved;
+use crate::evaluate::{Evaluation, View};
+use crate::raft::{Command, MachineView, Raft, RaftTypes, WriteBatch, WriteRecord};
+use bytes::Bytes;
+use meridian_types::{GroupId, RequestId};
+use openraft::async_runtime::WatchReceiver;
+use openraft::impls::ProgressResponder;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Writes waiting to be evaluated, per group. Over it the client hears that the node is overloaded.
+const QUEUE: usize = 4_096;
+/// Writes that share a log entry at most.
+const BATCH: usize = 128;
+/// Bytes of requests that share a log entry at most.
+const BATCH_BYTES: usize = 1 << 20;
+/// Entries proposed and not yet answered, per group.
+const UNSETTLED: usize = 1_024;
+/// How long a new leader waits for its barrier before it tries again.
+const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A write to be evaluated, and where its result goes.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    /// Set for writes that may be sent again.
+    pub(crate) id: Option<RequestId>,
+    pub(crate) request: Bytes,
+    pub(crate) answer: oneshot::Sender<Result<WriteOutcome, Unserved>>,
+}
+
+/// A write that is answered for: its response, and the index whose state includes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WriteOutcome {
+    pub(crate) response: Bytes,
+    pub(crate) index: u64,
+}
+
+/// What the proposer needs.
+pub(crate) struct Parts {
+    pub(crate) id: GroupId,
+    pub(crate) raft: Raft,
+    pub(crate) view: MachineView,
+    pub(crate) answerable: watch::Receiver<Answerable>,
+    pub(crate) shared: Shared,
+}
+
+/// Starts the proposer and the task that settles its proposals; both end with the Raft.
+pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Submission>, watch::Receiver<Option<LeaderId>>) {
+    let (submissions, queue) = mpsc::channel(QUEUE);
+    let (publish, session) = watch::channel(None);
+    let (unsettled, settle_queue) = mpsc::channel(UNSETTLED);
+    let overlay = Arc::new(Mutex::new(Overlay::default()));
+    settle::start(settle_queue, parts.answerable.clone(), Arc::clone(&overlay));
+    let proposer = Proposer { parts, overlay, unsettled, session: publish, sequence: 0 };
+    tokio::spawn(proposer.run(queue));
+    (submissions, session)
+}
+
+struct Proposer {
+    parts: Parts,
+    overlay: Arc<Mutex<Overlay>>,
+    unsettled: mpsc::Sender<Unsettled>,
+    session: watch::Sender<Option<LeaderId>>,
+    sequence: u64,
+}
+
+impl Proposer {
+    async fn run(mut self, mut queue: mpsc::Receiver<Submission>) {
+        let mut server = self.parts.raft.server_metrics();
+        loop {
+            self.follow_leadership().await;
+            tokio::select! {
+                biased;
+                changed = server.changed() => if changed.is_err() { return },
+                first = queue.recv() => {
+                    let Some(first) = first else { return };
+                    let batch = fill(first, &mut queue);
+                    self.follow_leadership().await;
+                    self.propose(batch).await;
+                }
+            }
+        }
+    }
+
+    /// Begins a session when this node has begun to lead, ends it when it no longer does.
+    async fn follow_leadership(&mut self) {
+        let leader = self.parts.raft.as_leader().ok().map(|leading| leading.to_committed_leader_id());
+        let current = *self.session.borrow();
+        if leader == current {
+            return;
+        }
+        self.session.send_replace(None);
+        *lock(&self.overlay) = Overlay::default();
+        let Some(leader) = leader else { return };
+        match tokio::time::timeout(BARRIER_TIMEOUT, self.barrier(leader)).await {
+            Ok(true) => {
+                tracing::info!(group = %self.parts.id, ?leader, "leading");
+                self.session.send_replace(Some(leader));
+            }
+            Ok(false) => {}
+            Err(_) => {
+                tracing::warn!(group = %self.parts.id, "no majority has taken the new leader's barrier yet");
+            }
+        }
+    }
+
+    /// Commits and applies an entry of this leadership.
+    async fn barrier(&self, leader: LeaderId) -> bool {
+        let (responder, done) = ProgressResponder::complete_only();
+        let write = self.parts.raft.write(Command::Barrier).with_leader(leader).responder(responder);
+        write.await.is_ok() && matches!(done.await, Ok(Ok(_)))
+    }
+
+    async fn propose(&mut self, batch: Vec<Submission>) {
+        let Some(leader) = *self.session.borrow() else {
+            refuse(batch, &Unserved::NotLeader);
+            return;
+        };
+        if self.parts.shared.store.space().low {
+            refuse(batch, &Unserved::DiskFull(self.parts.shared.node_name.clone()));
+            return;
+        }
+        self.sequence += 1;
+        let mut writes = Vec::new();
+        let mut answers = Vec::with_capacity(batch.len());
+        for submission in batch {
+            match self.evaluate(&submission) {
+                Ok((evaluation, record)) => {
+                    writes.extend(record);
+                    answers.push((submission.answer, evaluation.response));
+                }
+                Err(error) => {
+                    let _ = submission.answer.send(Err(error.into()));
+                }
+            }
+        }
+        let floor = self.parts.view.applied();
+        let done = if writes.is_empty() {
+            None
+        } else {
+            let (responder, done) = ProgressResponder::<RaftTypes, _>::complete_only();
+            let command = Command::Write(WriteBatch { stamp_ms: now_ms(), writes });
+            if self.parts.raft.write(command).with_leader(leader).responder(responder).await.is_err() {
+                let stopped = Unserved::Storage("the group has stopped on this node".to_owned());
+                answers.into_iter().for_each(|(answer, _)| drop(answer.send(Err(stopped.clone()))));
+                return;
+            }
+            Some(done)
+        };
+        let unsettled = Unsettled { sequence: self.sequence, leader, floor, done, answers };
+        // The queue is bounded: a slow majority slows the proposer, and then the clients.
+        if self.unsettled.send(unsettled).await.is_err() {
+            tracing::error!(group = %self.parts.id, "the task that answers writes has stopped");
+        }
+    }
+
+    /// Evaluates one write on top of what is pending; what it changes becomes pending itself.
+    fn evaluate(&self, submission: &Submission) -> io::Result<(Evaluation, Option<WriteRecord>)> {
+        if let Some(response) = self.already_done(submission.id)? {
+            return Ok((Evaluation { mutations: Vec::new(), response }, None));
+        }
+        let evaluator = &self.parts.shared.evaluator;
+        let evaluation = evaluator.write(&submission.request, &PendingView { proposer: self })?;
+        if evaluation.mutations.is_empty() {
+            return Ok((evaluation, None));
+        }
+        let remember = submission.id.map(|id| (id, evaluation.response.clone()));
+        lock(&self.overlay).add(self.sequence, &evaluation.mutations, remember.clone());
+        let record = WriteRecord { remember, mutations: evaluation.mutations.clone() };
+        Ok((evaluation, Some(record)))
+    }
+
+    fn already_done(&self, id: Option<RequestId>) -> io::Result<Option<Bytes>> {
+        let Some(id) = id else { return Ok(None) };
+        let pending = lock(&self.overlay).response(id);
+        if pending.is_some() {
+            return Ok(pending);
+        }
+        self.parts.view.remembered(id)
+    }
+}
+
+/// Takes what is waiting, up to the bounds of a log entry.
+fn fill(first: Submission, queue: &mut mpsc::Receiver<Submission>) -> Vec<Submission> {
+    let mut bytes = first.request.len();
+    let mut batch = vec![first];
+    while batch.len() < BATCH && bytes < BATCH_BYTES {
+        let Ok(next) = queue.try_recv() else { break };
+        bytes += next.request.len();
+        batch.push(next);
+    }
+    batch
+}
+
+fn refuse(batch: Vec<Submission>, why: &Unserved) {
+    for submission in batch {
+        let _ = submission.answer.send(Err(why.clone()));
+    }
+}
+
+/// The applied state with the pending images on top.
+struct PendingView<'a> {
+    proposer: &'a Proposer,
+}
+
+impl View for PendingView<'_> {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
+        // The overlay first: an entry leaves it only after it has been applied.
+        if let Some(image) = lock(&self.proposer.overlay).get(key) {
+            return Ok(image);
+        }
+        Ok(self.proposer.parts.view.get(key)?.map(|stored| stored.bytes))
+    }
+
+    fn scan(
+        &self,
+        _start: &[u8],
+        _end: &[u8],
+        _reverse: bool,
+        _row: &mut dyn FnMut(&[u8], &Bytes) -> bool,
+    ) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "a write reads only the keys that it names"))
+    }
+}
+
+pub(super) fn lock(overlay: &Mutex<Overlay>) -> MutexGuard<'_, Overlay> {
+    // A panic while the lock is held ends the group's task, and with it the use of the overlay.
+    overlay.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,120 @@
+//! Reads: consistent ones under the lease and behind the answerable index, others from the replica's own state.
+
+use super::Group;
+use crate::error::Unserved;
+use crate::evaluate::View;
+use crate::raft::MachineView;
+use bytes::Bytes;
+use openraft::ReadPolicy;
+use std::cell::Cell;
+use std::io;
+use tokio::time::Instant;
+
+/// A read's response, and the index whose state it saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReadOutcome {
+    pub(crate) response: Bytes,
+    pub(crate) index: u64,
+}
+
+/// The applied state; notes the newest index that a read has touched.
+struct ReadView<'a> {
+    view: &'a MachineView,
+    newest: Cell<u64>,
+}
+
+impl View for ReadView<'_> {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
+        let stored = self.view.get(key)?;
+        Ok(stored.map(|stored| {
+            self.newest.set(self.newest.get().max(stored.index));
+            stored.bytes
+        }))
+    }
+
+    fn scan(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        reverse: bool,
+        row: &mut dyn FnMut(&[u8], &Bytes) -> bool,
+    ) -> io::Result<()> {
+        for found in self.view.scan(start, end, reverse)? {
+            let (key, stored) = found?;
+            self.newest.set(self.newest.get().max(stored.index));
+            if !row(&key, &stored.bytes) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    /// Reads the latest state that is answered for. Linearizable with every write of the group.
+    ///
+    /// # Errors
+    /// [`Unserved::NotLeader`] when this node does not lead, or its lease has ended and no majority renewed it.
+    pub(crate) async fn read_consistent(
+        &self,
+        request: &[u8],
+        deadline: Instant,
+    ) -> Result<ReadOutcome, Unserved> {
+        let session = self.session().ok_or(Unserved::NotLeader)?;
+        if self.lease().is_none() {
+            self.renew_lease(deadline).await?;
+        }
+        let (outcome, newest) = self.evaluate_read(request)?;
+        // Nobody is shown what a failure that the policy promises to survive could take back. Deletions leave no
+        // index behind, so the newest one counts for every key.
+        let must_hold = newest.max(self.view.last_delete());
+        if self.answerable() < must_hold {
+            let mut answerable = self.answerable.clone();
+            let passed = answerable.wait_for(|now| now.leader != Some(session) || now.index >= must_hold);
+            tokio::time::timeout_at(deadline, passed)
+                .await
+                .map_err(|_| Unserved::NoLeader)?
+                .map_err(|_| Unserved::NotLeader)?;
+        }
+        // This process may have been paused since the lease was checked: only a lease that still holds now, under
+        // the same leadership, proves that nobody else could have answered in between.
+        if self.session() == Some(session) && self.lease().is_some() {
+            Ok(outcome)
+        } else {
+            Err(Unserved::NotLeader)
+        }
+    }
+
+    /// Asks a majority whether this node still leads.
+    async fn renew_lease(&self, deadline: Instant) -> Result<(), Unserved> {
+        let renewed = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        match tokio::time::timeout_at(deadline, renewed).await {
+            Ok(Ok(_)) if self.lease().is_some() => Ok(()),
+            _ => Err(Unserved::NotLeader),
+        }
+    }
+
+    /// Reads this replica's own applied state, which may be behind.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub(crate) fn read_local(&self, request: &[u8]) -> Result<ReadOutcome, Unserved> {
+        self.evaluate_read(request).map(|(outcome, _)| outcome)
+    }
+
+    fn evaluate_read(&self, request: &[u8]) -> Result<(ReadOutcome, u64), Unserved> {
+        // Before the read: what it sees is at least this new.
+        let index = self.view.applied();
+        let view = ReadView { view: &self.view, newest: Cell::new(0) };
+        let response = self.evaluator.read(request, &view)?;
+        let newest = view.newest.get();
+        Ok((ReadOutcome { response, index: index.max(newest) }, newest))
+    }
+
+    /// Waits until this replica has applied `index`; whether it has, by the deadline.
+    pub(crate) async fn wait_applied(&self, index: u64, deadline: Instant) -> bool {
+        let mut applied = self.view.watch_applied();
+        let reached = applied.wait_for(|&now| now >= index);
+        tokio::time::timeout_at(deadline, reached).await.is_ok_and(|reached| reached.is_ok())
+    }
+}

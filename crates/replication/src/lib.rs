@@ -1,0 +1,26 @@
+//! Replication: one Raft group per placement group, the system group, peer links, leases and the supervisor.
+//!
+//! Architecture invariants: consensus is openraft's; where replicas live, who should lead and when a leader may answer
+//! are decided by the pure crate `meridian_placement`; requests are opaque bytes, evaluated by an [`Evaluator`] that the
+//! layer above provides. This crate knows nothing of DynamoDB.
+
+mod config;
+mod error;
+mod evaluate;
+mod group;
+mod keys;
+mod node;
+mod raft;
+mod supervisor;
+pub mod system;
+pub mod transport;
+mod wire;
+
+pub use config::Timing;
+pub use error::Unserved;
+pub use evaluate::{Evaluation, Evaluator, View};
+pub use keys::{table_prefix, table_range};
+pub use node::{ReadConsistency, ReadDone, Replication, ReplicationOptions, WriteDone};
+pub use raft::Mutation;
+pub use supervisor::Founding;
+pub use wire::{NodeStatus, ReplicaStatus};

@@ -1,0 +1,146 @@
+//! Requests from peers, handed to the group that they address.
+
+use super::Replication;
+use crate::error::Unserved;
+use crate::group::Group;
+use crate::raft::{
+    Complete, RaftTypes, SnapshotData, SnapshotPart, decode, encode, refuse_early_votes, respond,
+};
+use crate::transport::{Handler, Kind, Reply, Request};
+use crate::wire::{ForwardRead, ForwardSystem, ForwardWrite, ReadMode, Served, ServedOr, SystemAnswer};
+use bytes::Bytes;
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use serde::Serialize;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// Requests from peers being served at once, besides appends, which have their own queues.
+const AT_ONCE: usize = 8_192;
+
+pub(super) struct Dispatch {
+    // The node owns the links' tasks, which own this: a strong reference would keep all of them alive for ever.
+    node: Weak<Replication>,
+    at_once: Arc<Semaphore>,
+}
+
+impl Dispatch {
+    pub(super) fn new(node: &Arc<Replication>) -> Self {
+        Self { node: Arc::downgrade(node), at_once: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+}
+
+impl Handler for Dispatch {
+    fn dispatch(&self, request: Request, reply: Reply) {
+        let Some(node) = self.node.upgrade() else { return };
+        let Some(group) = node.group(request.group) else {
+            // Also while the node starts, or has not yet heard of a new group: the peer tries again.
+            return reply.refuse(&Unserved::NoReplica.to_string());
+        };
+        match request.kind {
+            Kind::Append => append(&node, &group, &request.payload, reply),
+            _ => {
+                let Ok(permit) = Arc::clone(&self.at_once).try_acquire_owned() else {
+                    return reply.refuse(&Unserved::Overloaded.to_string());
+                };
+                tokio::spawn(async move {
+                    match serve(&node, &group, request).await {
+                        Ok(payload) => reply.done(payload),
+                        Err(why) => reply.refuse(&why),
+                    }
+                    drop(permit);
+                });
+            }
+        }
+    }
+}
+
+fn append(node: &Replication, group: &Group, payload: &[u8], reply: Reply) {
+    let request: AppendEntriesRequest<RaftTypes> = match decode(payload) {
+        Ok(request) => request,
+        Err(error) => return reply.refuse(&error.to_string()),
+    };
+    if !request.entries.is_empty() && node.shared.store.space().low {
+        // The leader keeps the entries and tries again; this replica goes on when there is space.
+        return reply.refuse(&Unserved::DiskFull(node.shared.node_name.clone()).to_string());
+    }
+    group.freshness.heard(request.leader_commit.map_or(0, |id| id.index));
+    group.appends.push(request, reply);
+}
+
+async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) -> Result<Bytes, String> {
+    let payload = &request.payload[..];
+    match request.kind {
+        Kind::Heartbeat => {
+            let request: AppendEntriesRequest<RaftTypes> = parse(payload)?;
+            group.freshness.heard(request.leader_commit.map_or(0, |id| id.index));
+            respond(group.raft.append_entries(request).await)
+        }
+        Kind::Vote | Kind::PreVote => {
+            let vote: VoteRequest<RaftTypes> = parse(payload)?;
+            if !vote.leadership_transfer
+                && refuse_early_votes(group.opened, group.timing.lease, group.had_state)
+            {
+                return Err("this voter has just started and may have granted a lease before".to_owned());
+            }
+            match request.kind {
+                Kind::Vote => respond(group.raft.vote(vote).await),
+                _ => respond(group.raft.pre_vote(vote).await),
+            }
+        }
+        Kind::TransferLeader => {
+            let transfer: TransferLeaderRequest<RaftTypes> = parse(payload)?;
+            respond(group.raft.handle_transfer_leader(transfer).await)
+        }
+        Kind::Snapshot => snapshot(group, &request).await,
+        Kind::Write => {
+            let ForwardWrite { id, request } = parse(payload)?;
+            let served = group.submit(Some(id), request).await;
+            answer(
+                &served.map(|done| Served { response: done.response, position: group.position(done.index) }),
+            )
+        }
+        Kind::Read => answer(&read(group, parse(payload)?).await),
+        Kind::System => {
+            let ForwardSystem(command) = parse(payload)?;
+            let answered: SystemAnswer = node.system_write_here(command).await;
+            answer(&answered)
+        }
+        Kind::SystemIndex => answer(&node.system_index_here().await),
+        Kind::Status => answer(&node.status_here()),
+        Kind::Append | Kind::Ping => Err("handled elsewhere".to_owned()),
+    }
+}
+
+async fn read(group: &Arc<Group>, ForwardRead { mode, request, timeout_ms }: ForwardRead) -> ServedOr {
+    let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+    let outcome = match mode {
+        ReadMode::Consistent => group.read_consistent(&request, deadline).await?,
+        ReadMode::Local(position) => {
+            if let Some(position) = position
+                && !group.wait_applied(position.index, deadline).await
+            {
+                return Err(Unserved::NoLeader);
+            }
+            group.read_local(&request)?
+        }
+    };
+    Ok(Served { response: outcome.response, position: group.position(outcome.index) })
+}
+
+async fn snapshot(group: &Arc<Group>, request: &Request) -> Result<Bytes, String> {
+    let part: SnapshotPart = parse(&request.payload)?;
+    let received = group.snapshots.take(&group.store, part).map_err(|error| error.to_string())?;
+    let Some(Complete { vote, meta, install }) = received else { return Ok(Bytes::new()) };
+    let snapshot = openraft::storage::Snapshot { meta, snapshot: SnapshotData::Received(install) };
+    respond(group.raft.install_full_snapshot(vote, snapshot).await)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, String> {
+    decode(payload).map_err(|error| format!("the request could not be decoded: {error}"))
+}
+
+fn answer<T: Serialize>(value: &T) -> Result<Bytes, String> {
+    encode(value).map_err(|error| error.to_string())
+}

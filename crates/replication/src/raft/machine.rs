@@ -1,0 +1,363 @@
+//! openraft's state machine over a group of the embedded engine: applies after-images, never expressions.
+
+use super::snapshot::{SnapshotBuilder, SnapshotData};
+use super::types::{Applied, Command, RaftTypes, WriteBatch, decode, encode};
+use crate::system::SystemState;
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use meridian_store::{GroupStore, StateOp};
+use meridian_types::RequestId;
+use openraft::entry::RaftPayload;
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::type_config::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
+use openraft::{EntryPayload, OptionalSend, StoredMembership};
+use std::io;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+
+/// Entries applied in one atomic write at most.
+const APPLY_CHUNK: usize = 256;
+/// How long a forwarded write's id is remembered, by the leaders' stamps; longer than any request's deadline.
+const REMEMBER_MS: u64 = 60_000;
+/// Every so many indexes old ids are forgotten: decided by the index, so that replicas stay equal.
+const FORGET_EVERY: u64 = 64;
+/// Ids forgotten at once at most; more than so many entries can bring, so that forgetting keeps up.
+const FORGET_AT_ONCE: usize = 16_384;
+
+/// First bytes of keys within a group.
+mod prefix {
+    /// An item.
+    pub(super) const ITEM: u8 = b'I';
+    /// A remembered request id.
+    pub(super) const REQUEST: u8 = b'R';
+    /// Request ids by stamp, for forgetting.
+    pub(super) const STAMP: u8 = b'T';
+    /// The system state (group 0).
+    pub(super) const SYSTEM: u8 = b'S';
+}
+
+/// A value as stored: the log index that wrote it, then the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredValue {
+    /// The index of the entry that wrote it.
+    pub(crate) index: u64,
+    /// What was written.
+    pub(crate) bytes: Bytes,
+}
+
+impl StoredValue {
+    const HEADER: usize = 8;
+
+    fn encode(index: u64, value: &[u8]) -> Bytes {
+        let mut out = BytesMut::with_capacity(Self::HEADER + value.len());
+        out.put_u64_le(index);
+        out.put_slice(value);
+        out.freeze()
+    }
+
+    fn decode(stored: &Bytes) -> io::Result<Self> {
+        let header = stored.first_chunk::<{ Self::HEADER }>().copied();
+        let header = header
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a stored value is cut short"))?;
+        Ok(Self { index: u64::from_le_bytes(header), bytes: stored.slice(Self::HEADER..) })
+    }
+}
+
+/// Read access to a group's applied state, shared with those that serve reads.
+#[derive(Clone)]
+pub(crate) struct MachineView {
+    store: GroupStore,
+    applied: watch::Receiver<u64>,
+    last_delete: Arc<AtomicU64>,
+}
+
+impl MachineView {
+    /// The index up to which this replica has applied.
+    #[must_use]
+    pub(crate) fn applied(&self) -> u64 {
+        *self.applied.borrow()
+    }
+
+    /// Follows [`Self::applied`].
+    #[must_use]
+    pub(crate) fn watch_applied(&self) -> watch::Receiver<u64> {
+        self.applied.clone()
+    }
+
+    /// The index of the newest applied entry that deleted something; 0 when none did since this process started.
+    #[must_use]
+    pub(crate) fn last_delete(&self) -> u64 {
+        self.last_delete.load(Ordering::Acquire)
+    }
+
+    /// Reads an item's value.
+    ///
+    /// # Errors
+    /// When the engine fails or the record is damaged.
+    pub(crate) fn get(&self, key: &[u8]) -> io::Result<Option<StoredValue>> {
+        let stored = self.store.get(&item_key(key)).map_err(io::Error::other)?;
+        stored.as_ref().map(StoredValue::decode).transpose()
+    }
+
+    /// Reads items with `start <= key < end` in key order, or backwards.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub(crate) fn scan(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        reverse: bool,
+    ) -> io::Result<impl Iterator<Item = io::Result<(Bytes, StoredValue)>> + Send + 'static> {
+        let (start, end) = (item_key(start), item_key(end));
+        let found = self.store.scan(Bound::Included(&start), Bound::Excluded(&end), reverse);
+        let found = found.map_err(io::Error::other)?;
+        Ok(found.map(|row| {
+            let (key, value) = row.map_err(io::Error::other)?;
+            Ok((key.slice(1..), StoredValue::decode(&value)?))
+        }))
+    }
+
+    /// The remembered response of a forwarded write that already took effect.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub(crate) fn remembered(&self, id: RequestId) -> io::Result<Option<Bytes>> {
+        let stored = self.store.get(&request_key(id)).map_err(io::Error::other)?;
+        Ok(stored.map(|stored| stored.slice(8..)))
+    }
+}
+
+/// One group's state machine.
+pub(crate) struct Machine {
+    store: GroupStore,
+    system: Option<SystemMachine>,
+    last: Option<LogIdOf<RaftTypes>>,
+    membership: StoredMembershipOf<RaftTypes>,
+    applied: watch::Sender<u64>,
+    last_delete: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct SystemMachine {
+    state: SystemState,
+    publish: watch::Sender<Arc<SystemState>>,
+}
+
+/// What the engine's marker says: how far the state has come.
+type Marker = (Option<LogIdOf<RaftTypes>>, StoredMembershipOf<RaftTypes>);
+
+impl Machine {
+    /// Opens the state of a placement group.
+    ///
+    /// # Errors
+    /// When the engine fails or its marker is damaged.
+    pub(crate) fn open(store: GroupStore) -> io::Result<(Self, MachineView)> {
+        Self::open_with(store, None)
+    }
+
+    /// Opens the state of the system group; every change is published.
+    ///
+    /// # Errors
+    /// When the engine fails or the state is damaged.
+    pub(crate) fn open_system(
+        store: GroupStore,
+        publish: watch::Sender<Arc<SystemState>>,
+    ) -> io::Result<(Self, MachineView)> {
+        Self::open_with(store, Some(publish))
+    }
+
+    fn open_with(
+        store: GroupStore,
+        publish: Option<watch::Sender<Arc<SystemState>>>,
+    ) -> io::Result<(Self, MachineView)> {
+        let (applied, follow) = watch::channel(0);
+        let last_delete = Arc::new(AtomicU64::new(0));
+        let view =
+            MachineView { store: store.clone(), applied: follow, last_delete: Arc::clone(&last_delete) };
+        let system = publish.map(|publish| SystemMachine { state: SystemState::default(), publish });
+        let mut machine =
+            Self { store, system, last: None, membership: StoredMembership::default(), applied, last_delete };
+        machine.reload()?;
+        Ok((machine, view))
+    }
+
+    /// Takes marker and system state from the engine: at start, and after a snapshot replaced them.
+    fn reload(&mut self) -> io::Result<()> {
+        let marker = self.store.applied().map_err(io::Error::other)?;
+        (self.last, self.membership) = match marker {
+            Some(marker) => decode::<Marker>(&marker)?,
+            None => (None, StoredMembership::default()),
+        };
+        if let Some(system) = &mut self.system {
+            let stored = self.store.get(&[prefix::SYSTEM]).map_err(io::Error::other)?;
+            system.state = stored.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default();
+            system.publish.send_replace(Arc::new(system.state.clone()));
+        }
+        // What a snapshot deleted is not known: consistent reads must take everything up to it as deleted just now.
+        let index = self.last.map_or(0, |id| id.index);
+        self.last_delete.store(index, Ordering::Release);
+        self.applied.send_replace(index);
+        Ok(())
+    }
+
+    fn apply_chunk(&mut self, chunk: Vec<EntryResponder<RaftTypes>>) -> io::Result<()> {
+        let mut ops = Vec::new();
+        let mut answers = Vec::new();
+        let mut last_delete = None;
+        let mut system_changed = false;
+        for (entry, responder) in chunk {
+            let (log_id, payload) = (entry.log_id, entry.payload);
+            assert!(
+                self.last.is_none_or(|last| last.index < log_id.index),
+                "entries are applied in order, once"
+            );
+            self.last = Some(log_id);
+            if let Some(membership) = payload.get_membership() {
+                self.membership = StoredMembership::new(Some(log_id), membership);
+            }
+            let mut answer = Applied::Nothing;
+            match payload {
+                EntryPayload::Normal(Command::Write(batch)) => {
+                    if self.apply_writes(log_id.index, batch, &mut ops)? {
+                        last_delete = Some(log_id.index);
+                    }
+                }
+                EntryPayload::Normal(Command::System(command)) => {
+                    if let Some(system) = &mut self.system {
+                        answer = Applied::System(system.state.apply(command));
+                        system_changed = true;
+                    }
+                }
+                EntryPayload::Normal(Command::Barrier)
+                | EntryPayload::Blank
+                | EntryPayload::Membership(_) => {}
+            }
+            answers.extend(responder.map(|responder| (responder, answer)));
+        }
+        if let Some(system) = self.system.as_ref().filter(|_| system_changed) {
+            ops.push(put(vec![prefix::SYSTEM].into(), encode(&system.state)?));
+        }
+        let marker: Marker = (self.last, self.membership.clone());
+        self.store.apply(&ops, &encode(&marker)?).map_err(io::Error::other)?;
+        if let Some(index) = last_delete {
+            self.last_delete.store(index, Ordering::Release);
+        }
+        if let Some(system) = self.system.as_ref().filter(|_| system_changed) {
+            system.publish.send_replace(Arc::new(system.state.clone()));
+        }
+        self.applied.send_replace(self.last.map_or(0, |id| id.index));
+        for (responder, answer) in answers {
+            responder.send(answer);
+        }
+        Ok(())
+    }
+
+    /// Turns a batch into engine operations; whether anything was deleted.
+    fn apply_writes(&self, index: u64, batch: WriteBatch, ops: &mut Vec<StateOp>) -> io::Result<bool> {
+        let mut deleted = false;
+        for record in batch.writes {
+            for mutation in record.mutations {
+                deleted |= mutation.value.is_none();
+                let value = mutation.value.map(|value| StoredValue::encode(index, &value));
+                ops.push(StateOp { key: item_key(&mutation.key), value });
+            }
+            if let Some((id, response)) = record.remember {
+                ops.push(put(request_key(id), StoredValue::encode(batch.stamp_ms, &response)));
+                ops.push(put(stamp_key(batch.stamp_ms, Some(id)), Bytes::new()));
+            }
+        }
+        if index.is_multiple_of(FORGET_EVERY) {
+            self.forget_requests(batch.stamp_ms.saturating_sub(REMEMBER_MS), ops)?;
+        }
+        Ok(deleted)
+    }
+
+    fn forget_requests(&self, before_ms: u64, ops: &mut Vec<StateOp>) -> io::Result<()> {
+        let end = stamp_key(before_ms, None);
+        let old = self.store.scan(Bound::Included(&[prefix::STAMP]), Bound::Excluded(&end), false);
+        for row in old.map_err(io::Error::other)?.take(FORGET_AT_ONCE) {
+            let (key, _) = row.map_err(io::Error::other)?;
+            let id = key.last_chunk::<16>().copied().map(u128::from_be_bytes).map(RequestId);
+            ops.extend(id.map(|id| StateOp { key: request_key(id), value: None }));
+            ops.push(StateOp { key, value: None });
+        }
+        Ok(())
+    }
+}
+
+fn put(key: Bytes, value: Bytes) -> StateOp {
+    StateOp { key, value: Some(value) }
+}
+
+fn item_key(key: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(1 + key.len());
+    out.put_u8(prefix::ITEM);
+    out.put_slice(key);
+    out.freeze()
+}
+
+fn request_key(id: RequestId) -> Bytes {
+    let mut out = BytesMut::with_capacity(17);
+    out.put_u8(prefix::REQUEST);
+    out.put_u128(id.0);
+    out.freeze()
+}
+
+fn stamp_key(stamp_ms: u64, id: Option<RequestId>) -> Bytes {
+    let mut out = BytesMut::with_capacity(25);
+    out.put_u8(prefix::STAMP);
+    out.put_u64(stamp_ms);
+    if let Some(id) = id {
+        out.put_u128(id.0);
+    }
+    out.freeze()
+}
+
+impl RaftStateMachine<RaftTypes> for Machine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<Marker, io::Error> {
+        Ok((self.last, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<RaftTypes>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut chunks = entries.ready_chunks(APPLY_CHUNK);
+        while let Some(chunk) = chunks.next().await {
+            self.apply_chunk(chunk.into_iter().collect::<Result<_, _>>()?)?;
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
+        SnapshotBuilder::new(self.store.clone())
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<RaftTypes>,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
+        let SnapshotData::Received(install) = snapshot else {
+            return Err(io::Error::other("only a received snapshot can be installed"));
+        };
+        let marker: Marker = (meta.last_log_id, meta.last_membership.clone());
+        install.commit(&encode(&marker)?, &[]).map_err(io::Error::other)?;
+        self.reload()
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<SnapshotOf<RaftTypes, SnapshotData>>, io::Error> {
+        if self.last.is_none() {
+            return Ok(None);
+        }
+        SnapshotBuilder::new(self.store.clone()).build().map(Some)
+    }
+}

@@ -1,0 +1,19 @@
+//! Where openraft meets Meridian: its types, storage over the embedded engine, and its network over peer links.
+
+mod log_store;
+mod machine;
+mod network;
+mod snapshot;
+mod types;
+
+pub(crate) use log_store::LogStore;
+pub(crate) use machine::{Machine, MachineView};
+pub(crate) use network::{GroupNetworks, refuse_early_votes, respond};
+pub(crate) use snapshot::SnapshotData;
+pub(crate) use snapshot::{Complete, SnapshotPart, SnapshotReceiver};
+pub use types::Mutation;
+pub(crate) use types::{Applied, Command, RaftTypes, WriteBatch, WriteRecord};
+pub(crate) use types::{decode, encode};
+
+/// One group's Raft.
+pub(crate) type Raft = openraft::Raft<RaftTypes, Machine>;

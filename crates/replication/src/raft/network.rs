@@ -1,0 +1,258 @@
+//! openraft's network over peer links: appends are pipelined in order, heartbeats overtake them.
+
+use super::snapshot::{SnapshotData, SnapshotPart};
+use super::types::{RaftTypes, decode, encode};
+use crate::transport::{CallError, Kind, Link, Peers, PendingCall};
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, Stream, StreamExt};
+use meridian_store::{StateChunk, StateSnapshot};
+use meridian_types::{GroupId, NodeId};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::v2::RaftNetworkV2;
+use openraft::network::{RPCOption, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf, VoteOf};
+use openraft::{EmptyNode, OptionalSend};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Appends under way to one follower: enough to fill a long link, few enough to bound memory.
+const APPENDS_IN_FLIGHT: usize = 64;
+/// An append that is not answered within this is taken for lost. Far above any round trip: links have their own,
+/// faster, detection of silence.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of state in a snapshot part: small, so that heartbeats are not stuck behind it.
+const SNAPSHOT_PART: usize = 128 << 10;
+/// Snapshot parts under way at once.
+const PARTS_IN_FLIGHT: usize = 16;
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Makes the network of one group.
+#[derive(Clone)]
+pub(crate) struct GroupNetworks {
+    group: GroupId,
+    peers: Arc<Peers>,
+}
+
+impl GroupNetworks {
+    pub(crate) fn new(group: GroupId, peers: Arc<Peers>) -> Self {
+        Self { group, peers }
+    }
+}
+
+impl RaftNetworkFactory<RaftTypes> for GroupNetworks {
+    type Network = GroupNetwork;
+
+    async fn new_client(&mut self, target: NodeId, _node: &EmptyNode) -> GroupNetwork {
+        GroupNetwork { group: self.group, target, peers: Arc::clone(&self.peers), append: Kind::Append }
+    }
+
+    async fn new_heartbeat_client(&mut self, target: NodeId, node: &EmptyNode) -> GroupNetwork {
+        GroupNetwork { append: Kind::Heartbeat, ..self.new_client(target, node).await }
+    }
+}
+
+/// The way from this node to one member of one group.
+pub(crate) struct GroupNetwork {
+    group: GroupId,
+    target: NodeId,
+    peers: Arc<Peers>,
+    append: Kind,
+}
+
+fn unreachable(error: &CallError) -> RPCError<RaftTypes> {
+    match error {
+        CallError::NotSent => RPCError::Unreachable(Unreachable::new(error)),
+        CallError::Lost | CallError::Refused(_) => RPCError::Network(NetworkError::new(error)),
+    }
+}
+
+fn broken(error: &io::Error) -> RPCError<RaftTypes> {
+    RPCError::Network(NetworkError::new(error))
+}
+
+impl GroupNetwork {
+    fn link(&self) -> Result<Arc<Link>, RPCError<RaftTypes>> {
+        self.peers.link(self.target).ok_or_else(|| unreachable(&CallError::NotSent))
+    }
+
+    async fn call<T: Serialize, R: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        request: &T,
+        timeout: Duration,
+    ) -> Result<R, RPCError<RaftTypes>> {
+        let payload = encode(request).map_err(|error| broken(&error))?;
+        let answer = self
+            .link()?
+            .call(kind, self.group, payload, timeout)
+            .await
+            .map_err(|error| unreachable(&error))?;
+        decode(&answer).map_err(|error| broken(&error))
+    }
+}
+
+/// Sends one append now; the future is its result, for the stream that openraft reads.
+fn send_append(
+    link: &Arc<Link>,
+    kind: Kind,
+    group: GroupId,
+    request: &AppendEntriesRequest<RaftTypes>,
+) -> impl Future<Output = Result<StreamAppendResult<RaftTypes>, RPCError<RaftTypes>>> + Send + use<> {
+    let previous = request.prev_log_id;
+    let last = request.entries.last().map(|entry| entry.log_id).or(previous);
+    let call: Result<PendingCall, _> = encode(request).map(|payload| link.send(kind, group, payload));
+    async move {
+        let call = call.map_err(|error| broken(&error))?;
+        let answer = tokio::time::timeout(APPEND_TIMEOUT, call).await.unwrap_or(Err(CallError::Lost));
+        let response: AppendEntriesResponse<RaftTypes> =
+            decode(&answer.map_err(|error| unreachable(&error))?).map_err(|error| broken(&error))?;
+        Ok(response.into_stream_result(previous, last))
+    }
+}
+
+impl RaftNetworkV2<RaftTypes> for GroupNetwork {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<RaftTypes>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<RaftTypes>, RPCError<RaftTypes>> {
+        self.call(self.append, &rpc, option.hard_ttl()).await
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> Pin<
+        Box<
+            dyn Future<
+                    Output = Result<
+                        BoxStream<'s, Result<StreamAppendResult<RaftTypes>, RPCError<RaftTypes>>>,
+                        RPCError<RaftTypes>,
+                    >,
+                > + Send
+                + 's,
+        >,
+    >
+    where
+        S: Stream<Item = AppendEntriesRequest<RaftTypes>> + OptionalSend + Unpin + 'static,
+    {
+        let (link, kind, group) = (self.link(), self.append, self.group);
+        async move {
+            let link = link?;
+            let results = input
+                .map(move |request| send_append(&link, kind, group, &request))
+                .buffered(APPENDS_IN_FLIGHT)
+                // The first failure ends the stream: what follows it would fail too.
+                .scan(false, |ended, result| {
+                    let item = (!*ended).then_some(result);
+                    *ended = !matches!(item, Some(Ok(Ok(_))));
+                    std::future::ready(item)
+                });
+            Ok(results.boxed())
+        }
+        .boxed()
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<RaftTypes>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<RaftTypes>, RPCError<RaftTypes>> {
+        self.call(Kind::Vote, &rpc, option.hard_ttl()).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<RaftTypes>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<RaftTypes>, RPCError<RaftTypes>> {
+        self.call(Kind::PreVote, &rpc, option.hard_ttl()).await
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        rpc: TransferLeaderRequest<RaftTypes>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<RaftTypes>, RPCError<RaftTypes>> {
+        self.call(Kind::TransferLeader, &rpc, option.hard_ttl()).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: VoteOf<RaftTypes>,
+        snapshot: SnapshotOf<RaftTypes, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<RaftTypes>, StreamingError<RaftTypes>> {
+        let SnapshotData::Outgoing(view) = snapshot.snapshot else {
+            return Err(broken(&io::Error::other("only a view of the own state can be sent")).into());
+        };
+        let send = self.send_snapshot(vote, snapshot.meta, &view);
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            response = send => response.map_err(StreamingError::from),
+        }
+    }
+}
+
+impl GroupNetwork {
+    async fn send_snapshot(
+        &self,
+        vote: VoteOf<RaftTypes>,
+        meta: SnapshotMetaOf<RaftTypes>,
+        view: &StateSnapshot,
+    ) -> Result<SnapshotResponse<RaftTypes>, RPCError<RaftTypes>> {
+        let link = self.link()?;
+        let transfer = rand::random();
+        let mut under_way: VecDeque<PendingCall> = VecDeque::new();
+        let mut number = 0;
+        let mut after: Option<Bytes> = None;
+        loop {
+            let chunk = view.chunk(after.as_deref(), SNAPSHOT_PART);
+            let StateChunk { items: rows, done } = chunk.map_err(|error| broken(&io::Error::other(error)))?;
+            after = rows.last().map(|(key, _)| key.clone());
+            let last = done.then(|| (vote, meta.clone()));
+            let part = SnapshotPart { transfer, number, rows, last };
+            number += 1;
+            let payload = part.encode().map_err(|error| broken(&error))?;
+            under_way.push_back(link.send(Kind::Snapshot, self.group, payload));
+            while under_way.len() > if done { 0 } else { PARTS_IN_FLIGHT } {
+                let Some(call) = under_way.pop_front() else { break };
+                let answer = tokio::time::timeout(SNAPSHOT_TIMEOUT, call)
+                    .await
+                    .unwrap_or(Err(CallError::Lost))
+                    .map_err(|error| unreachable(&error))?;
+                if done && under_way.is_empty() {
+                    return decode(&answer).map_err(|error| broken(&error));
+                }
+            }
+        }
+    }
+}
+
+/// Whether a vote must be refused because this process has started too recently to know whose lease it granted
+/// before: openraft keeps a follower's promise in memory, so a voter that restarts waits one lease before it votes.
+pub(crate) fn refuse_early_votes(started: std::time::Instant, lease: Duration, had_state: bool) -> bool {
+    had_state && started.elapsed() < lease
+}
+
+/// The response to one Raft request, encoded for the wire.
+pub(crate) fn respond<T: Serialize, E: std::fmt::Display>(result: Result<T, E>) -> Result<Bytes, String> {
+    match result {
+        Ok(response) => encode(&response).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}

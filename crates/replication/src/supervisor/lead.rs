@@ -1,0 +1,73 @@
+//! Brings leadership home: to the preferred leader once it is steadily well and caught up.
+
+use super::members::placement;
+use crate::group::{Group, LeaderId};
+use crate::node::Replication;
+use meridian_placement::{LeaderChoice, MemberHealth, TransferRules, leader_choice};
+use meridian_types::{GroupId, NodeId};
+use openraft::async_runtime::WatchReceiver;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A hand-over that has not happened within this is given up.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// A member silent for this long does not count as healthy.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Since when this node leads what.
+#[derive(Default)]
+pub(super) struct Leadership {
+    since: BTreeMap<GroupId, (LeaderId, Instant)>,
+}
+
+impl Leadership {
+    pub(super) async fn round(&mut self, node: &Arc<Replication>) {
+        for group in node.groups() {
+            let Some(session) = group.session() else { continue };
+            let since = self.since.entry(group.id).or_insert((session, Instant::now()));
+            if since.0 != session {
+                *since = (session, Instant::now());
+            }
+            if let Some(target) = choose(node, &group, since.1.elapsed()) {
+                hand_over(&group, session, target).await;
+            }
+        }
+    }
+}
+
+fn choose(node: &Replication, group: &Group, led_for: Duration) -> Option<NodeId> {
+    let placement = placement(node, group.id)?;
+    let metrics = group.raft.data_metrics().borrow_watched().clone();
+    let last = metrics.last_log.map_or(0, |id| id.index);
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let members = metrics.replication.iter().flatten().map(|(member, matched)| {
+        let health = MemberHealth {
+            healthy_for_ms: node.shared.peers.healthy_for(*member, PATIENCE).map(ms),
+            lag: last.saturating_sub(matched.map_or(0, |id| id.index)),
+        };
+        (*member, health)
+    });
+    match leader_choice(&placement, node.own(), ms(led_for), &members.collect(), &TransferRules::default()) {
+        LeaderChoice::Stay => None,
+        LeaderChoice::Transfer(target) => Some(target),
+    }
+}
+
+async fn hand_over(group: &Arc<Group>, session: LeaderId, target: NodeId) {
+    tracing::info!(group = %group.id, to = %target, "handing leadership over");
+    // Before openraft lets the target be elected within the lease.
+    group.begin_hand_over();
+    let group = Arc::clone(group);
+    tokio::spawn(async move {
+        let mut server = group.raft.server_metrics();
+        let _ = group.raft.trigger().transfer_leader(target).await;
+        let still_leads =
+            || group.raft.as_leader().is_ok_and(|leading| leading.to_committed_leader_id() == session);
+        let moved = async { while still_leads() && server.changed().await.is_ok() {} };
+        if tokio::time::timeout(HAND_OVER_TIMEOUT, moved).await.is_err() {
+            tracing::warn!(group = %group.id, to = %target, "leadership was not taken over in time");
+        }
+        group.end_hand_over();
+    });
+}

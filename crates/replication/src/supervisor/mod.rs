@@ -1,0 +1,42 @@
+//! Drives membership, leadership and the cluster's life from what the system group has decided.
+//!
+//! Every node runs it. Decisions come from pure functions (`meridian_placement`); this shell observes and acts.
+
+mod found;
+mod lead;
+mod members;
+mod regions;
+mod tables;
+
+pub use found::Founding;
+
+use crate::node::Replication;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// Between rounds of the supervisor's duties.
+const ROUND: Duration = Duration::from_millis(200);
+
+/// Starts the duties; they end with the node.
+pub(crate) fn start(node: &Arc<Replication>) {
+    let open = members::keep_open(Arc::downgrade(node));
+    node.spawn(open);
+    node.spawn(rounds(Arc::downgrade(node)));
+}
+
+async fn rounds(node: Weak<Replication>) {
+    let mut leadership = lead::Leadership::default();
+    let mut regions = regions::Regions::default();
+    let mut ticks = tokio::time::interval(ROUND);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(node) = node.upgrade() else { return };
+        members::initialise(&node).await;
+        members::add_learners(&node).await;
+        leadership.round(&node).await;
+        found::round(&node).await;
+        regions.round(&node).await;
+        tables::round(&node).await;
+    }
+}

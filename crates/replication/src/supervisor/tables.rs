@@ -1,0 +1,98 @@
+//! The life of tables: usable once every reachable node knows them, forgotten once their items are gone.
+
+use crate::group::{Group, LeaderId};
+use crate::keys::table_range;
+use crate::node::Replication;
+use crate::raft::{Command, Mutation, WriteBatch, WriteRecord};
+use crate::system::{SystemCommand, SystemState, TableEntry, TableStatus};
+use meridian_types::{GroupId, TableId};
+use openraft::async_runtime::WatchReceiver;
+use openraft::impls::ProgressResponder;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Items deleted in one entry.
+const PURGE_AT_ONCE: usize = 500;
+/// A node silent for this long is not waited for when a table becomes usable.
+const PATIENCE: Duration = Duration::from_secs(1);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(super) async fn round(node: &Arc<Replication>) {
+    let state = node.system();
+    activate(node, &state).await;
+    for table in state.tables.values().filter(|table| table.status == TableStatus::Deleting) {
+        for group in node.groups().iter().filter(|group| owns(&state, table, group.id)) {
+            if let Some(session) = group.session()
+                && !table.purged.contains(&group.id)
+            {
+                purge(node, group, session, table.id).await;
+            }
+        }
+    }
+}
+
+fn owns(state: &SystemState, table: &TableEntry, group: GroupId) -> bool {
+    state.policies.get(&table.policy).is_some_and(|entry| entry.groups.contains(&group))
+}
+
+/// On the system leader: marks tables usable that every reachable node knows.
+async fn activate(node: &Arc<Replication>, state: &SystemState) {
+    let creating: Vec<TableId> = state
+        .tables
+        .values()
+        .filter(|table| table.status == TableStatus::Creating)
+        .map(|table| table.id)
+        .collect();
+    let Some(group) = node.group(GroupId::SYSTEM).filter(|group| group.session().is_some()) else { return };
+    if creating.is_empty() {
+        return;
+    }
+    // The state was read before this index, so a member that has it knows the tables.
+    let index = group.view.applied();
+    let replication = group.raft.data_metrics().borrow_watched().replication.clone().unwrap_or_default();
+    let known = replication.iter().all(|(member, matched)| {
+        matched.is_some_and(|matched| matched.index >= index)
+            || node.shared.peers.healthy_for(*member, PATIENCE).is_none()
+    });
+    if known {
+        let _ = node.system_write_here(SystemCommand::ActivateTables(creating)).await;
+    }
+}
+
+/// On a group's leader: deletes some of the table's items, or reports that none are left.
+async fn purge(node: &Arc<Replication>, group: &Arc<Group>, session: LeaderId, table: TableId) {
+    let result = match next_items(group, table) {
+        Ok(mutations) if mutations.is_empty() => {
+            let command = SystemCommand::TablePurged { table, group: group.id };
+            let deadline = Instant::now() + COMMAND_TIMEOUT;
+            node.system_write(command, deadline).await.map(drop).map_err(io::Error::other)
+        }
+        Ok(mutations) => delete(group, session, mutations).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = result {
+        tracing::debug!(group = %group.id, %table, %error, "deleting the table's items goes on later");
+    }
+}
+
+fn next_items(group: &Group, table: TableId) -> io::Result<Vec<Mutation>> {
+    let (start, end) = table_range(table);
+    let rows = group.view.scan(&start, &end, false)?.take(PURGE_AT_ONCE);
+    rows.map(|row| row.map(|(key, _)| Mutation { key, value: None })).collect()
+}
+
+async fn delete(group: &Group, session: LeaderId, mutations: Vec<Mutation>) -> io::Result<()> {
+    let (responder, done) = ProgressResponder::complete_only();
+    // The stamp only decides what is forgotten: zero forgets nothing.
+    let command =
+        Command::Write(WriteBatch { stamp_ms: 0, writes: vec![WriteRecord { remember: None, mutations }] });
+    group.raft.write(command).with_leader(session).responder(responder).await.map_err(io::Error::other)?;
+    tokio::time::timeout(COMMAND_TIMEOUT, done)
+        .await
+        .map_err(io::Error::other)?
+        .map_err(io::Error::other)?
+        .map_err(io::Error::other)?;
+    Ok(())
+}

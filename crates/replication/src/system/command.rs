@@ -1,0 +1,119 @@
+//! Commands of the system group and what they answer.
+
+use super::state::{Credential, GroupInfo, NodeEntry, TableEntry};
+use meridian_types::{GroupId, PolicyName, RegionName, TableId, TableName};
+use meridian_types::{Policy, PolicyError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A change to the system state. Applying one is deterministic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SystemCommand {
+    /// The first command of a cluster: its name and its nodes. Later ones change nothing.
+    Found {
+        /// The cluster's name.
+        cluster: String,
+        /// Every node of the cluster.
+        nodes: Vec<NodeEntry>,
+    },
+    /// Adds a policy with the placement of its groups, one entry an ordinal.
+    CreatePolicy {
+        /// The policy, already validated against the cluster.
+        policy: Policy,
+        /// Where each group lives; the ids are given out by the state machine.
+        groups: Vec<GroupInfo>,
+    },
+    /// Adds a table in status `Creating`.
+    CreateTable {
+        /// The table; its id is given out by the state machine.
+        table: TableEntry,
+    },
+    /// Marks tables usable once every reachable node knows them.
+    ActivateTables(Vec<TableId>),
+    /// Replaces what may change about a table: its opaque definition and its tags.
+    UpdateTable {
+        /// Which table.
+        name: TableName,
+        /// The new definition, if it changes.
+        definition: Option<Vec<u8>>,
+        /// Tags to set.
+        set_tags: BTreeMap<String, String>,
+        /// Tags to remove.
+        remove_tags: Vec<String>,
+    },
+    /// Marks a table `Deleting`: no request is accepted for it any more.
+    DeleteTable(TableName),
+    /// Records that a deleted table's items are gone from a group; the last group's record forgets the table.
+    TablePurged {
+        /// Which table.
+        table: TableId,
+        /// From which group.
+        group: GroupId,
+    },
+    /// Adds or replaces a credential.
+    PutCredential {
+        /// The access key id.
+        access_key_id: String,
+        /// The secret and what it allows.
+        credential: Credential,
+    },
+    /// Removes a credential.
+    DeleteCredential(String),
+    /// Records that a region is lost: `sync` policies with `degrade` stop requiring it.
+    MarkRegionLost(RegionName),
+    /// Records that a lost region has caught up and is required again.
+    MarkRegionBack(RegionName),
+}
+
+/// What a committed command answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SystemReply {
+    /// Done; nothing more to say.
+    Done,
+    /// The table as it is now.
+    Table(Box<TableEntry>),
+    /// The groups that the new policy owns.
+    Groups(Vec<GroupId>),
+}
+
+/// Why a command changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum SystemError {
+    /// A table of that name exists (in any status).
+    #[error("Table already exists: {0}")]
+    TableExists(TableName),
+    /// No table of that name.
+    #[error("Table not found: {0}")]
+    NoSuchTable(TableName),
+    /// The table is being made or deleted.
+    #[error("Table is being created or deleted: {0}")]
+    TableBusy(TableName),
+    /// A policy of that name exists.
+    #[error("policy {0} exists; choose another name")]
+    PolicyExists(PolicyName),
+    /// No policy of that name.
+    #[error("policy {0} does not exist; `meridian policy list` shows those that do")]
+    NoSuchPolicy(PolicyName),
+    /// The policy is not valid for this cluster.
+    #[error("{0}")]
+    BadPolicy(String),
+    /// No credential of that id.
+    #[error("key {0} does not exist; `meridian key list` shows those that do")]
+    NoSuchCredential(String),
+    /// Too many of something.
+    #[error("the cluster has {limit} {what}, the most allowed; delete one first")]
+    Limit {
+        /// What there are too many of.
+        what: String,
+        /// How many are allowed.
+        limit: usize,
+    },
+}
+
+impl SystemError {
+    /// Joins all that is wrong with a policy into one error.
+    #[must_use]
+    pub fn bad_policy(errors: &[PolicyError]) -> Self {
+        Self::BadPolicy(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    }
+}

@@ -1,0 +1,12 @@
+//! The system group's state machine: nodes, policies, tables, placement, lost regions and credentials.
+//!
+//! Pure: commands and state in, new state and a reply out. No clock, no disk, no randomness; what a command needs of
+//! those (creation times, ids of keys, placements) its proposer puts into the command.
+
+mod command;
+mod state;
+
+pub use command::{SystemCommand, SystemError, SystemReply};
+pub use state::{
+    AllowList, Credential, GroupInfo, NodeEntry, PolicyEntry, SystemState, TableEntry, TableStatus,
+};

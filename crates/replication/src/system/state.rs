@@ -1,0 +1,292 @@
+//! The system state and how commands change it.
+
+use super::command::{SystemCommand, SystemError, SystemReply};
+use meridian_placement::Placement;
+use meridian_types::hash::group_ordinal;
+use meridian_types::{
+    GroupId, Incarnation, NodeId, NodeName, OnRegionLoss, Policy, PolicyName, RegionName, TableId, TableName,
+    ZoneName,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// DynamoDB's default quota of tables an account and region.
+const MAX_TABLES: usize = 2_500;
+const MAX_POLICIES: usize = 64;
+const MAX_CREDENTIALS: usize = 1_000;
+
+/// A node as the cluster knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeEntry {
+    /// Its number.
+    pub number: NodeId,
+    /// Its name.
+    pub name: NodeName,
+    /// Where it is.
+    pub region: RegionName,
+    /// Its zone within the region.
+    pub zone: ZoneName,
+    /// Whether it only votes.
+    pub witness: bool,
+}
+
+/// One placement group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupInfo {
+    /// Its id; 0 in a command that asks for a new one.
+    pub id: GroupId,
+    /// The policy that owns it.
+    pub policy: PolicyName,
+    /// Which of the policy's groups it is, from 0.
+    pub ordinal: u32,
+    /// How often it was re-founded.
+    pub incarnation: Incarnation,
+    /// Who serves it, and how.
+    pub placement: Placement,
+}
+
+/// A policy and the groups it owns, by ordinal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyEntry {
+    /// The policy.
+    pub policy: Policy,
+    /// Its groups.
+    pub groups: Vec<GroupId>,
+}
+
+/// Where a table is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TableStatus {
+    /// Committed, but not yet known to every reachable node.
+    Creating,
+    /// Usable.
+    Active,
+    /// Refuses requests; its items are being deleted.
+    Deleting,
+}
+
+/// A table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableEntry {
+    /// Its id; 0 in a command that asks for a new one.
+    pub id: TableId,
+    /// Its name.
+    pub name: TableName,
+    /// The policy that decides where its items live.
+    pub policy: PolicyName,
+    /// Where it is in its life.
+    pub status: TableStatus,
+    /// Milliseconds since 1970 when it was asked for.
+    pub created_ms: u64,
+    /// The front's own description of the table; opaque here.
+    pub definition: Vec<u8>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// While deleting: groups that hold no item of it any more.
+    pub purged: BTreeSet<GroupId>,
+}
+
+/// What a key may touch: exact names, or `*` for all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowList(pub Vec<String>);
+
+impl AllowList {
+    /// Whether `name` is allowed. A trailing `*` matches any ending.
+    #[must_use]
+    pub fn allows(&self, name: &str) -> bool {
+        self.0.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => pattern == name,
+        })
+    }
+}
+
+/// A secret and what it allows.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// What people call it.
+    pub name: String,
+    /// The secret access key.
+    pub secret_access_key: String,
+    /// Tables it may touch.
+    pub tables: AllowList,
+    /// DynamoDB actions it may call, such as `GetItem`.
+    pub actions: AllowList,
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The secret never reaches a log.
+        f.debug_struct("Credential").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// All that the system group agrees on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemState {
+    /// The cluster's name; empty until founded.
+    pub cluster: String,
+    /// Nodes by number.
+    pub nodes: BTreeMap<NodeId, NodeEntry>,
+    /// Policies by name.
+    pub policies: BTreeMap<PolicyName, PolicyEntry>,
+    /// Groups by id.
+    pub groups: BTreeMap<GroupId, GroupInfo>,
+    /// Tables by name.
+    pub tables: BTreeMap<TableName, TableEntry>,
+    /// Credentials by access key id.
+    pub credentials: BTreeMap<String, Credential>,
+    /// Regions recorded as lost.
+    pub lost_regions: BTreeSet<RegionName>,
+    next_group: u32,
+    next_table: u32,
+}
+
+impl SystemState {
+    /// Applies one command.
+    ///
+    /// # Errors
+    /// [`SystemError`] when the command is refused; the state is then unchanged.
+    pub fn apply(&mut self, command: SystemCommand) -> Result<SystemReply, SystemError> {
+        match command {
+            SystemCommand::Found { cluster, nodes } => {
+                if self.cluster.is_empty() {
+                    self.cluster = cluster;
+                    self.nodes = nodes.into_iter().map(|node| (node.number, node)).collect();
+                }
+                Ok(SystemReply::Done)
+            }
+            SystemCommand::CreatePolicy { policy, groups } => self.create_policy(policy, groups),
+            SystemCommand::CreateTable { table } => self.create_table(table),
+            SystemCommand::ActivateTables(ids) => {
+                let creating = |table: &&mut TableEntry| table.status == TableStatus::Creating;
+                for table in self.tables.values_mut().filter(creating).filter(|table| ids.contains(&table.id))
+                {
+                    table.status = TableStatus::Active;
+                }
+                Ok(SystemReply::Done)
+            }
+            SystemCommand::UpdateTable { name, definition, set_tags, remove_tags } => {
+                let table = self.usable_table(&name)?;
+                if let Some(definition) = definition {
+                    table.definition = definition;
+                }
+                table.tags.extend(set_tags);
+                table.tags.retain(|tag, _| !remove_tags.contains(tag));
+                Ok(SystemReply::Table(Box::new(table.clone())))
+            }
+            SystemCommand::DeleteTable(name) => {
+                let table = self.usable_table(&name)?;
+                table.status = TableStatus::Deleting;
+                Ok(SystemReply::Table(Box::new(table.clone())))
+            }
+            SystemCommand::TablePurged { table, group } => {
+                self.table_purged(table, group);
+                Ok(SystemReply::Done)
+            }
+            SystemCommand::PutCredential { access_key_id, credential } => {
+                within("keys", self.credentials.len(), MAX_CREDENTIALS)?;
+                self.credentials.insert(access_key_id, credential);
+                Ok(SystemReply::Done)
+            }
+            SystemCommand::DeleteCredential(id) => match self.credentials.remove(&id) {
+                Some(_) => Ok(SystemReply::Done),
+                None => Err(SystemError::NoSuchCredential(id)),
+            },
+            SystemCommand::MarkRegionLost(region) => {
+                self.lost_regions.insert(region);
+                Ok(SystemReply::Done)
+            }
+            SystemCommand::MarkRegionBack(region) => {
+                self.lost_regions.remove(&region);
+                Ok(SystemReply::Done)
+            }
+        }
+    }
+
+    fn create_policy(&mut self, policy: Policy, groups: Vec<GroupInfo>) -> Result<SystemReply, SystemError> {
+        within("policies", self.policies.len(), MAX_POLICIES)?;
+        if self.policies.contains_key(&policy.name) {
+            return Err(SystemError::PolicyExists(policy.name));
+        }
+        let mut ids = Vec::with_capacity(groups.len());
+        for mut group in groups {
+            self.next_group += 1;
+            group.id = GroupId(self.next_group);
+            ids.push(group.id);
+            self.groups.insert(group.id, group);
+        }
+        let entry = PolicyEntry { policy, groups: ids.clone() };
+        self.policies.insert(entry.policy.name.clone(), entry);
+        Ok(SystemReply::Groups(ids))
+    }
+
+    fn create_table(&mut self, mut table: TableEntry) -> Result<SystemReply, SystemError> {
+        if self.tables.contains_key(&table.name) {
+            return Err(SystemError::TableExists(table.name));
+        }
+        within("tables", self.tables.len(), MAX_TABLES)?;
+        if !self.policies.contains_key(&table.policy) {
+            return Err(SystemError::NoSuchPolicy(table.policy));
+        }
+        self.next_table += 1;
+        table.id = TableId(self.next_table);
+        table.status = TableStatus::Creating;
+        self.tables.insert(table.name.clone(), table.clone());
+        Ok(SystemReply::Table(Box::new(table)))
+    }
+
+    fn table_purged(&mut self, id: TableId, group: GroupId) {
+        let policies = &self.policies;
+        self.tables.retain(|_, table| {
+            if table.id != id || table.status != TableStatus::Deleting {
+                return true;
+            }
+            table.purged.insert(group);
+            let owned = policies.get(&table.policy).map_or(&[][..], |entry| &entry.groups);
+            !owned.iter().all(|group| table.purged.contains(group))
+        });
+    }
+
+    fn usable_table(&mut self, name: &TableName) -> Result<&mut TableEntry, SystemError> {
+        match self.tables.get_mut(name) {
+            None => Err(SystemError::NoSuchTable(name.clone())),
+            Some(table) if table.status == TableStatus::Active => Ok(table),
+            Some(_) => Err(SystemError::TableBusy(name.clone())),
+        }
+    }
+
+    /// The group that holds items of this hash under a policy.
+    #[must_use]
+    pub fn group_for(&self, policy: &PolicyName, hash: u64) -> Option<&GroupInfo> {
+        let groups = &self.policies.get(policy)?.groups;
+        let ordinal = group_ordinal(hash, u32::try_from(groups.len()).ok().filter(|&count| count > 0)?);
+        self.groups.get(groups.get(ordinal as usize)?)
+    }
+
+    /// The lost regions that `group` may go on without: none when its policy says to block.
+    #[must_use]
+    pub fn excused_regions(&self, group: &GroupInfo) -> BTreeSet<RegionName> {
+        let policy = self.policies.get(&group.policy).map(|entry| &entry.policy);
+        match policy.and_then(|policy| policy.on_region_loss) {
+            Some(OnRegionLoss::Block) => BTreeSet::new(),
+            _ => self.lost_regions.clone(),
+        }
+    }
+
+    /// The name of a node, or its number when it is not known yet.
+    #[must_use]
+    pub fn node_name(&self, node: NodeId) -> String {
+        self.nodes.get(&node).map_or_else(|| format!("node {node}"), |entry| entry.name.to_string())
+    }
+
+    /// The region of a node.
+    #[must_use]
+    pub fn region_of(&self, node: NodeId) -> Option<&RegionName> {
+        self.nodes.get(&node).map(|entry| &entry.region)
+    }
+}
+
+fn within(what: &str, count: usize, limit: usize) -> Result<(), SystemError> {
+    if count < limit { Ok(()) } else { Err(SystemError::Limit { what: what.to_owned(), limit }) }
+}

@@ -1,0 +1,308 @@
+//! A link: the live stream to one peer, with calls waiting for their responses.
+
+use super::message::{Handler, Kind, Request};
+use super::proto::{Envelope, Frame};
+use super::{MAX_FRAME, MAX_PENDING, MAX_QUEUED, PING_INTERVAL, SILENCE_LIMIT};
+use bytes::Bytes;
+use futures_util::Stream;
+use meridian_types::{GroupId, NodeId};
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+const DONE: u32 = 1;
+const FAILED: u32 = 2;
+const DROPPED: u32 = 3;
+
+/// Why a call has no response.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// Not sent: there is no link, or its queue is full. Nothing happened at the peer.
+    #[error("no connection to the peer")]
+    NotSent,
+    /// Sent, but the link closed or the time ran out before a response. The peer may or may not have acted.
+    #[error("the connection to the peer was lost before it answered")]
+    Lost,
+    /// The peer answered that it could not.
+    #[error("{0}")]
+    Refused(String),
+}
+
+type Pending = oneshot::Sender<Result<Bytes, CallError>>;
+
+/// The sending half of a stream to a peer, shared by all that call it.
+pub struct Link {
+    peer: NodeId,
+    outgoing: mpsc::Sender<Envelope>,
+    pending: Mutex<HashMap<u64, Pending>>,
+    next_id: AtomicU64,
+    opened: Instant,
+    heard_ms: AtomicU64,
+    rtt_us: AtomicU64,
+    closed: AtomicBool,
+    close: Notify,
+}
+
+impl Link {
+    /// A link to `peer` and the frames that its owner must send.
+    pub(super) fn new(peer: NodeId) -> (Arc<Link>, impl Stream<Item = Frame> + Send + 'static) {
+        let (outgoing, queue) = mpsc::channel(MAX_QUEUED);
+        let link = Arc::new(Link {
+            peer,
+            outgoing,
+            pending: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            opened: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+            rtt_us: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            close: Notify::new(),
+        });
+        (link, frames(queue))
+    }
+
+    /// The node at the other end.
+    #[must_use]
+    pub fn peer(&self) -> NodeId {
+        self.peer
+    }
+
+    /// How long ago anything arrived from the peer.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(heard)
+    }
+
+    /// How long the link has been up.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// The last measured round trip; `None` before the first.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        Some(self.rtt_us.load(Ordering::Relaxed)).filter(|&us| us > 0).map(Duration::from_micros)
+    }
+
+    /// Sends a request now and hands back what to wait on: the order of calls is the order on the wire.
+    pub fn send(self: &Arc<Self>, kind: Kind, group: GroupId, payload: Bytes) -> PendingCall {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (answer, wait) = oneshot::channel();
+        let call = PendingCall { link: Arc::clone(self), id, wait };
+        {
+            let mut pending = self.pending();
+            if self.closed.load(Ordering::Acquire) || pending.len() >= MAX_PENDING {
+                let _ = answer.send(Err(CallError::NotSent));
+                return call;
+            }
+            pending.insert(id, answer);
+        }
+        let envelope = Envelope { id, kind: kind as u32, group: group.0, outcome: 0, payload };
+        if self.outgoing.try_send(envelope).is_err()
+            && let Some(answer) = self.pending().remove(&id)
+        {
+            let _ = answer.send(Err(CallError::NotSent));
+        }
+        call
+    }
+
+    /// Sends a request and waits up to `timeout` for the response.
+    ///
+    /// # Errors
+    /// [`CallError`], which says whether the peer may have acted.
+    pub async fn call(
+        self: &Arc<Self>,
+        kind: Kind,
+        group: GroupId,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, CallError> {
+        tokio::time::timeout(timeout, self.send(kind, group, payload)).await.unwrap_or(Err(CallError::Lost))
+    }
+
+    /// Reads frames until the stream ends, falls silent or is closed; then fails every waiting call.
+    pub(super) async fn run<E>(
+        self: &Arc<Self>,
+        mut inbound: impl Stream<Item = Result<Frame, E>> + Unpin,
+        handler: &dyn Handler,
+    ) {
+        use futures_util::StreamExt;
+        let mut ping = tokio::time::interval(PING_INTERVAL);
+        ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.close.notified() => break,
+                frame = inbound.next() => {
+                    let Some(Ok(frame)) = frame else { break };
+                    self.touch();
+                    for envelope in frame.envelopes {
+                        self.receive(envelope, handler);
+                    }
+                }
+                _ = ping.tick() => {
+                    if self.silence() > SILENCE_LIMIT {
+                        break;
+                    }
+                    self.ping();
+                }
+            }
+        }
+        self.shut();
+    }
+
+    fn ping(self: &Arc<Self>) {
+        let sent = Instant::now();
+        let call = self.send(Kind::Ping, GroupId::SYSTEM, Bytes::new());
+        let link = Arc::clone(self);
+        tokio::spawn(async move {
+            if call.await.is_ok() {
+                let us = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
+                link.rtt_us.store(us.max(1), Ordering::Relaxed);
+            }
+        });
+    }
+
+    fn receive(self: &Arc<Self>, envelope: Envelope, handler: &dyn Handler) {
+        if envelope.outcome != 0 {
+            if let Some(answer) = self.pending().remove(&envelope.id) {
+                let result = match envelope.outcome {
+                    DONE => Ok(envelope.payload),
+                    DROPPED => Err(CallError::Lost),
+                    _ => Err(CallError::Refused(String::from_utf8_lossy(&envelope.payload).into_owned())),
+                };
+                let _ = answer.send(result);
+            }
+            return;
+        }
+        let reply = Reply { link: Some(Arc::clone(self)), id: envelope.id };
+        match Kind::from_wire(envelope.kind) {
+            Some(Kind::Ping) => reply.done(Bytes::new()),
+            Some(kind) => {
+                let request = Request {
+                    from: self.peer,
+                    kind,
+                    group: GroupId(envelope.group),
+                    payload: envelope.payload,
+                };
+                handler.dispatch(request, reply);
+            }
+            None => reply.refuse("this node's version does not know the request"),
+        }
+    }
+
+    fn touch(&self) {
+        let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.store(now, Ordering::Relaxed);
+    }
+
+    fn respond(&self, id: u64, outcome: u32, payload: Bytes) {
+        let envelope = Envelope { id, kind: 0, group: 0, outcome, payload };
+        if self.outgoing.try_send(envelope).is_err() {
+            // A peer that does not drain its responses is cut off: it dials again and retries.
+            self.close.notify_one();
+        }
+    }
+
+    /// Refuses further calls and fails those that wait.
+    pub(super) fn shut(&self) {
+        self.close.notify_one();
+        let waiting = {
+            let mut pending = self.pending();
+            self.closed.store(true, Ordering::Release);
+            std::mem::take(&mut *pending)
+        };
+        for answer in waiting.into_values() {
+            let _ = answer.send(Err(CallError::Lost));
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, HashMap<u64, Pending>> {
+        // The map is never left half-changed, so a panic elsewhere while it was held does no harm.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// A call under way. Dropping it forgets the response.
+#[derive(Debug)]
+pub struct PendingCall {
+    link: Arc<Link>,
+    id: u64,
+    wait: oneshot::Receiver<Result<Bytes, CallError>>,
+}
+
+impl Future for PendingCall {
+    type Output = Result<Bytes, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.wait).poll(cx).map(|answer| answer.unwrap_or(Err(CallError::Lost)))
+    }
+}
+
+impl Drop for PendingCall {
+    fn drop(&mut self) {
+        self.link.pending().remove(&self.id);
+    }
+}
+
+/// Where the response to one request goes. Dropping it unanswered tells the peer that it may or may not be done.
+#[derive(Debug)]
+pub struct Reply {
+    link: Option<Arc<Link>>,
+    id: u64,
+}
+
+impl Reply {
+    /// Answers with a result.
+    pub fn done(mut self, payload: Bytes) {
+        if let Some(link) = self.link.take() {
+            link.respond(self.id, DONE, payload);
+        }
+    }
+
+    /// Answers that it could not be done, and why.
+    pub fn refuse(mut self, why: &str) {
+        if let Some(link) = self.link.take() {
+            link.respond(self.id, FAILED, Bytes::copy_from_slice(why.as_bytes()));
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.respond(self.id, DROPPED, Bytes::new());
+        }
+    }
+}
+
+/// Packs whatever is ready into one frame: under load many groups share a frame, an idle link waits for nothing.
+fn frames(queue: mpsc::Receiver<Envelope>) -> impl Stream<Item = Frame> + Send + 'static {
+    futures_util::stream::unfold((queue, None), |(mut queue, held): (_, Option<Envelope>)| async move {
+        let first = match held {
+            Some(envelope) => envelope,
+            None => queue.recv().await?,
+        };
+        let mut size = first.payload.len();
+        let mut envelopes = vec![first];
+        while let Ok(next) = queue.try_recv() {
+            size += next.payload.len();
+            if size > MAX_FRAME {
+                return Some((Frame { envelopes }, (queue, Some(next))));
+            }
+            envelopes.push(next);
+        }
+        Some((Frame { envelopes }, (queue, None)))
+    })
+}

@@ -1,0 +1,100 @@
+//! The live links by node.
+
+use super::link::Link;
+use meridian_types::{NodeId, NodeName};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How to reach a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// Its number.
+    pub number: NodeId,
+    /// Its name; its certificate must carry it.
+    pub name: NodeName,
+    /// `host:port` to dial.
+    pub address: String,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    link: Option<Arc<Link>>,
+    last_up: Option<Instant>,
+}
+
+/// All links of this node. A peer has at most one: a new one replaces the old.
+#[derive(Debug)]
+pub struct Peers {
+    own: NodeId,
+    started: Instant,
+    peers: Mutex<BTreeMap<NodeId, Peer>>,
+}
+
+impl Peers {
+    /// No links yet.
+    #[must_use]
+    pub fn new(own: NodeId) -> Arc<Self> {
+        Arc::new(Self { own, started: Instant::now(), peers: Mutex::default() })
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn own(&self) -> NodeId {
+        self.own
+    }
+
+    /// The link to a node, if one is up.
+    #[must_use]
+    pub fn link(&self, node: NodeId) -> Option<Arc<Link>> {
+        self.lock().get(&node)?.link.clone()
+    }
+
+    /// How long ago anything was heard from a node: since this node started when nothing ever was, and zero for
+    /// this node itself.
+    #[must_use]
+    pub fn silence(&self, node: NodeId) -> Duration {
+        if node == self.own {
+            return Duration::ZERO;
+        }
+        match self.lock().get(&node) {
+            Some(Peer { link: Some(link), .. }) => link.silence(),
+            Some(Peer { last_up: Some(last_up), .. }) => last_up.elapsed(),
+            _ => self.started.elapsed(),
+        }
+    }
+
+    /// For how long a node has answered without a gap; `None` when it has been silent for `patience` or more.
+    #[must_use]
+    pub fn healthy_for(&self, node: NodeId, patience: Duration) -> Option<Duration> {
+        if node == self.own {
+            return Some(self.started.elapsed());
+        }
+        let link = self.link(node)?;
+        (link.silence() < patience).then(|| link.age())
+    }
+
+    pub(super) fn up(&self, link: &Arc<Link>) {
+        let old = self.lock().entry(link.peer()).or_default().link.replace(Arc::clone(link));
+        if let Some(old) = old {
+            old.shut();
+        }
+        tracing::info!(peer = %link.peer(), "link up");
+    }
+
+    pub(super) fn down(&self, link: &Arc<Link>) {
+        link.shut();
+        let mut peers = self.lock();
+        let peer = peers.entry(link.peer()).or_default();
+        if peer.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
+            peer.link = None;
+            peer.last_up = Instant::now().checked_sub(link.silence());
+            tracing::info!(peer = %link.peer(), "link down");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Peer>> {
+        // Entries are replaced whole, so a panic elsewhere while the map was held does no harm.
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

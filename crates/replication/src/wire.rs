@@ -1,0 +1,94 @@
+//! What nodes ask of each other besides Raft.
+
+use crate::error::Unserved;
+use crate::system::{SystemCommand, SystemError, SystemReply};
+use bytes::Bytes;
+use meridian_types::{GroupId, Incarnation, NodeId, Position, RequestId, Token};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A write sent to the leader.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ForwardWrite {
+    pub(crate) id: RequestId,
+    pub(crate) request: Bytes,
+}
+
+/// How a read is to be served.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum ReadMode {
+    /// By the leader.
+    Consistent,
+    /// By whichever replica gets it, once it has applied the position, if there is one.
+    Local(Option<Position>),
+}
+
+/// A read sent to a replica.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ForwardRead {
+    pub(crate) mode: ReadMode,
+    pub(crate) request: Bytes,
+    /// How long the sender still waits, in milliseconds.
+    pub(crate) timeout_ms: u64,
+}
+
+/// A response and what it has seen.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Served {
+    pub(crate) response: Bytes,
+    pub(crate) position: Position,
+}
+
+pub(crate) type ServedOr = Result<Served, Unserved>;
+
+/// A system command sent to the system leader.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ForwardSystem(pub(crate) SystemCommand);
+
+pub(crate) type SystemAnswer = Result<(Result<SystemReply, SystemError>, u64), Unserved>;
+
+/// What a node knows about one of its groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaStatus {
+    /// The group.
+    pub group: GroupId,
+    /// Its incarnation as this node knows it.
+    pub incarnation: Incarnation,
+    /// Raft's term.
+    pub term: u64,
+    /// Who this replica thinks leads.
+    pub leader: Option<NodeId>,
+    /// What remains of the lease, in milliseconds, when this replica leads and holds it.
+    pub lease_ms: Option<u64>,
+    /// Highest index known to be committed.
+    pub committed: u64,
+    /// Highest index applied.
+    pub applied: u64,
+    /// Highest index that may be answered for, when this replica leads.
+    pub answerable: u64,
+    /// The highest index of each member, when this replica leads.
+    pub matched: BTreeMap<NodeId, u64>,
+    /// An upper bound on how stale this replica is, in milliseconds, when one is known.
+    pub stale_ms: Option<u64>,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The node.
+    pub node: NodeId,
+    /// Its replicas.
+    pub replicas: Vec<ReplicaStatus>,
+    /// Nodes that it has not heard from for longer than a region may be silent.
+    pub silent: Vec<NodeId>,
+    /// Bytes free on its disk.
+    pub free_bytes: u64,
+    /// Whether it refuses writes for lack of space.
+    pub disk_low: bool,
+}
+
+/// A token's demand on one group.
+#[must_use]
+pub(crate) fn demand(token: Option<&Token>, group: GroupId) -> Option<Position> {
+    token.and_then(|token| token.position(group))
+}
