@@ -125,38 +125,37 @@ fn condition() -> impl Strategy<Value = String> {
     })
 }
 
+/// Something with numbers or with lists: `:v` is a number and `:w` a list.
 fn set_value() -> impl Strategy<Value = String> {
-    operand_of_update().prop_recursive(3, 8, 2, |inner| {
-        prop_oneof![
-            (inner.clone(), select(&["+", "-"][..]), inner.clone())
-                .prop_map(|(a, op, b)| format!("({a} {op} {b})")),
-            (path(), inner.clone()).prop_map(|(a, b)| format!("if_not_exists({a}, {b})")),
-            (inner.clone(), inner).prop_map(|(a, b)| format!("list_append({a}, {b})")),
-        ]
-    })
-}
-
-fn operand_of_update() -> impl Strategy<Value = String> {
-    prop_oneof![path(), select(&[":v", ":w", ":x", ":y"][..]).prop_map(String::from)]
+    let leaf = |given: &'static str| prop_oneof![1 => path(), 3 => Just(given.to_string())];
+    let fallback = |inner: BoxedStrategy<String>| {
+        (path(), inner).prop_map(|(path, inner)| format!("if_not_exists({path}, {inner})"))
+    };
+    let numbers = leaf(":v").prop_recursive(3, 8, 2, move |inner| {
+        let sum = (inner.clone(), select(&["+", "-"][..]), inner.clone())
+            .prop_map(|(a, operator, b)| format!("({a} {operator} {b})"));
+        prop_oneof![sum, fallback(inner)]
+    });
+    let lists = leaf(":w").prop_recursive(3, 8, 2, move |inner| {
+        let joined = (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("list_append({a}, {b})"));
+        prop_oneof![joined, fallback(inner)]
+    });
+    prop_oneof![numbers, lists, Just(":y".to_string())]
 }
 
 /// Updates of the right shape, whose operands and places may still not fit.
 fn update() -> impl Strategy<Value = String> {
     let list = |action: BoxedStrategy<String>, word: &'static str| {
-        prop::collection::vec(action, 0..3).prop_map(move |actions| {
+        prop::collection::vec(action, 0..2).prop_map(move |actions| {
             if actions.is_empty() { String::new() } else { format!("{word} {} ", actions.join(", ")) }
         })
     };
-    let set = (path(), set_value()).prop_map(|(path, value)| format!("{path} = {value}")).boxed();
-    let with_value = (path(), select(&[":v", ":w", ":x", ":y"][..]))
-        .prop_map(|(path, value)| format!("{path} {value}"))
-        .boxed();
-    (
-        list(set, "SET"),
-        list(path().boxed(), "REMOVE"),
-        list(with_value.clone(), "ADD"),
-        list(with_value, "DELETE"),
-    )
+    let target = || prop_oneof![5 => "[a-h]".boxed(), 1 => path().boxed()];
+    let set = (target(), set_value()).prop_map(|(path, value)| format!("{path} = {value}")).boxed();
+    let add =
+        (target(), select(&[":v", ":x"][..])).prop_map(|(path, value)| format!("{path} {value}")).boxed();
+    let delete = target().prop_map(|path| format!("{path} :x")).boxed();
+    (list(set, "SET"), list(target().boxed(), "REMOVE"), list(add, "ADD"), list(delete, "DELETE"))
         .prop_map(|(set, remove, add, delete)| format!("{remove}{set}{delete}{add}"))
 }
 
@@ -231,10 +230,20 @@ fn run_all(text: &str, values: &BTreeMap<String, AttributeValue>, item: &Item) -
     Ok(())
 }
 
+/// Mostly a number, a list, a set and anything, which is what the updates above want.
 fn values() -> impl Strategy<Value = BTreeMap<String, AttributeValue>> {
-    let likely = prop_oneof![value(), (0..9u64).prop_map(|n| AttributeValue::N(n.into()))];
-    prop::collection::vec(likely, 4)
-        .prop_map(|values| [":v", ":w", ":x", ":y"].map(String::from).into_iter().zip(values).collect())
+    let number = (0..9u64).prop_map(|n| AttributeValue::N(n.into()));
+    let list = prop::collection::vec(value(), 0..3).prop_map(AttributeValue::L);
+    let set = prop::collection::btree_set("[a-d]", 1..3).prop_map(AttributeValue::Ss);
+    (
+        prop_oneof![9 => number, 1 => value()],
+        prop_oneof![9 => list, 1 => value()],
+        prop_oneof![9 => set, 1 => value()],
+        value(),
+    )
+        .prop_map(|(v, w, x, y)| {
+            [(":v", v), (":w", w), (":x", x), (":y", y)].map(|(name, v)| (name.to_string(), v)).into()
+        })
 }
 
 /// JSON that is nearly an item.

@@ -1,4 +1,5 @@
 //! What holds for all numbers, values and items.
+#![allow(clippy::cast_possible_truncation, reason = "counts of digits are small")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;

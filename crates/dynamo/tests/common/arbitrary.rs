@@ -1,4 +1,5 @@
 //! Random numbers, values and items.
+#![allow(clippy::cast_possible_truncation, reason = "counts of digits are small")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use meridian_dynamo::{AttributeValue, Item, Number};
@@ -43,6 +44,7 @@ pub(crate) fn value() -> impl Strategy<Value = AttributeValue> {
     })
 }
 
+/// Items that often have the attributes `a` to `d`.
 pub(crate) fn item() -> impl Strategy<Value = Item> {
-    btree_map(name(), value(), 0..6)
+    btree_map(prop_oneof![2 => "[a-d]", 1 => name()], value(), 0..7)
 }
