@@ -1,6 +1,8 @@
 //! Expressions as they are written: a tree that borrows its names from the text, parentheses included.
 
 mod parse;
+#[cfg(test)]
+mod print;
 
 use super::token::Comparator;
 use alloc::boxed::Box;
