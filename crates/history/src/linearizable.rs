@@ -4,7 +4,7 @@
 //! The search is Wing and Gong's, with Lowe's memory of what was tried ("Testing for linearizability", 2017). It walks
 //! frontiers: which operations are placed, and what the register holds then. An answer that fits the present value and changes
 //! nothing is placed at once, since placing it early can never hurt. An unknown write may be placed at any time after it was sent,
-//! or never. The number of frontiers is bounded, and past the bound the answer is "undecided", not "fine".
+//! or never. The memory that the search takes is bounded, and past the bound the answer is "undecided", not "fine".
 
 use crate::operation::{Call, Consistency, History, Key, OpId, Operation, Outcome, Reply, Value};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -27,17 +27,20 @@ impl Verdict {
     }
 }
 
-/// Judges the consistent reads, writes and compare-and-sets of every key, each key starting empty, trying at most `max_frontiers` a
-/// key. Eventual reads, appends and additions are not judged.
+/// Judges the consistent reads, writes and compare-and-sets of every key, each key starting empty. Eventual reads, appends and
+/// additions are not judged.
+///
+/// `budget` bounds the search of each key: about the number of frontiers that it may remember, a frontier counting more the more
+/// operations overlap. A million is some 100 MB at worst.
 #[must_use]
-pub fn check_linearizable(history: &History, max_frontiers: usize) -> Verdict {
+pub fn check_linearizable(history: &History, budget: usize) -> Verdict {
     let mut keys: BTreeMap<&Key, Vec<(OpId, &Operation)>> = BTreeMap::new();
     for (id, op) in history.iter() {
         keys.entry(&op.key).or_default().push((id, op));
     }
     let mut verdict = Verdict::default();
     for (key, operations) in keys {
-        match Register::new(operations).search(max_frontiers) {
+        match Register::new(operations).search(budget) {
             Search::Fits => {}
             Search::Stuck(op) => verdict.violations.push((key.clone(), op)),
             Search::Bounded => verdict.undecided.push(key.clone()),
@@ -94,6 +97,13 @@ struct Frontier {
     unknown: Vec<usize>,
     /// What the register holds.
     value: Option<Value>,
+}
+
+impl Frontier {
+    /// Its memory, in steps.
+    fn cost(&self) -> usize {
+        1 + self.ahead.len() + self.unknown.len()
+    }
 }
 
 enum Search {
@@ -156,21 +166,16 @@ impl Register {
         });
     }
 
-    fn search(&self, max_frontiers: usize) -> Search {
+    fn search(&self, budget: usize) -> Search {
         let start = Frontier { base: 0, ahead: Vec::new(), unknown: Vec::new(), value: None };
-        let mut stack = Vec::from([start]);
-        let mut tried = BTreeSet::new();
+        let mut seen = BTreeSet::from([start.clone()]);
+        let mut open = Vec::from([start]);
+        let mut spent = 0;
         let mut furthest = 0;
         let mut stuck = self.answered.first().map(|step| step.id);
-        while let Some(frontier) = stack.pop() {
+        while let Some(frontier) = open.pop() {
             if frontier.base == self.answered.len() {
                 return Search::Fits;
-            }
-            if tried.contains(&frontier) {
-                continue;
-            }
-            if tried.len() >= max_frontiers {
-                return Search::Bounded;
             }
             let candidates = self.candidates(&frontier);
             let placed = frontier.base + frontier.ahead.len();
@@ -183,8 +188,17 @@ impl Register {
                     .min_by_key(|s| s.returned)
                     .map(|s| s.id);
             }
-            self.successors(&frontier, &candidates, &mut stack);
-            tried.insert(frontier);
+            for next in self.successors(&frontier, &candidates) {
+                if seen.contains(&next) {
+                    continue;
+                }
+                spent += next.cost();
+                if spent > budget {
+                    return Search::Bounded;
+                }
+                seen.insert(next.clone());
+                open.push(next);
+            }
         }
         // Without answered steps the start is the end, so there is one here.
         stuck.map_or(Search::Fits, Search::Stuck)
@@ -206,16 +220,17 @@ impl Register {
         candidates
     }
 
-    fn successors(&self, frontier: &Frontier, candidates: &[usize], stack: &mut Vec<Frontier>) {
+    /// What may be placed next, the most likely last.
+    fn successors(&self, frontier: &Frontier, candidates: &[usize]) -> Vec<Frontier> {
         let fitting = candidates.iter().filter_map(|index| {
             let step = self.answered.get(*index)?;
             step.effect.apply(frontier.value).map(|value| (*index, step, value))
         });
         let mut next: Vec<_> = fitting.collect();
         if let Some((index, ..)) = next.iter().find(|(_, step, _)| step.effect.changes_nothing()) {
-            stack.push(self.place(frontier, *index, frontier.value));
-            return;
+            return Vec::from([self.place(frontier, *index, frontier.value)]);
         }
+        let mut successors = Vec::new();
         let horizon = candidates.iter().filter_map(|i| self.answered.get(*i)).map(|step| step.returned).min();
         for (index, step) in self.unknown.iter().enumerate() {
             let allowed = horizon.is_some_and(|horizon| step.invoked <= horizon);
@@ -226,12 +241,13 @@ impl Register {
                 let mut placed = frontier.clone();
                 placed.unknown.insert(at, index);
                 placed.value = value;
-                stack.push(placed);
+                successors.push(placed);
             }
         }
-        // The last pushed is tried first: the step that returned first, most likely the next.
+        // The step that returned first was most likely the next.
         next.sort_by_key(|(_, step, _)| core::cmp::Reverse(step.returned));
-        stack.extend(next.into_iter().map(|(index, _, value)| self.place(frontier, index, value)));
+        successors.extend(next.into_iter().map(|(index, _, value)| self.place(frontier, index, value)));
+        successors
     }
 
     fn place(&self, frontier: &Frontier, index: usize, value: Option<Value>) -> Frontier {
