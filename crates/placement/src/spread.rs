@@ -80,7 +80,6 @@ fn deal(candidates: &[&[u8]], share: Share) -> Option<usize> {
         for _ in 0..(owner.len() + rounding) / joined {
             let mut load = vec![0usize; joined];
             owner.iter().for_each(|candidate| load[*candidate] += 1);
-            load[newcomer] = 0;
             let most = load.iter().copied().max().unwrap_or(0);
             let taken = (0u32..)
                 .zip(&owner)

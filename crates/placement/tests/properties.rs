@@ -272,20 +272,73 @@ proptest! {
     }
 }
 
-#[test]
-fn a_witness_never_counts_as_the_other_region() {
-    let topology = Topology::new([node(1, 0, 0), node(2, 1, 0), node(3, 2, 0)]).unwrap();
-    let policy = Policy {
-        name: PolicyName::new("two").unwrap(),
+fn single_primary(replication: Replication, regions: Vec<RegionName>) -> Policy {
+    Policy {
+        name: PolicyName::new("p").unwrap(),
         pattern: Pattern::ActivePassive,
-        replication: Replication::SemiSync,
-        regions: vec![region(0), region(1)],
-        primary: vec![region(0)],
-        witness: Some(region(2)),
+        replication,
+        primary: vec![regions[0].clone()],
+        regions,
+        witness: None,
         groups: 1,
         on_region_loss: None,
         conflict: None,
-    };
+    }
+}
+
+/// How many votes each region has in a cluster of `nodes` (region, zone).
+fn votes(nodes: &[(usize, u8)], policy: &Policy) -> Vec<usize> {
+    let topology = Topology::new((1..).zip(nodes).map(|(id, (at, zone))| node(id, *at, *zone))).unwrap();
+    let placement = place(policy, 0, &topology, &Distances::new()).unwrap();
+    let voters = || placement.voters.iter().map(|voter| topology.node(*voter).unwrap());
+    let zones: BTreeSet<_> = voters().map(|node| (node.region.clone(), node.zone.clone())).collect();
+    assert_eq!(zones.len(), placement.voters.len(), "each vote is in a zone of its own");
+    policy.all_regions().map(|region| voters().filter(|node| node.region == *region).count()).collect()
+}
+
+#[test]
+fn preferred_regions_have_a_second_vote_where_they_have_a_second_zone() {
+    let regions = |count: usize| (0..count).map(region).collect::<Vec<_>>();
+    let two_each: Vec<(usize, u8)> = (0..4).flat_map(|at| [(at, 0), (at, 1)]).collect();
+    let one_each: Vec<(usize, u8)> = (0..4).map(|at| (at, 0)).collect();
+    let sync = |count| single_primary(Replication::Sync, regions(count));
+    assert_eq!(votes(&two_each, &sync(3)), [2, 2, 1]);
+    assert_eq!(votes(&two_each, &sync(4)), [2, 1, 1, 1]);
+    assert_eq!(votes(&one_each, &sync(3)), [1, 1, 1]);
+    assert_eq!(votes(&one_each, &sync(4)), [1, 1, 1, 1], "every region of a sync policy votes");
+    let mut two = sync(2);
+    two.witness = Some(region(2));
+    assert_eq!(votes(&two_each, &two), [2, 2, 1], "the witness region has one");
+    assert_eq!(votes(&two_each, &single_primary(Replication::Async, regions(3))), [1, 0, 0], "an odd number");
+}
+
+#[test]
+fn a_witness_node_holds_no_data_even_in_a_data_region() {
+    let mut nodes: Vec<Node> = (0..3).map(|at| node(at as u64 + 1, at, 0)).collect();
+    nodes.push(Node { witness: true, ..node(4, 0, 1) });
+    let mut policy = single_primary(Replication::SemiSync, (0..3).map(region).collect());
+    let topology = Topology::new(nodes.clone()).unwrap();
+    let placement = place(&policy, 0, &topology, &Distances::new()).unwrap();
+    assert!(placement.members().all(|member| member != NodeId(4)));
+    nodes[0].witness = true;
+    let topology = Topology::new(nodes.clone()).unwrap();
+    let refused = place(&policy, 0, &topology, &Distances::new()).unwrap_err();
+    assert!(refused.to_string().contains("region us-east-1 has no node that may hold data"), "{refused}");
+    // As a witness region it serves, the node that is nothing else first.
+    nodes[0].witness = false;
+    let topology = Topology::new(nodes).unwrap();
+    policy.regions.remove(0);
+    policy.primary.clear();
+    policy.witness = Some(region(0));
+    let placement = place(&policy, 0, &topology, &Distances::new()).unwrap();
+    assert_eq!(placement.witnesses, BTreeSet::from([NodeId(4)]));
+}
+
+#[test]
+fn a_witness_never_counts_as_the_other_region() {
+    let topology = Topology::new([node(1, 0, 0), node(2, 1, 0), node(3, 2, 0)]).unwrap();
+    let mut policy = single_primary(Replication::SemiSync, vec![region(0), region(1)]);
+    policy.witness = Some(region(2));
     let placement = place(&policy, 0, &topology, &Distances::new()).unwrap();
     assert_eq!(placement.witnesses, BTreeSet::from([NodeId(3)]));
     assert_eq!(placement.voters.len(), 3);
@@ -298,17 +351,7 @@ fn a_witness_never_counts_as_the_other_region() {
 fn semi_sync_votes_in_the_two_nearest_unless_others_are_listed() {
     // us-east-1 is 70 ms from eu-west-1, 93 from eu-central-1, 64 from us-west-2, 219 from ap-southeast-1.
     let topology = Topology::new([0, 2, 3, 1, 5].map(|at| node(at as u64 + 1, at, 0))).unwrap();
-    let mut policy = Policy {
-        name: PolicyName::new("near").unwrap(),
-        pattern: Pattern::ActivePassive,
-        replication: Replication::SemiSync,
-        regions: topology.regions(),
-        primary: vec![region(0)],
-        witness: None,
-        groups: 1,
-        on_region_loss: None,
-        conflict: None,
-    };
+    let mut policy = single_primary(Replication::SemiSync, topology.regions());
     let leaders = |policy: &Policy| place(policy, 0, &topology, &Distances::new()).unwrap().preferred_leaders;
     assert_eq!(leaders(&policy), [NodeId(1), NodeId(2), NodeId(6)]);
     policy.primary.push(region(2));
@@ -318,17 +361,7 @@ fn semi_sync_votes_in_the_two_nearest_unless_others_are_listed() {
 #[test]
 fn what_cannot_be_placed_is_said_in_words() {
     let topology = Topology::new([node(1, 0, 0), node(2, 1, 0)]).unwrap();
-    let mut policy = Policy {
-        name: PolicyName::new("p").unwrap(),
-        pattern: Pattern::ActivePassive,
-        replication: Replication::Sync,
-        regions: vec![region(0), region(1), region(2)],
-        primary: vec![],
-        witness: None,
-        groups: 1,
-        on_region_loss: None,
-        conflict: None,
-    };
+    let mut policy = single_primary(Replication::Sync, vec![region(0), region(1), region(2)]);
     let said = |policy: &Policy| place(policy, 0, &topology, &Distances::new()).unwrap_err().to_string();
     assert!(
         said(&policy).contains("region ap-southeast-1 has no node that may hold data"),
