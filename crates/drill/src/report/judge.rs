@@ -1,0 +1,48 @@
+//! The verdict: which objectives were missed, and what happened that no table may ever do.
+
+use super::Subject;
+use crate::measure::Measured;
+use crate::verify::Verification;
+
+/// One sentence for each reason not to pass.
+pub(super) fn missed(subject: &Subject, measured: &Measured, verification: &Verification) -> Vec<String> {
+    let mut missed = Vec::new();
+    let mut miss = |is_missed: bool, text: String| {
+        if is_missed {
+            missed.push(text);
+        }
+    };
+    if let Some(objective) = subject.scenario.objectives.rto_s {
+        let figure = measured.rto_s.map_or_else(
+            || "writes did not succeed again while the fault was in force".to_owned(),
+            |rto| format!("writes succeeded again after {rto:.3} s"),
+        );
+        let is_missed = measured.rto_s.is_none_or(|rto| rto > objective);
+        miss(is_missed, format!("RTO: {figure}; the objective is {objective} s"));
+    }
+    if let Some(objective) = subject.scenario.objectives.rpo_s {
+        let text = format!(
+            "RPO: {} acknowledged writes were lost, the oldest {:.3} s old; the objective is {objective} s",
+            measured.lost_writes, measured.rpo_s
+        );
+        miss(measured.rpo_s > objective, text);
+    }
+    let never = [
+        (measured.duplicate_effects, "effects took place more often than they were asked for"),
+        (measured.stale_reads, "reads showed less than had been acknowledged before them"),
+        (measured.refused_but_present, "writes were refused and are there all the same"),
+    ];
+    for (count, text) in never {
+        miss(count > 0, format!("{count} {text}"));
+    }
+    let unread = verification.unread.len();
+    let first = verification.unread.first().map_or("", String::as_str);
+    miss(
+        unread > 0,
+        format!("{unread} parts could not be read back, so that losses may be hidden; the first: {first}"),
+    );
+    miss(!subject.settled, "not every region served again after the fault was undone".to_owned());
+    let leftover = subject.leftover.clone().unwrap_or_default();
+    miss(subject.leftover.is_some(), format!("something was left behind: {leftover}"));
+    missed
+}

@@ -1,0 +1,129 @@
+//! A drill from beginning to end: table, load, fault, undoing, verification, figures, report.
+
+pub(crate) mod interrupt;
+mod phases;
+mod table;
+
+use crate::cluster::{ClusterFile, Supervisor};
+use crate::error::DrillError;
+use crate::measure::measure;
+use crate::progress::Progress;
+use crate::report::{DrillReport, Subject};
+use crate::scenario::Scenario;
+use crate::verify::verify;
+use crate::workload::Load;
+use crate::workload::item::Items;
+use interrupt::Interrupt;
+use meridian_types::{PolicyName, RegionName, TableName};
+use phases::Phases;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use table::DrillTable;
+
+/// What a drill is to do.
+#[derive(Clone, Debug)]
+pub struct DrillOptions {
+    /// `cluster.json`.
+    pub cluster: PathBuf,
+    /// The scenario; [`Scenario::built_in`] has those that have a name.
+    pub scenario: Scenario,
+    /// The region to take away; `None` takes the scenario's.
+    pub region: Option<RegionName>,
+    /// A table to use; `None` makes one and drops it in the end.
+    pub table: Option<TableName>,
+    /// The policy of the table that is made.
+    pub policy: PolicyName,
+    /// How long the fault stays; `None` takes the scenario's time.
+    pub hold: Option<Duration>,
+    /// The longest recovery that is good enough; `None` takes the scenario's.
+    pub max_rto: Option<Duration>,
+    /// The greatest loss that is good enough; `None` takes the scenario's.
+    pub max_rpo: Option<Duration>,
+    /// A folder for the report's files.
+    pub report: Option<PathBuf>,
+}
+
+impl DrillOptions {
+    /// The scenario with the options' own values in place of its own, checked.
+    fn resolved(&self) -> Result<(Scenario, RegionName), DrillError> {
+        let mut scenario = self.scenario.clone();
+        let override_with = |place: &mut f64, value: Option<Duration>| {
+            if let Some(value) = value {
+                *place = value.as_secs_f64();
+            }
+        };
+        override_with(&mut scenario.timing.hold_s, self.hold);
+        scenario.objectives.rto_s = self.max_rto.map(|max| max.as_secs_f64()).or(scenario.objectives.rto_s);
+        scenario.objectives.rpo_s = self.max_rpo.map(|max| max.as_secs_f64()).or(scenario.objectives.rpo_s);
+        scenario.check()?;
+        let region = self.region.clone().or_else(|| scenario.region.clone());
+        let missing =
+            || DrillError::Scenario("it names no region and none was given; use --region".to_owned());
+        Ok((scenario, region.ok_or_else(missing)?))
+    }
+}
+
+/// How long everything may take to be read back.
+const VERIFY_LIMIT: Duration = Duration::from_secs(120);
+
+/// Carries out a drill. A report whose verdict is `fail` is an `Ok`: the drill worked, the cluster did not.
+///
+/// Whatever was injected is undone and whatever was made is dropped before this returns, on Ctrl-C (SIGINT) and SIGTERM too.
+///
+/// # Errors
+/// [`DrillError`] when there is nothing to judge.
+pub async fn run(options: DrillOptions, progress: impl Progress) -> Result<DrillReport, DrillError> {
+    let (mut scenario, region) = options.resolved()?;
+    let cluster = ClusterFile::read(&options.cluster)?;
+    let target = cluster.region_index(&region)?;
+    let supervisor = Supervisor::of(&cluster)?;
+    let paths = u8::try_from(cluster.regions.len()).unwrap_or(u8::MAX);
+    if paths < 2 {
+        return Err(DrillError::NoSurvivor);
+    }
+    let interrupt = Interrupt::listen()?;
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let run = u64::try_from(started.as_millis()).unwrap_or_default();
+    let preparing = DrillTable::prepare(&cluster, options.table.as_ref(), &options.policy, run);
+    // Not given up half-way: a table that is made while nobody waits would be left behind.
+    let table = preparing.await?;
+    let items = Items::new(table.shape.clone(), run, scenario.workload.payload_bytes);
+    let load = Load::start(&cluster, &items, scenario.workload);
+    let target_path = u8::try_from(target).unwrap_or(u8::MAX);
+    let mut phases = Phases::new(&cluster, target_path, &region, load.shared(), &interrupt, &progress);
+    let driven = phases.drive(&supervisor, &scenario).await;
+    let (timeline, is_async) = (phases.timeline(), phases.is_async(&table.policy));
+    drop(phases);
+    let samples = load.finish().await;
+    let verified = match (&driven, &samples) {
+        (Ok(_), Ok(samples)) => {
+            progress.event(timeline.last().map_or(0.0, |event| event.at_s), "reading every write back");
+            interrupt.or(verify(&cluster, &items, samples, VERIFY_LIMIT)).await.map(Some)
+        }
+        _ => Ok(None),
+    };
+    let leftover = table.clean_up(&cluster, &items, samples.as_deref().unwrap_or_default()).await;
+    let (driven, samples) = (driven?, samples?);
+    let verification = verified?.unwrap_or_default();
+    let mut measured_at = driven;
+    measured_at.marks.end = samples.last().map_or(measured_at.marks.end, |last| last.returned);
+    let measured = measure(&samples, paths, target_path, &measured_at.marks, &verification);
+    if scenario.objectives.rpo_s.is_none() && !is_async {
+        scenario.objectives.rpo_s = Some(0.0);
+    }
+    let subject = Subject {
+        scenario,
+        region,
+        table: table.shape.name.clone(),
+        policy: table.policy.clone(),
+        regions: cluster.regions.iter().map(|region| region.name.clone()).collect(),
+        started_unix_s: started.as_secs(),
+        settled: measured_at.settled,
+        leftover,
+    };
+    let report = DrillReport::new(&subject, &measured, &verification, timeline, &samples, &measured_at.marks);
+    if let Some(folder) = &options.report {
+        report.write_to(folder)?;
+    }
+    Ok(report)
+}

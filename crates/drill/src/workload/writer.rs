@@ -1,0 +1,101 @@
+//! Writers: one task of a lane starts a write each period and records how it ended.
+
+use super::item::COUNT;
+use super::shared::Shared;
+use crate::client::{Answer, Outcome, Refusal};
+use crate::sample::{End, Kind, Sample, WriteId};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use tokio::time::Instant;
+
+/// One lane of one region.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) path: u8,
+    /// Its number among the region's lanes of its kind, or the counter's index over all regions.
+    pub(super) lane: u16,
+    pub(super) kind: Kind,
+    next: AtomicU32,
+}
+
+impl Lane {
+    pub(super) fn new(path: u8, lane: u16, kind: Kind) -> Self {
+        Self { path, lane, kind, next: AtomicU32::new(0) }
+    }
+}
+
+/// Writes until the load stops. `worker` is this task's number among the lane's `depth` tasks; they take turns, so that
+/// the lane starts a write each interval, and goes on starting them while earlier ones hang.
+pub(super) async fn write(shared: Arc<Shared>, lane: Arc<Lane>, worker: u32) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    let Some(mut client) = shared.client(lane.path, usize::from(lane.lane) + worker as usize) else {
+        return samples;
+    };
+    let period = shared.load.interval() * u32::try_from(shared.load.depth()).unwrap_or(1);
+    let mut next = Instant::now() + shared.load.interval() * worker;
+    while shared.wait_until(next).await {
+        let sequence = lane.next.fetch_add(1, Relaxed);
+        let (operation, body) = request(&shared, &lane, sequence);
+        let invoked = shared.now();
+        let outcome = client.call(operation, &body, shared.load.deadline()).await;
+        let mut sample = Sample {
+            path: lane.path,
+            lane: lane.lane,
+            kind: lane.kind,
+            end: End::Done,
+            invoked,
+            returned: shared.now(),
+            sequence,
+            value: 0,
+            floor: 0,
+            met_itself: false,
+        };
+        match outcome {
+            Outcome::Done(answer) if lane.kind == Kind::Add => told(&shared, &mut sample, answer),
+            Outcome::Done(_) => {}
+            Outcome::Refused(refusal) => {
+                sample.end = End::Refused;
+                sample.met_itself = lane.kind == Kind::Put && refusal.code == Refusal::CONDITION_FAILED;
+            }
+            Outcome::Unknown(_) => sample.end = End::Unknown,
+        }
+        shared.note(&sample);
+        samples.push(sample);
+        next = (next + period).max(Instant::now());
+    }
+    samples
+}
+
+fn request(shared: &Shared, lane: &Lane, sequence: u32) -> (&'static str, Value) {
+    let table = &shared.items.shape().name;
+    let id = WriteId { kind: lane.kind, path: lane.path, lane: lane.lane, sequence };
+    if lane.kind == Kind::Append {
+        return ("UpdateItem", Value::Object(shared.items.append(id)));
+    }
+    if lane.kind == Kind::Put {
+        let (condition, names) = shared.items.is_new_condition();
+        let body = json!({
+            "TableName": table, "Item": shared.items.put_item(id),
+            "ConditionExpression": condition, "ExpressionAttributeNames": names,
+        });
+        return ("PutItem", body);
+    }
+    let body = json!({
+        "TableName": table, "Key": shared.items.counter_key(lane.lane),
+        "UpdateExpression": "ADD #c :one", "ExpressionAttributeNames": {"#c": COUNT},
+        "ExpressionAttributeValues": {":one": {"N": "1"}}, "ReturnValues": "UPDATED_NEW",
+    });
+    ("UpdateItem", body)
+}
+
+/// An add was acknowledged: from now on nobody may be shown less.
+fn told(shared: &Shared, sample: &mut Sample, answer: Answer) {
+    sample.value = super::count_of(&answer.body["Attributes"]);
+    if let Some(counter) = shared.counters.get(usize::from(sample.lane)) {
+        counter.told(sample.value);
+        if let Some(token) = answer.token {
+            counter.set_token(token, sample.value);
+        }
+    }
+}
