@@ -334,6 +334,15 @@ fn sessions_and_tokens_are_judged_and_plain_eventual_reads_are_not() {
 }
 
 #[test]
+fn a_read_in_the_nanosecond_of_the_answer_comes_after_it_for_the_same_client() {
+    let mut script = Script(History::new());
+    script.write(0, 1, (0, 10));
+    let write = script.write(0, 2, (20, 30));
+    let read = script.read(0, Consistency::Eventual, 1, (30, 31), &[]);
+    assert_eq!(session_violations(&script.0), vec![SessionViolation::ReadYourWrites { read, write }]);
+}
+
+#[test]
 fn positions_order_writes_that_overlapped() {
     let mut history = History::new();
     for (value, index) in [(1, 7), (2, 6)] {
