@@ -3,7 +3,13 @@
 //! What is not here: anything that decides. Placement, replication and the data model live in their own crates.
 
 pub mod admin;
+pub mod cert;
+pub mod cli;
 pub mod config;
+pub mod dev;
+pub mod files;
 pub mod http;
+pub mod node;
 pub mod shutdown;
+pub mod tables;
 pub mod wan;

@@ -1,2 +1,5 @@
-//! The `meridian` binary.
-fn main() {}
+//! The `meridian` binary; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    meridian::cli::main()
+}

@@ -94,11 +94,9 @@ impl AdminClient {
             let body: &[u8] = if reply.body.is_empty() { b"null" } else { &reply.body };
             return serde_json::from_slice(body).map_err(|_| self.foreign(&reply));
         }
-        match serde_json::from_slice::<ErrorBody>(&reply.body) {
-            Ok(ErrorBody { error }) => {
-                Err(AdminClientError::Refused { status: reply.status, message: error.message })
-            }
-            Err(_) => Err(self.foreign(&reply)),
+        match ErrorBody::message_of(&reply.body) {
+            Some(message) => Err(AdminClientError::Refused { status: reply.status, message }),
+            None => Err(self.foreign(&reply)),
         }
     }
 

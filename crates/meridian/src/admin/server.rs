@@ -8,14 +8,13 @@ use crate::shutdown::Shutdown;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use meridian_types::{Policy, TableName};
 use serde::Serialize;
-use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -25,8 +24,7 @@ type Answer = Result<Response, ApiError>;
 /// Serves the admin API on `listener` until `shutdown`.
 ///
 /// With a token, every request must carry `Authorization: Bearer TOKEN`. Without one the listener must be loopback
-/// (the configuration sees to that), and requests must name a loopback host, so that a web page cannot reach it through
-/// a name that it controls.
+/// (the configuration sees to that), and [`http::check_local`] keeps web pages out.
 pub async fn serve(
     listener: TcpListener,
     token: Option<Secret>,
@@ -61,15 +59,7 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
 }
 
 fn authorize(token: Option<&Secret>, headers: &HeaderMap) -> Result<(), ApiError> {
-    let Some(token) = token else {
-        let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if is_loopback_host(host) {
-            return Ok(());
-        }
-        let message =
-            "without admin.token only requests to a loopback address are answered; set a token to use names";
-        return Err(ApiError::new(ErrorCode::Forbidden, message));
-    };
+    let Some(token) = token else { return http::check_local(headers) };
     let sent = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     if sent.is_some_and(|sent| equal(sent, token.expose().as_bytes())) {
         return Ok(());
@@ -77,15 +67,6 @@ fn authorize(token: Option<&Secret>, headers: &HeaderMap) -> Result<(), ApiError
     let message =
         "the admin token is missing or wrong; send `Authorization: Bearer TOKEN` (MERIDIAN_ADMIN_TOKEN)";
     Err(ApiError::new(ErrorCode::Unauthorized, message))
-}
-
-fn is_loopback_host(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => name,
-        _ => host,
-    };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Compares without stopping at the first difference, so that time tells nothing but the length.

@@ -360,6 +360,14 @@ pub struct ErrorBody {
     pub error: ErrorDetail,
 }
 
+impl ErrorBody {
+    /// The sentence of a refusal, when `body` is one.
+    #[must_use]
+    pub fn message_of(body: &[u8]) -> Option<String> {
+        serde_json::from_slice(body).ok().map(|ErrorBody { error }| error.message)
+    }
+}
+
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorDetail {

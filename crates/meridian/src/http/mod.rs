@@ -6,4 +6,4 @@ mod client;
 mod server;
 
 pub use client::{ClientError, Endpoint, Reply, request};
-pub use server::{ApiError, ErrorCode, json_body, json_reply, limited, serve};
+pub use server::{ApiError, ErrorCode, check_local, json_body, json_reply, limited, serve};

@@ -4,7 +4,7 @@ use crate::shutdown::Shutdown;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +13,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -141,6 +142,31 @@ pub fn json_body<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Resu
     }
     serde_json::from_slice(body)
         .map_err(|error| ApiError::invalid(format!("the body is not as expected: {error}")))
+}
+
+/// Refuses what a web page could send to a server on loopback that asks for no token: requests under a name that
+/// somebody else controls, and requests from another origin.
+///
+/// # Errors
+/// [`ErrorCode::Forbidden`].
+pub fn check_local(headers: &HeaderMap) -> Result<(), ApiError> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let host = text(HOST).unwrap_or_default();
+    let same_origin = text(ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == Some(host));
+    if is_loopback_host(host) && same_origin {
+        return Ok(());
+    }
+    let message = "without a token only requests to a loopback address and from no other origin are answered";
+    Err(ApiError::new(ErrorCode::Forbidden, message))
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
+        _ => host,
+    };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Adds what every router here needs: body limit, time limit, and JSON for unknown paths and methods.

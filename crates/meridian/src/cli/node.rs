@@ -1,0 +1,45 @@
+//! `meridian node`: one node, from its configuration to its end.
+
+use super::Outcome;
+use super::failure::Failure;
+use crate::config::{LogFormat, LogSection, NodeConfig};
+use crate::node;
+use crate::shutdown::Shutdown;
+use clap::Args;
+use std::path::PathBuf;
+use tracing_subscriber::EnvFilter;
+
+/// Arguments of `node`.
+#[derive(Args)]
+pub(super) struct NodeArgs {
+    /// The node's configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// End when standard input ends, which a supervisor holds open
+    #[arg(long, hide = true)]
+    exit_with_parent: bool,
+}
+
+pub(super) async fn run(args: NodeArgs) -> Outcome {
+    let config = NodeConfig::load(&args.config)?;
+    start_log(&config.log)?;
+    let (trigger, shutdown) = Shutdown::on_signals().map_err(Failure::failed)?;
+    if args.exit_with_parent {
+        Shutdown::with_parent(trigger);
+    }
+    node::run(config, shutdown).await.map_err(Failure::failed)
+}
+
+fn start_log(log: &LogSection) -> Outcome {
+    let filter: EnvFilter = log
+        .filter
+        .parse()
+        .map_err(|error| Failure::usage(format!("log.filter {:?} is not a filter: {error}", log.filter)))?;
+    let format = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    // Fails only when a subscriber is there already, which a test may have set.
+    _ = match log.format {
+        LogFormat::Text => format.with_ansi(false).try_init(),
+        LogFormat::Json => format.json().try_init(),
+    };
+    Ok(())
+}

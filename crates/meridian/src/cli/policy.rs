@@ -1,0 +1,151 @@
+//! `meridian policy`.
+
+use super::connect::connect;
+use super::failure::Failure;
+use super::output::{self, Format, Grid, joined, or_dash};
+use super::{Global, Outcome};
+use clap::{Args, Subcommand};
+use meridian_types::policy::DEFAULT_GROUPS;
+use meridian_types::{ConflictRule, OnRegionLoss, Pattern, Policy, PolicyName, RegionName, Replication};
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error, StrDeserializer};
+
+/// The subcommands of `policy`.
+#[derive(Subcommand)]
+pub(super) enum PolicyCommand {
+    /// List the policies
+    List,
+    /// Show a policy
+    Show {
+        /// Its name
+        name: PolicyName,
+    },
+    /// Declare a policy
+    Create(CreateArgs),
+}
+
+/// Arguments of `policy create`.
+#[derive(Args)]
+pub(super) struct CreateArgs {
+    /// Its name
+    name: PolicyName,
+    /// Who takes writes: active-passive, active-active or read-local
+    #[arg(long, value_parser = word::<Pattern>)]
+    pattern: Pattern,
+    /// What an acknowledgement means: sync, semi-sync or async
+    #[arg(long, value_parser = word::<Replication>)]
+    replication: Replication,
+    /// The regions that may hold the data
+    #[arg(long, value_delimiter = ',', required = true, value_name = "REGION,...")]
+    regions: Vec<RegionName>,
+    /// The regions that should lead, best first
+    #[arg(long, value_delimiter = ',', value_name = "REGION,...")]
+    primary: Vec<RegionName>,
+    /// A region that only votes, when two regions hold data
+    #[arg(long, value_name = "REGION")]
+    witness: Option<RegionName>,
+    /// How many groups share the items
+    #[arg(long, default_value_t = DEFAULT_GROUPS)]
+    groups: u32,
+    /// What a sync policy does when a region is lost: degrade or block
+    #[arg(long, value_parser = word::<OnRegionLoss>)]
+    on_region_loss: Option<OnRegionLoss>,
+    /// What concurrent writes mean (active-active): lww, merge or crdt
+    #[arg(long, value_parser = word::<ConflictRule>)]
+    conflict: Option<ConflictRule>,
+}
+
+/// Reads a word as the configuration file would.
+fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
+    let words: StrDeserializer<'_, Error> = text.into_deserializer();
+    T::deserialize(words).map_err(|error| error.to_string())
+}
+
+pub(super) async fn run(command: PolicyCommand, global: &Global) -> Outcome {
+    let client = connect(global).await?;
+    match command {
+        PolicyCommand::List => {
+            let list = client.policies().await?;
+            match global.output {
+                Format::Json => output::json(&list),
+                Format::Table => {
+                    grid(&list.policies).emit();
+                    Ok(())
+                }
+            }
+        }
+        PolicyCommand::Show { name } => {
+            let policies = client.policies().await?.policies;
+            let Some(policy) = policies.iter().find(|policy| policy.name == name) else {
+                let known = policies.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(Failure::failed(format!("there is no policy {name}; there are {known}")));
+            };
+            show_one(policy, global)
+        }
+        PolicyCommand::Create(args) => {
+            let CreateArgs {
+                name,
+                pattern,
+                replication,
+                regions,
+                primary,
+                witness,
+                groups,
+                on_region_loss,
+                conflict,
+            } = args;
+            let policy = Policy {
+                name,
+                pattern,
+                replication,
+                regions,
+                primary,
+                witness,
+                groups,
+                on_region_loss,
+                conflict,
+            };
+            show_one(&client.create_policy(&policy).await?, global)
+        }
+    }
+}
+
+fn grid(policies: &[Policy]) -> Grid {
+    let header = [
+        "POLICY",
+        "PATTERN",
+        "REPLICATION",
+        "REGIONS",
+        "PRIMARY",
+        "WITNESS",
+        "GROUPS",
+        "ON LOSS",
+        "CONFLICT",
+    ];
+    let mut grid = Grid::new(&header);
+    for policy in policies {
+        grid.row(vec![
+            policy.name.to_string(),
+            policy.pattern.to_string(),
+            policy.replication.to_string(),
+            joined(&policy.regions),
+            joined(&policy.primary),
+            or_dash(policy.witness.as_ref()),
+            policy.groups.to_string(),
+            or_dash(policy.on_region_loss.as_ref()),
+            or_dash(policy.conflict.as_ref()),
+        ]);
+    }
+    grid
+}
+
+fn show_one(policy: &Policy, global: &Global) -> Outcome {
+    match global.output {
+        Format::Json => output::json(policy),
+        Format::Table => {
+            grid(std::slice::from_ref(policy)).emit();
+            Ok(())
+        }
+    }
+}

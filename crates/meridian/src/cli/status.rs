@@ -1,0 +1,105 @@
+//! `meridian status`: regions, groups and policies as one node sees them.
+
+use super::connect::connect;
+use super::output::{self, Format, Grid, Tone, joined, or_dash};
+use super::{Global, Outcome};
+use crate::admin::types::{GroupStatus, Status, Verdict};
+
+pub(super) async fn run(global: &Global) -> Outcome {
+    let status = connect(global).await?.status().await?;
+    match global.output {
+        Format::Json => output::json(&status),
+        Format::Table => {
+            show(&status);
+            Ok(())
+        }
+    }
+}
+
+fn tone(health: Verdict) -> Tone {
+    match health {
+        Verdict::Healthy => Tone::Good,
+        Verdict::Degraded => Tone::Doubtful,
+        Verdict::Lost => Tone::Bad,
+    }
+}
+
+fn show(status: &Status) {
+    let leader = or_dash(status.system.leader.as_ref());
+    output::emit(&format!(
+        "cluster {}, system leader {leader} (term {})\n\n",
+        status.cluster, status.system.term
+    ));
+    let mut regions = Grid::new(&["REGION", "HEALTH", "NODE", "ZONE", "HEALTH", "LEADS"]);
+    for region in &status.regions {
+        for node in &region.nodes {
+            let leads = status.groups.iter().filter(|group| group.leader.as_ref() == Some(&node.id)).count();
+            regions.toned(vec![
+                (region.name.to_string(), Tone::Plain),
+                (region.health.to_string(), tone(region.health)),
+                (node.id.to_string(), Tone::Plain),
+                (node.zone.to_string(), Tone::Plain),
+                (node.health.to_string(), tone(node.health)),
+                (leads.to_string(), Tone::Plain),
+            ]);
+        }
+    }
+    regions.emit();
+    output::emit("\n");
+    groups(&status.groups).emit();
+    output::emit("\n");
+    let mut policies = Grid::new(&["POLICY", "PATTERN", "REPLICATION", "REGIONS", "TABLES", "GROUPS"]);
+    for policy in &status.policies {
+        policies.row(vec![
+            policy.name.to_string(),
+            policy.pattern.to_string(),
+            policy.replication.to_string(),
+            joined(&policy.regions),
+            joined(&policy.tables),
+            joined(&policy.groups),
+        ]);
+    }
+    policies.emit();
+}
+
+fn groups(groups: &[GroupStatus]) -> Grid {
+    let header = [
+        "GROUP",
+        "POLICY",
+        "INC",
+        "LEADER",
+        "LEASE",
+        "COMMITTED",
+        "ANSWERABLE",
+        "VOTERS",
+        "LEARNERS",
+        "MOST LAG",
+    ];
+    let mut grid = Grid::new(&header);
+    for group in groups {
+        let entries = group.replicas.iter().map(|replica| replica.lag_entries).max().unwrap_or(0);
+        let unheard = group.replicas.iter().filter(|replica| replica.lag_ms.is_none()).count();
+        let ms = group.replicas.iter().filter_map(|replica| replica.lag_ms).max().unwrap_or(0);
+        let (lag, lag_tone) = match unheard {
+            0 if entries == 0 => ("-".to_owned(), Tone::Good),
+            0 => (format!("{entries} entries, {:.3} s", ms as f64 / 1000.0), Tone::Doubtful),
+            count => (format!("{entries} entries, {count} not heard from"), Tone::Bad),
+        };
+        let leader_tone = if group.leader.is_some() { Tone::Plain } else { Tone::Bad };
+        let lease = group.lease_ms.map(|ms| format!("{ms} ms"));
+        let plain = |text: String| (text, Tone::Plain);
+        grid.toned(vec![
+            plain(group.id.to_string()),
+            plain(group.policy.to_string()),
+            plain(group.incarnation.to_string()),
+            (or_dash(group.leader.as_ref()), leader_tone),
+            plain(or_dash(lease.as_ref())),
+            plain(group.committed.to_string()),
+            plain(group.answerable.to_string()),
+            plain(joined(&group.voters)),
+            plain(joined(&group.learners)),
+            (lag, lag_tone),
+        ]);
+    }
+    grid
+}

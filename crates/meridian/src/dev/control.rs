@@ -1,0 +1,173 @@
+//! The supervisor's control API: drills and commands kill, freeze and start nodes, and block links, through it.
+//!
+//! It listens on loopback only, at a port that `cluster.json` names.
+
+use super::plan::PlannedNode;
+use super::supervisor::{NodeReport, Order, Supervisor, SupervisorError};
+use crate::http::{self, ApiError, check_local, json_body, json_reply};
+use crate::shutdown::Shutdown;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures_util::future::join_all;
+use meridian_types::RegionName;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// How long an order to start waits for readiness. A node whose cluster has no quorum is never ready.
+const READY_LIMIT: Duration = Duration::from_secs(15);
+
+type Answer = Result<Response, ApiError>;
+
+/// `GET /v1/nodes`, and the answer to every order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodesAnswer {
+    /// The nodes concerned.
+    pub nodes: Vec<NodeReport>,
+}
+
+/// `POST /v1/links`: blocks or heals one direction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkOrder {
+    /// The region whose bytes no longer leave; `*` for every region.
+    pub from: String,
+    /// The region where they no longer arrive; `*` for every region.
+    pub to: String,
+    /// `true` blocks, `false` heals.
+    pub block: bool,
+}
+
+/// The answer to [`LinkOrder`], and `GET /v1/links`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinksAnswer {
+    /// The ordered pairs of regions that are blocked now.
+    pub blocked: Vec<(RegionName, RegionName)>,
+}
+
+/// Serves the control API until `shutdown`.
+pub async fn serve(listener: TcpListener, supervisor: Arc<Supervisor>, shutdown: Shutdown) {
+    let routes = Router::new()
+        .route("/v1/nodes", get(nodes))
+        .route("/v1/nodes/{id}/{order}", post(order_node))
+        .route("/v1/regions/{region}/{order}", post(order_region))
+        .route("/v1/links", get(links).post(order_link))
+        .with_state(supervisor);
+    let guard = middleware::from_fn(|request: Request, next: Next| async move {
+        match check_local(request.headers()) {
+            Ok(()) => next.run(request).await,
+            Err(error) => error.into_response(),
+        }
+    });
+    http::serve(listener, http::limited(routes).layer(guard), shutdown).await;
+}
+
+fn parse_order(text: &str) -> Result<Order, ApiError> {
+    match text {
+        "kill" => Ok(Order::Kill),
+        "start" => Ok(Order::Start),
+        "freeze" => Ok(Order::Freeze),
+        "thaw" => Ok(Order::Thaw),
+        "stop" => Ok(Order::Stop),
+        _ => Err(ApiError::not_found("there are the orders kill, start, freeze, thaw and stop")),
+    }
+}
+
+impl From<SupervisorError> for ApiError {
+    fn from(error: SupervisorError) -> Self {
+        let message = error.to_string();
+        match error {
+            SupervisorError::State { .. } => Self::conflict(message),
+            SupervisorError::StillThere(_) => Self::unavailable(message),
+            SupervisorError::Start { .. } | SupervisorError::Signal { .. } | SupervisorError::Folder(_) => {
+                Self::internal(message)
+            }
+        }
+    }
+}
+
+async fn nodes(State(supervisor): State<Arc<Supervisor>>) -> Response {
+    json_reply(StatusCode::OK, &NodesAnswer { nodes: supervisor.report() })
+}
+
+async fn order_node(
+    State(supervisor): State<Arc<Supervisor>>,
+    Path((id, order)): Path<(String, String)>,
+) -> Answer {
+    let chosen: Vec<_> =
+        supervisor.plan().nodes.iter().filter(|node| node.id.as_str() == id).cloned().collect();
+    if chosen.is_empty() {
+        let known: Vec<&str> = supervisor.plan().nodes.iter().map(|node| node.id.as_str()).collect();
+        return Err(ApiError::not_found(format!("there is no node {id:?}; there are {}", known.join(", "))));
+    }
+    carry_out(&supervisor, parse_order(&order)?, chosen).await
+}
+
+async fn order_region(
+    State(supervisor): State<Arc<Supervisor>>,
+    Path((region, order)): Path<(String, String)>,
+) -> Answer {
+    let region = known_region(&supervisor, &region)?;
+    let chosen: Vec<_> = supervisor.plan().nodes_of(&region).cloned().collect();
+    carry_out(&supervisor, parse_order(&order)?, chosen).await
+}
+
+fn known_region(supervisor: &Supervisor, name: &str) -> Result<RegionName, ApiError> {
+    let regions = supervisor.plan().regions();
+    regions.iter().find(|region| region.as_str() == name).cloned().ok_or_else(|| {
+        let known: Vec<&str> = regions.iter().map(RegionName::as_str).collect();
+        ApiError::not_found(format!("there is no region {name:?}; there are {}", known.join(", ")))
+    })
+}
+
+/// In a task of its own, so that a client that hangs up does not leave an order half done.
+async fn carry_out(supervisor: &Arc<Supervisor>, order: Order, chosen: Vec<PlannedNode>) -> Answer {
+    let supervisor = Arc::clone(supervisor);
+    let done = tokio::spawn(async move {
+        supervisor.carry_out(order, &chosen).await?;
+        if order == Order::Start {
+            join_all(chosen.iter().map(|node| supervisor.ready(node, READY_LIMIT))).await;
+        }
+        let concerned = |report: &NodeReport| chosen.iter().any(|node| node.id == report.id);
+        let nodes = supervisor.report().into_iter().filter(concerned).collect();
+        Ok::<_, SupervisorError>(NodesAnswer { nodes })
+    });
+    let answer =
+        done.await.map_err(|error| ApiError::internal(format!("the order broke off: {error}")))??;
+    Ok(json_reply(StatusCode::OK, &answer))
+}
+
+fn links_now(supervisor: &Supervisor) -> LinksAnswer {
+    LinksAnswer { blocked: supervisor.wan().blocked().map(|(from, to)| (from.clone(), to.clone())).collect() }
+}
+
+async fn links(State(supervisor): State<Arc<Supervisor>>) -> Response {
+    json_reply(StatusCode::OK, &links_now(&supervisor))
+}
+
+async fn order_link(State(supervisor): State<Arc<Supervisor>>, headers: HeaderMap, body: Bytes) -> Answer {
+    let LinkOrder { from, to, block } = json_body(&headers, &body)?;
+    let region = |name: &str| match name {
+        "*" => Ok(None),
+        name => known_region(&supervisor, name).map(Some),
+    };
+    let (from, to) = (region(&from)?, region(&to)?);
+    if from.is_some() && from == to {
+        return Err(ApiError::invalid(
+            "`from` and `to` are the same region; only links between regions can be blocked",
+        ));
+    }
+    if block && !supervisor.wan().is_emulated() {
+        let message = "nodes dial each other directly under --wan none, so no link can be blocked; \
+            start the cluster with --wan 0ms for links without delay";
+        return Err(ApiError::conflict(message));
+    }
+    supervisor.wan().set_blocked(from.as_ref(), to.as_ref(), block);
+    Ok(json_reply(StatusCode::OK, &links_now(&supervisor)))
+}

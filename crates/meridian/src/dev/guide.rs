@@ -1,0 +1,92 @@
+//! What a person reads when the cluster is ready: where it is, a first write and read to paste, a region to lose.
+
+use super::cluster_file::{ClusterFile, NodeEntry};
+use super::folder::DEFAULT_DIR;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// The text for a cluster in `dir` whose WAN model is written `wan`; `foreground` says how it is stopped.
+#[must_use]
+pub fn guide(cluster: &ClusterFile, dir: &Path, wan: &str, foreground: bool) -> String {
+    let mut out = String::new();
+    let nodes = cluster.nodes().count();
+    // Writing to a string cannot fail.
+    _ = writeln!(
+        out,
+        "Meridian is ready: {} regions, {nodes} nodes, WAN {wan}, in {}\n",
+        cluster.regions.len(),
+        dir.display()
+    );
+    endpoints(&mut out, cluster);
+    let Some((here, there)) = two_nodes(cluster) else { return out };
+    // Commands find the cluster by themselves in the default folder only.
+    let at =
+        if dir == Path::new(DEFAULT_DIR) { String::new() } else { format!(" --endpoint {}", here.1.admin) };
+    let key = &cluster.credentials;
+    let (id, secret) = (&key.access_key_id, key.secret_access_key.expose());
+    let ((region, node), (far_region, far_node)) = (here, there);
+    _ = write!(
+        out,
+        r#"
+A first table, a write here and a read there, with the AWS CLI:
+
+  meridian table create orders --key pk:S --policy active-passive-semi-sync{at}
+  export AWS_ACCESS_KEY_ID={id}
+  export AWS_SECRET_ACCESS_KEY={secret}
+  aws dynamodb put-item --endpoint-url {write} --region {region} \
+      --table-name orders --item '{{"pk":{{"S":"1"}},"note":{{"S":"hello"}}}}'
+  aws dynamodb get-item --endpoint-url {read} --region {far_region} \
+      --table-name orders --key '{{"pk":{{"S":"1"}}}}' --consistent-read
+
+or with boto3:
+
+  import boto3
+  table = boto3.resource("dynamodb", endpoint_url="{write}", region_name="{region}",
+      aws_access_key_id="{id}",
+      aws_secret_access_key="{secret}").Table("orders")
+  table.put_item(Item={{"pk": "1", "note": "hello"}})
+  print(table.get_item(Key={{"pk": "1"}}, ConsistentRead=True)["Item"])
+
+Look at it, then lose a region under load and read the report:
+
+  meridian status{at}
+  meridian drill region-kill --region {region}{at}
+
+"#,
+        write = node.dynamodb,
+        read = far_node.dynamodb,
+    );
+    if foreground {
+        out.push_str("Ctrl-C stops the cluster; the data stays.\n");
+    } else {
+        _ = writeln!(out, "Stop it with: meridian dev stop --dir {}", dir.display());
+    }
+    out
+}
+
+fn endpoints(out: &mut String, cluster: &ClusterFile) {
+    let width = cluster.regions.iter().map(|region| region.name.as_str().len()).max().unwrap_or(0).max(6);
+    let name = cluster.nodes().map(|node| node.id.as_str().len()).max().unwrap_or(0).max(4);
+    let url = cluster.nodes().map(|node| node.dynamodb.len()).max().unwrap_or(0);
+    _ = writeln!(out, "  {:width$}  {:name$}  {:url$}  ADMIN", "REGION", "NODE", "DYNAMODB");
+    for region in &cluster.regions {
+        for node in &region.nodes {
+            _ = writeln!(
+                out,
+                "  {:width$}  {:name$}  {:url$}  {}",
+                region.name, node.id, node.dynamodb, node.admin
+            );
+        }
+    }
+}
+
+/// A region's name and a node of it.
+type Place<'a> = (&'a str, &'a NodeEntry);
+
+/// The first node, and the first one of another region where there is one.
+fn two_nodes(cluster: &ClusterFile) -> Option<(Place<'_>, Place<'_>)> {
+    let mut firsts =
+        cluster.regions.iter().filter_map(|region| Some((region.name.as_str(), region.nodes.first()?)));
+    let here = firsts.next()?;
+    Some((here, firsts.next().unwrap_or(here)))
+}
