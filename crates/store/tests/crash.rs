@@ -34,7 +34,8 @@ struct Acknowledged {
 }
 
 impl Acknowledged {
-    fn hear(&mut self, line: &str) {
+    /// Takes note of a line; true when it acknowledges something.
+    fn hear(&mut self, line: &str) -> bool {
         let mut words = line.split(' ');
         let verb = words.next().unwrap_or_default();
         let numbers: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
@@ -56,8 +57,9 @@ impl Acknowledged {
                 self.installs.insert(group, *generation);
             }
             // The test harness of the child prints lines of its own.
-            _ => {}
+            _ => return false,
         }
+        !matches!(verb, "truncate" | "purge")
     }
 }
 
@@ -87,7 +89,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
     assert!(acknowledged > rounds, "the child has to get something done");
 }
 
-/// Runs the child for a random while, kills it, and notes what it had said. Returns the number of things said.
+/// Runs the child for a random while, kills it, and notes what it had said. Returns the number of acknowledgements.
 fn kill_one(dir: &Path, rng: &mut Rng, heard: &mut Acknowledged) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child_writes_until_killed", "--ignored", "--nocapture", "--test-threads=1"])
@@ -99,9 +101,13 @@ fn kill_one(dir: &Path, rng: &mut Rng, heard: &mut Acknowledged) -> u64 {
         .unwrap();
     let stdout = child.stdout.take().unwrap();
     // Mostly while it writes, sometimes while it opens.
-    let longest = if rng.below(5) == 0 { 20_000 } else { 120_000 };
-    let patience = Duration::from_micros(rng.below(longest));
+    let while_opening = rng.below(5) == 0;
+    let patience = Duration::from_micros(rng.below(if while_opening { 20_000 } else { 100_000 }));
+    let (opened, is_open) = std::sync::mpsc::channel();
     let killer = std::thread::spawn(move || {
+        if !while_opening {
+            is_open.recv_timeout(Duration::from_secs(60)).unwrap();
+        }
         std::thread::sleep(patience);
         child.kill().unwrap();
         child.wait().unwrap()
@@ -111,8 +117,12 @@ fn kill_one(dir: &Path, rng: &mut Rng, heard: &mut Acknowledged) -> u64 {
     let mut line = String::new();
     // A line without its end was cut by the kill and said nothing.
     while reader.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {
-        heard.hear(line.trim_end());
-        count += 1;
+        if line.trim_end() == "open" {
+            // The killer may have been impatient and gone.
+            let _ = opened.send(());
+        } else {
+            count += u64::from(heard.hear(line.trim_end()));
+        }
         line.clear();
     }
     let status = killer.join().unwrap();
@@ -183,6 +193,8 @@ fn child_writes_until_killed() {
     let Ok(dir) = std::env::var(CHILD_DIR) else { return };
     let seed = variable(CHILD_SEED, 0);
     let store = open(Path::new(&dir));
+    // The test harness has begun a line.
+    say("\nopen");
     let threads: Vec<_> = (0..GROUPS)
         .map(|id| {
             let group = store.group(GroupId(id));
