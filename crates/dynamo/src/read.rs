@@ -213,6 +213,8 @@ pub struct PageBuilder<'a> {
     schema: &'a TableSchema,
     shape: &'a PageShape,
     page: Page,
+    /// Items and bytes that the page has looked at elsewhere, before this part of it.
+    before: (u32, u64),
     last: Option<Item>,
     full: bool,
 }
@@ -221,7 +223,13 @@ impl<'a> PageBuilder<'a> {
     /// An empty page.
     #[must_use]
     pub fn new(schema: &'a TableSchema, shape: &'a PageShape) -> Self {
-        Self { schema, shape, page: Page::default(), last: None, full: false }
+        Self { schema, shape, page: Page::default(), before: (0, 0), last: None, full: false }
+    }
+
+    /// Goes on with a page that has already looked at so many items and bytes: they count towards its bounds.
+    #[must_use]
+    pub fn after(self, items: u32, bytes: u64) -> Self {
+        Self { before: (items, bytes), ..self }
     }
 
     /// Looks at the next item. Breaks when the page is full: after this item when the limit is reached, without it
@@ -231,13 +239,15 @@ impl<'a> PageBuilder<'a> {
             return ControlFlow::Break(());
         }
         let size = u64::from(stored_size(&item));
-        if self.page.scanned_count > 0 && self.page.read_bytes + size > PAGE_BYTES {
+        let (items_before, bytes_before) = self.before;
+        let looked_at = items_before + self.page.scanned_count;
+        if looked_at > 0 && bytes_before + self.page.read_bytes + size > PAGE_BYTES {
             self.full = true;
             return ControlFlow::Break(());
         }
         self.page.read_bytes += size;
         self.page.scanned_count += 1;
-        self.full = self.shape.limit.is_some_and(|limit| self.page.scanned_count >= limit);
+        self.full = self.shape.limit.is_some_and(|limit| looked_at + 1 >= limit);
         self.last = Some(self.schema.key_attributes(&item));
         if self.shape.filter.as_ref().is_none_or(|filter| filter.holds(&item)) {
             self.page.count += 1;
@@ -248,6 +258,18 @@ impl<'a> PageBuilder<'a> {
         if self.full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
+    /// Whether the page takes no more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// This part of a page, which names no next page, and the key of the last item that it looked at.
+    #[must_use]
+    pub fn finish_part(self) -> (Page, Option<Item>) {
+        (self.page, self.last)
+    }
+
     /// The page. It names a next page exactly when it is full; after its last item there may be nothing.
     #[must_use]
     pub fn finish(mut self) -> Page {
@@ -255,5 +277,152 @@ impl<'a> PageBuilder<'a> {
             self.page.last_evaluated_key = self.last;
         }
         self.page
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::Path;
+    use crate::key::{KeyAttribute, KeyKind};
+    use crate::value::AttributeValue;
+    use alloc::string::ToString;
+    use proptest::prelude::*;
+
+    fn schema() -> TableSchema {
+        TableSchema { partition: KeyAttribute { name: "pk".into(), kind: KeyKind::S }, sort: None }
+    }
+
+    fn item(name: &str, bytes: usize) -> Item {
+        let mut item = Item::from([("pk".into(), AttributeValue::S(name.into()))]);
+        item.insert("x".into(), AttributeValue::S("x".repeat(bytes)));
+        item
+    }
+
+    fn key(name: &str) -> Item {
+        Item::from([("pk".into(), AttributeValue::S(name.into()))])
+    }
+
+    fn page(shape: &PageShape, items: &[Item]) -> Page {
+        let schema = schema();
+        let mut page = PageBuilder::new(&schema, shape);
+        let _ = items.iter().try_for_each(|item| page.push(item.clone()));
+        page.finish()
+    }
+
+    #[test]
+    fn a_limit_ends_the_page_at_the_item_that_reaches_it() {
+        let items = [item("a", 1), item("b", 1), item("c", 1)];
+        let shape = PageShape { limit: Some(2), ..PageShape::default() };
+        let full = page(&shape, &items);
+        assert_eq!((full.count, full.scanned_count), (2, 2));
+        assert_eq!(full.last_evaluated_key, Some(key("b")));
+        assert_eq!(page(&PageShape::default(), &items).last_evaluated_key, None);
+        // A limit reached with the last item names a next page, which is empty.
+        assert_eq!(page(&shape, &items[..2]).last_evaluated_key, Some(key("b")));
+    }
+
+    #[test]
+    fn a_page_reads_at_most_a_megabyte_but_at_least_one_item() {
+        let items: Vec<Item> = (0..10).map(|n| item(&n.to_string(), 300_000)).collect();
+        let full = page(&PageShape::default(), &items);
+        assert_eq!(full.count, 3);
+        assert_eq!(full.last_evaluated_key, Some(key("2")));
+        assert!(full.read_bytes <= PAGE_BYTES);
+    }
+
+    #[test]
+    fn filtered_items_count_as_scanned_and_may_be_where_the_page_ends() {
+        let shape = PageShape {
+            filter: Some(Condition::NotExists(Path::attribute("x"))),
+            limit: Some(1),
+            ..PageShape::default()
+        };
+        let empty = page(&shape, &[item("a", 1), item("b", 1)]);
+        assert_eq!((empty.count, empty.scanned_count, empty.items.len()), (0, 1, 0));
+        assert_eq!(empty.last_evaluated_key, Some(key("a")));
+    }
+
+    #[test]
+    fn projections_and_counts_show_less() {
+        let projection = Some(crate::expr::Projection::new(alloc::vec![Path::attribute("x")]));
+        let shape = PageShape { projection, ..PageShape::default() };
+        assert!(!page(&shape, &[item("a", 1)]).items[0].contains_key("pk"));
+        let shape = PageShape { count_only: true, ..PageShape::default() };
+        let counted = page(&shape, &[item("a", 1)]);
+        assert_eq!((counted.count, counted.items.len()), (1, 0));
+        let get = GetOp {
+            table: TableName::new("abc").unwrap(),
+            key: key("a"),
+            consistent: true,
+            projection: Some(crate::expr::Projection::new(alloc::vec![Path::attribute("none")])),
+        };
+        assert_eq!(get.answer(Some(item("a", 1))).item, Some(Item::new()));
+        assert_eq!(get.answer(None), GetOutcome::default());
+    }
+
+    #[test]
+    fn a_scan_goes_on_only_in_its_own_segment() {
+        let table = TableId(1);
+        let hash = partition_hash(table, b"a");
+        let segment = |index| Segment { index, total: 4 };
+        let own = Segment::of_hash(hash, 4);
+        let mut scan = ScanOp {
+            table: TableName::new("abc").unwrap(),
+            segment: Some(segment(own)),
+            shape: PageShape::default(),
+            start_after: Some(key("a")),
+        };
+        assert_eq!(scan.start(&schema(), table).unwrap().unwrap().hash, hash);
+        scan.segment = Some(segment((own + 1) % 4));
+        let error = scan.start(&schema(), table).unwrap_err().to_string();
+        assert!(error.contains("with correct Segment. TotalSegments: 4"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn segments_share_the_hashes_out_in_order(hash in any::<u64>(), total in 1u32..=MAX_SEGMENTS) {
+            let index = Segment::of_hash(hash, total);
+            prop_assert!(index < total);
+            let segment = Segment { index, total };
+            prop_assert!(segment.holds(hash));
+            prop_assert!(segment.first_hash() <= hash);
+            prop_assert!(segment.holds(segment.first_hash()));
+            if index > 0 {
+                prop_assert!(!segment.holds(segment.first_hash() - 1));
+            }
+        }
+
+        #[test]
+        fn pages_follow_each_other_without_gap_or_overlap(count in 0usize..30, limit in 1u32..10) {
+            let items: Vec<Item> = (0..count).map(|n| item(&alloc::format!("{n:04}"), 10)).collect();
+            let shape = PageShape { limit: Some(limit), ..PageShape::default() };
+            let mut seen = Vec::new();
+            let mut after: Option<Item> = None;
+            loop {
+                let start = after.as_ref().map_or(0, |after| {
+                    1 + items.iter().position(|item| item.get("pk") == after.get("pk")).unwrap()
+                });
+                let next = page(&shape, &items[start..]);
+                seen.extend(next.items);
+                match next.last_evaluated_key {
+                    Some(key) => after = Some(key),
+                    None => break,
+                }
+            }
+            prop_assert_eq!(seen, items);
+        }
+
+        #[test]
+        fn reads_survive_the_way_between_nodes(limit in any::<Option<u32>>(), name in "[a-z]{0,9}") {
+            let scan = ScanOp {
+                table: TableName::new("abc").unwrap(),
+                segment: Some(Segment { index: 1, total: 2 }),
+                shape: PageShape { limit, ..PageShape::default() },
+                start_after: Some(key(&name)),
+            };
+            let bytes = postcard::to_allocvec(&scan).unwrap();
+            prop_assert_eq!(postcard::from_bytes::<ScanOp>(&bytes).unwrap(), scan);
+        }
     }
 }

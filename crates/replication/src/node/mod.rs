@@ -32,8 +32,8 @@ pub struct ReplicationOptions {
     pub distances: Distances,
     /// How to reach the other nodes.
     pub peers: Vec<PeerAddress>,
-    /// This node's certificate.
-    pub tls: PeerTls,
+    /// This node's certificate; `None` only for a cluster of one node, which then opens no peer port.
+    pub tls: Option<PeerTls>,
     /// Where peers connect.
     pub listener: TcpListener,
     /// The engine.
@@ -86,18 +86,32 @@ impl Replication {
         });
         node.open_group(GroupId::SYSTEM).await?;
         let handler: Arc<dyn transport::Handler> = Arc::new(dispatch::Dispatch::new(&node));
-        for peer in options.peers.iter().filter(|peer| peer.number > options.own) {
-            let dialling = Arc::clone(&peers);
-            node.spawn(dialling.keep_dialling(peer.clone(), options.tls.clone(), Arc::clone(&handler)));
+        if let Some(tls) = options.tls {
+            node.connect(options.listener, &tls, options.peers, &handler);
         }
-        let (listener, tls, known) = (options.listener, options.tls, options.peers);
-        node.spawn(async move {
+        supervisor::start(&node);
+        Ok(node)
+    }
+
+    /// Dials the peers with higher numbers and accepts the others.
+    fn connect(
+        &self,
+        listener: TcpListener,
+        tls: &PeerTls,
+        known: Vec<PeerAddress>,
+        handler: &Arc<dyn transport::Handler>,
+    ) {
+        let peers = &self.shared.peers;
+        for peer in known.iter().filter(|peer| peer.number > peers.own()) {
+            let dialling = Arc::clone(peers);
+            self.spawn(dialling.keep_dialling(peer.clone(), tls.clone(), Arc::clone(handler)));
+        }
+        let (peers, tls, handler) = (Arc::clone(peers), tls.clone(), Arc::clone(handler));
+        self.spawn(async move {
             if let Err(error) = transport::serve(listener, tls, &known, peers, handler).await {
                 tracing::error!(%error, "the peer listener failed");
             }
         });
-        supervisor::start(&node);
-        Ok(node)
     }
 
     /// This node's number.

@@ -25,6 +25,23 @@ impl Replication {
         }
     }
 
+    /// Whether this node can serve: the cluster is founded, and every group that this node holds has a leader.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let state = self.system();
+        let founded = !state.cluster.is_empty()
+            && self.founding.policies.iter().all(|policy| state.policies.contains_key(&policy.name));
+        let mine = state.groups.values().filter(|group| group.placement.members().any(|id| id == self.own()));
+        let led = |id| self.group(id).is_some_and(|group| group.leader_hint().is_some());
+        founded && mine.map(|group| group.id).all(led)
+    }
+
+    /// Whether something has been heard from a node lately.
+    #[must_use]
+    pub fn hears(&self, node: NodeId) -> bool {
+        self.shared.peers.silence(node) < self.shared.timing.region_lost_after
+    }
+
     /// The status of every node that answers within `timeout`.
     pub async fn status_everywhere(self: &Arc<Self>, timeout: Duration) -> BTreeMap<NodeId, NodeStatus> {
         let deadline = Instant::now() + timeout;

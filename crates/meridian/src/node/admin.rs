@@ -1,0 +1,234 @@
+//! [`ClusterAdmin`] of a running node.
+
+use super::keys::new_key;
+use super::{metrics, status};
+use crate::admin::types::{
+    CreateKey, CreateTable, Health, KeyAttribute, KeyInfo, KeySpec, KeyType, NewKey, Status, TableInfo,
+};
+use crate::admin::{ApiError, ClusterAdmin, ErrorCode};
+use crate::tables::{CatalogTable, Catalogs};
+use meridian_api::{RequestContext, ServedBy, Tables};
+use meridian_dynamo::error::DynamoError;
+use meridian_dynamo::key::{self, KeyKind, TableSchema};
+use meridian_dynamo::table::{Billing, POLICY_TAG, TableDefinition};
+use meridian_replication::system::{AllowList, Credential, SystemCommand, SystemError};
+use meridian_replication::{Replication, Unserved};
+use meridian_types::{Pattern, Policy, TableName};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long an admin request may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The admin API over this node.
+pub struct NodeAdmin {
+    replication: Arc<Replication>,
+    catalogs: Arc<Catalogs>,
+    tables: Arc<dyn Tables>,
+    here: ServedBy,
+}
+
+impl NodeAdmin {
+    /// Answers in the name of `here`.
+    #[must_use]
+    pub fn new(
+        replication: Arc<Replication>,
+        catalogs: Arc<Catalogs>,
+        tables: Arc<dyn Tables>,
+        here: ServedBy,
+    ) -> Self {
+        Self { replication, catalogs, tables, here }
+    }
+
+    /// Catches up with the system leader, so that what another node has changed is seen.
+    async fn catch_up(&self) {
+        self.replication.system_barrier(Instant::now() + Duration::from_secs(1)).await;
+    }
+
+    async fn command(&self, command: SystemCommand) -> Result<(), ApiError> {
+        let done = self.replication.system_write(command, Instant::now() + DEADLINE).await;
+        done.map_err(unserved)?.map(drop).map_err(refused)
+    }
+
+    fn info(&self, name: &TableName, table: &CatalogTable) -> TableInfo {
+        let catalog = self.catalogs.newest();
+        let policy = catalog.system.policies.get(&table.policy);
+        TableInfo {
+            name: name.clone(),
+            id: table.description.id,
+            key: key_spec(&table.description.definition.schema),
+            policy: table.policy.clone(),
+            groups: policy.map(|entry| entry.groups.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+fn context() -> RequestContext {
+    RequestContext { token: None, max_staleness: None, deadline: Instant::now() + DEADLINE }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
+fn unserved(error: Unserved) -> ApiError {
+    ApiError::new(ErrorCode::Unavailable, error.to_string())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
+fn refused(error: SystemError) -> ApiError {
+    let code = match &error {
+        SystemError::TableExists(_) | SystemError::TableBusy(_) | SystemError::PolicyExists(_) => ErrorCode::Conflict,
+        SystemError::NoSuchTable(_) | SystemError::NoSuchPolicy(_) | SystemError::NoSuchCredential(_) => {
+            ErrorCode::NotFound
+        }
+        SystemError::BadPolicy(_) | SystemError::Limit { .. } => ErrorCode::InvalidRequest,
+    };
+    ApiError::new(code, error.to_string())
+}
+
+fn from_dynamo(error: &DynamoError) -> ApiError {
+    let code = match error {
+        DynamoError::ResourceInUse(_) => ErrorCode::Conflict,
+        DynamoError::ResourceNotFound(_) => ErrorCode::NotFound,
+        error if error.retryable() => ErrorCode::Unavailable,
+        _ => ErrorCode::InvalidRequest,
+    };
+    ApiError::new(code, error.to_string())
+}
+
+fn no_table(name: &TableName) -> ApiError {
+    ApiError::not_found(format!("table {name} does not exist; `meridian table list` shows those that do"))
+}
+
+fn key_spec(schema: &TableSchema) -> KeySpec {
+    let attribute = |attribute: &key::KeyAttribute| KeyAttribute {
+        name: attribute.name.clone(),
+        kind: match attribute.kind {
+            KeyKind::S => KeyType::S,
+            KeyKind::N => KeyType::N,
+            KeyKind::B => KeyType::B,
+        },
+    };
+    KeySpec { partition: attribute(&schema.partition), sort: schema.sort.as_ref().map(attribute) }
+}
+
+fn schema(spec: KeySpec) -> TableSchema {
+    let attribute = |attribute: KeyAttribute| key::KeyAttribute {
+        name: attribute.name,
+        kind: match attribute.kind {
+            KeyType::S => KeyKind::S,
+            KeyType::N => KeyKind::N,
+            KeyType::B => KeyKind::B,
+        },
+    };
+    TableSchema { partition: attribute(spec.partition), sort: spec.sort.map(attribute) }
+}
+
+#[async_trait::async_trait]
+impl ClusterAdmin for NodeAdmin {
+    async fn health(&self) -> Health {
+        Health {
+            ready: self.replication.is_ready(),
+            node: self.here.node.clone(),
+            region: self.here.region.clone(),
+        }
+    }
+
+    async fn status(&self) -> Result<Status, ApiError> {
+        Ok(status::gather(&self.replication).await)
+    }
+
+    async fn tables(&self) -> Result<Vec<TableInfo>, ApiError> {
+        self.catch_up().await;
+        Ok(self.catalogs.newest().tables().map(|(name, table)| self.info(name, table)).collect())
+    }
+
+    async fn table(&self, name: &TableName) -> Result<TableInfo, ApiError> {
+        self.catch_up().await;
+        let catalog = self.catalogs.newest();
+        catalog.table(name).map(|table| self.info(name, table)).ok_or_else(|| no_table(name))
+    }
+
+    async fn create_table(&self, request: CreateTable) -> Result<TableInfo, ApiError> {
+        self.catch_up().await;
+        if !self.catalogs.newest().system.policies.contains_key(&request.policy) {
+            return Err(refused(SystemError::NoSuchPolicy(request.policy)));
+        }
+        let definition = TableDefinition {
+            name: request.name.clone(),
+            schema: schema(request.key),
+            billing: Billing::PayPerRequest,
+            class: None,
+            deletion_protection: false,
+            tags: BTreeMap::from([(POLICY_TAG.to_owned(), request.policy.to_string())]),
+        };
+        self.tables.create_table(&context(), definition).await.map_err(|error| from_dynamo(&error))?;
+        let catalog = self.catalogs.newest();
+        let table = catalog.table(&request.name).ok_or_else(|| no_table(&request.name))?;
+        Ok(self.info(&request.name, table))
+    }
+
+    async fn delete_table(&self, name: &TableName) -> Result<(), ApiError> {
+        let deleted = self.tables.delete_table(&context(), name).await;
+        deleted.map(drop).map_err(|error| match error {
+            DynamoError::ResourceNotFound(_) => no_table(name),
+            other => from_dynamo(&other),
+        })
+    }
+
+    async fn policies(&self) -> Result<Vec<Policy>, ApiError> {
+        self.catch_up().await;
+        let state = self.replication.system();
+        // By group: in the order in which they were made, so built-in ones first.
+        let mut entries: Vec<_> = state.policies.values().collect();
+        entries.sort_by_key(|entry| entry.groups.first().copied());
+        Ok(entries.into_iter().map(|entry| entry.policy.clone()).collect())
+    }
+
+    async fn create_policy(&self, policy: Policy) -> Result<Policy, ApiError> {
+        if policy.pattern == Pattern::ActiveActive {
+            return Err(ApiError::invalid(format!(
+                "policy {}: active-active is not available in this version; use active-passive or read-local",
+                policy.name
+            )));
+        }
+        let command = self.replication.place_policy(&policy).map_err(refused)?;
+        self.command(command).await?;
+        Ok(policy)
+    }
+
+    async fn keys(&self) -> Result<Vec<KeyInfo>, ApiError> {
+        self.catch_up().await;
+        let state = self.replication.system();
+        Ok(state
+            .credentials
+            .iter()
+            .map(|(id, credential)| KeyInfo {
+                access_key_id: id.clone(),
+                name: credential.name.clone(),
+                tables: credential.tables.0.clone(),
+                actions: credential.actions.0.clone(),
+            })
+            .collect())
+    }
+
+    async fn create_key(&self, request: CreateKey) -> Result<NewKey, ApiError> {
+        let key = new_key();
+        let credential = Credential {
+            name: request.name,
+            secret_access_key: key.secret_access_key.expose().to_owned(),
+            tables: AllowList(request.tables),
+            actions: AllowList(request.actions),
+        };
+        self.command(SystemCommand::PutCredential { access_key_id: key.access_key_id.clone(), credential }).await?;
+        Ok(key)
+    }
+
+    async fn delete_key(&self, access_key_id: &str) -> Result<(), ApiError> {
+        self.command(SystemCommand::DeleteCredential(access_key_id.to_owned())).await
+    }
+
+    async fn metrics(&self) -> String {
+        metrics::text(&self.replication)
+    }
+}

@@ -1,0 +1,52 @@
+//! `/metrics`: this node's gauges in the Prometheus text format.
+
+use meridian_replication::Replication;
+use std::fmt::Write as _;
+
+/// Renders the node's own view; scraping every node gives the cluster's.
+pub(super) fn text(replication: &Replication) -> String {
+    let status = replication.status_here();
+    let state = replication.system();
+    let mut out = String::new();
+    let mut gauge = |name: &str, help: &str, rows: &[(String, f64)]| {
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge");
+        for (labels, value) in rows {
+            let _ = writeln!(out, "{name}{labels} {value}");
+        }
+    };
+    let rows = |value: &dyn Fn(&meridian_replication::ReplicaStatus) -> Option<u64>| -> Vec<(String, f64)> {
+        let replicas = status.replicas.iter();
+        replicas
+            .filter_map(|replica| {
+                let policy = state.groups.get(&replica.group).map_or("system", |group| group.policy.as_str());
+                let labels = format!("{{group=\"{}\",policy=\"{policy}\"}}", replica.group);
+                Some((labels, to_f64(value(replica)?)))
+            })
+            .collect()
+    };
+    let leads = |replica: &meridian_replication::ReplicaStatus| Some(u64::from(replica.lease_ms.is_some()));
+    gauge("meridian_group_leader", "1 when this node leads the group under a lease.", &rows(&leads));
+    gauge("meridian_group_applied_index", "Highest log index applied.", &rows(&|replica| Some(replica.applied)));
+    gauge("meridian_group_committed_index", "Highest log index known committed.", &rows(&|r| Some(r.committed)));
+    gauge(
+        "meridian_group_answerable_index",
+        "Highest log index that the leader may answer for.",
+        &rows(&|replica| replica.lease_ms.map(|_| replica.answerable)),
+    );
+    gauge(
+        "meridian_group_staleness_milliseconds",
+        "Upper bound on how stale this replica is; absent when none is known.",
+        &rows(&|replica| replica.stale_ms),
+    );
+    let one = |value: u64| [(String::new(), to_f64(value))];
+    gauge("meridian_disk_free_bytes", "Bytes free where the node keeps its data.", &one(status.free_bytes));
+    gauge("meridian_disk_low", "1 when writes are refused for lack of space.", &one(u64::from(status.disk_low)));
+    gauge("meridian_silent_nodes", "Nodes not heard from.", &one(status.silent.len() as u64));
+    gauge("meridian_lost_regions", "Regions recorded as lost.", &one(state.lost_regions.len() as u64));
+    out
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the text format carries floats; 2^53 entries are far away")]
+fn to_f64(value: u64) -> f64 {
+    value as f64
+}

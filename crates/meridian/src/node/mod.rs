@@ -1,0 +1,216 @@
+//! A running node: the store, replication, the DynamoDB front and the admin API, put together from its configuration.
+
+mod admin;
+mod keys;
+mod metrics;
+mod status;
+
+pub use admin::NodeAdmin;
+
+use crate::admin as admin_api;
+use crate::config::{AuthMode, ConfigError, Credentials, NodeConfig};
+use crate::shutdown::Shutdown;
+use crate::tables::{Catalogs, DynamoEvaluator, ReplicatedTables};
+use meridian_api::dynamodb::{self, FrontConfig};
+use meridian_api::{ServedBy, Tables};
+use meridian_placement::{Distances, Node, Topology, TopologyError};
+use meridian_replication::system::{AllowList, Credential};
+use meridian_replication::transport::{PeerAddress, PeerTls, TlsError};
+use meridian_replication::{Evaluator, Founding, Replication, ReplicationOptions, Timing};
+use meridian_store::{Store, StoreError, StoreOptions};
+use meridian_types::Pattern;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// Why a node could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The configuration names something unusable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The cluster's nodes contradict each other.
+    #[error("cluster.nodes: {0}")]
+    Topology(#[from] TopologyError),
+    /// A certificate cannot be read.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A port cannot be opened.
+    #[error("cannot listen on {address} for {what}: {source}; free the port or change `listen.{what}`")]
+    Listen {
+        /// Which of the node's addresses.
+        what: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store cannot be opened.
+    #[error("cannot open the store: {0}")]
+    Store(#[from] StoreError),
+    /// The replicas cannot be opened.
+    #[error("cannot open the node's groups: {0}")]
+    Groups(std::io::Error),
+    /// The store failed while running: the node stops rather than go on with a disk that it cannot trust.
+    #[error("the node stops because its store failed: {0}")]
+    StoreFailed(StoreError),
+}
+
+/// How often the store's health is looked at.
+const HEALTH_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
+
+/// Runs a node until `shutdown`.
+///
+/// # Errors
+/// [`NodeError`] when it cannot start, or when its store fails.
+pub async fn run(config: NodeConfig, shutdown: Shutdown) -> Result<(), NodeError> {
+    let listen = &config.listen;
+    let dynamodb = open("dynamodb", listen.dynamodb).await?;
+    let admin = open("admin", listen.admin).await?;
+    let peer = open("peer", listen.peer).await?;
+    let store = Store::open(&config.node.data_dir, &store_options(&config))?;
+    let here = ServedBy { region: config.node.region.clone(), node: config.node.id.clone() };
+
+    let evaluator: Arc<LateEvaluator> = Arc::default();
+    let options = replication_options(&config, store.clone(), peer, Arc::clone(&evaluator) as Arc<dyn Evaluator>)?;
+    let replication = Replication::start(options).await.map_err(NodeError::Groups)?;
+    let catalogs = Arc::new(Catalogs::new(replication.watch_system()));
+    evaluator.set(DynamoEvaluator::new(Arc::clone(&catalogs)));
+
+    let tables: Arc<dyn Tables> =
+        Arc::new(ReplicatedTables::new(Arc::clone(&replication), Arc::clone(&catalogs), here.clone()));
+    let node_admin = Arc::new(NodeAdmin::new(Arc::clone(&replication), catalogs, Arc::clone(&tables), here.clone()));
+    let auth = match config.auth.mode {
+        AuthMode::Sigv4 => dynamodb::AuthMode::SigV4,
+        AuthMode::None => dynamodb::AuthMode::None,
+    };
+    let front = FrontConfig { deadline: config.replication.request_timeout, ..FrontConfig::new(here, auth) };
+    tracing::info!(node = %config.node.id, region = %config.node.region, "the node is up");
+
+    let stopping = shutdown.clone();
+    let serve_dynamodb = dynamodb::serve(dynamodb, tables, front, async move { stopping.requested().await });
+    let serve_admin = admin_api::serve(admin, config.admin.token.clone(), node_admin, shutdown.clone());
+    let outcome = tokio::select! {
+        _ = async { tokio::join!(serve_dynamodb, serve_admin) } => Ok(()),
+        error = store_failure(&store) => Err(NodeError::StoreFailed(error)),
+    };
+    replication.shutdown().await;
+    if outcome.is_ok() {
+        store.close()?;
+    }
+    outcome
+}
+
+async fn open(what: &'static str, address: SocketAddr) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address).await.map_err(|source| NodeError::Listen { what, address, source })
+}
+
+/// Resolves when the store has failed (invariant 10: a failed fsync stops the node).
+async fn store_failure(store: &Store) -> StoreError {
+    loop {
+        tokio::time::sleep(HEALTH_EVERY).await;
+        if let Err(error) = store.health() {
+            return error;
+        }
+    }
+}
+
+fn store_options(config: &NodeConfig) -> StoreOptions {
+    StoreOptions {
+        min_free: config.store.min_free.0,
+        block_cache_bytes: config.store.cache_size.0,
+        ..StoreOptions::default()
+    }
+}
+
+fn timing(config: &NodeConfig) -> Timing {
+    let section = &config.replication;
+    Timing {
+        heartbeat: section.heartbeat_interval,
+        lease: section.election_timeout,
+        region_lost_after: (section.heartbeat_interval * 5).max(section.election_timeout.mul_f64(1.5)),
+    }
+}
+
+fn replication_options(
+    config: &NodeConfig,
+    store: Store,
+    listener: TcpListener,
+    evaluator: Arc<dyn Evaluator>,
+) -> Result<ReplicationOptions, NodeError> {
+    let nodes = config.cluster.nodes.iter();
+    let topology = Topology::new(nodes.clone().map(|node| Node {
+        id: node.number,
+        name: node.id.clone(),
+        region: node.region.clone(),
+        zone: node.zone.clone(),
+        witness: config.cluster.witness.as_ref() == Some(&node.region),
+    }))?;
+    let peers = nodes.map(|node| PeerAddress {
+        number: node.number,
+        name: node.id.clone(),
+        address: node.peer.clone(),
+    });
+    let tls = config.tls.as_ref().map(|tls| PeerTls::load(&tls.ca, &tls.cert, &tls.key)).transpose()?;
+    let policies = config.all_policies().into_iter().filter(|policy| policy.pattern != Pattern::ActiveActive);
+    Ok(ReplicationOptions {
+        own: config.node.number,
+        topology,
+        distances: Distances::new(),
+        peers: peers.collect(),
+        tls,
+        listener,
+        store,
+        timing: timing(config),
+        evaluator,
+        founding: Founding {
+            cluster: config.cluster.name.clone(),
+            policies: policies.collect(),
+            credentials: first_key(config)?.into_iter().collect(),
+        },
+    })
+}
+
+/// The key that the configuration hands out, which may do everything.
+fn first_key(config: &NodeConfig) -> Result<Option<(String, Credential)>, NodeError> {
+    let Some(path) = &config.auth.bootstrap_credentials else { return Ok(None) };
+    let credentials = Credentials::load(path)?;
+    let everything = || AllowList(vec!["*".to_owned()]);
+    let credential = Credential {
+        name: "bootstrap".to_owned(),
+        secret_access_key: credentials.secret_access_key.expose().to_owned(),
+        tables: everything(),
+        actions: everything(),
+    };
+    Ok(Some((credentials.access_key_id, credential)))
+}
+
+/// An evaluator that is set once the catalogs that it reads exist, which need replication, which needs an evaluator.
+/// Until then requests fail, and are tried again by those that sent them.
+#[derive(Default)]
+struct LateEvaluator(std::sync::OnceLock<DynamoEvaluator>);
+
+impl LateEvaluator {
+    fn set(&self, evaluator: DynamoEvaluator) {
+        // Set once, right after the start.
+        let _ = self.0.set(evaluator);
+    }
+
+    fn get(&self) -> std::io::Result<&DynamoEvaluator> {
+        self.0.get().ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotConnected, "the node is starting"))
+    }
+}
+
+impl Evaluator for LateEvaluator {
+    fn write(
+        &self,
+        request: &[u8],
+        view: &dyn meridian_replication::View,
+    ) -> std::io::Result<meridian_replication::Evaluation> {
+        self.get()?.write(request, view)
+    }
+
+    fn read(&self, request: &[u8], view: &dyn meridian_replication::View) -> std::io::Result<bytes::Bytes> {
+        self.get()?.read(request, view)
+    }
+}

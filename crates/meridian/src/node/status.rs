@@ -1,0 +1,124 @@
+//! `GET /v1/status`: what all nodes that answer say, put together.
+
+use crate::admin::types::{
+    GroupStatus, NodeStatus, PolicyStatus, RegionStatus, ReplicaStatus, Status, SystemStatus, Verdict,
+};
+use meridian_replication::system::{GroupInfo, NodeEntry, SystemState};
+use meridian_replication::{NodeStatus as Said, Replication, ReplicaStatus as Replica};
+use meridian_types::{GroupId, NodeId, NodeName};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long other nodes are waited for: above any round trip, short enough for a person.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) async fn gather(replication: &Arc<Replication>) -> Status {
+    let said = replication.status_everywhere(PATIENCE).await;
+    let state = replication.system();
+    let system = leading(&said, GroupId::SYSTEM);
+    Status {
+        cluster: state.cluster.clone(),
+        system: SystemStatus {
+            leader: system.and_then(|(node, _)| name(&state, node)),
+            term: system.map_or(0, |(_, replica)| replica.term),
+        },
+        regions: regions(replication, &state, &said),
+        groups: state.groups.values().map(|group| group_status(&state, &said, group)).collect(),
+        policies: policies(&state),
+    }
+}
+
+/// The replica that leads a group: of those that hold a lease, the one of the highest term.
+fn leading(said: &BTreeMap<NodeId, Said>, group: GroupId) -> Option<(NodeId, &Replica)> {
+    let replicas = said.iter().flat_map(|(node, said)| said.replicas.iter().map(move |replica| (*node, replica)));
+    replicas
+        .filter(|(_, replica)| replica.group == group && replica.lease_ms.is_some())
+        .max_by_key(|(_, replica)| replica.term)
+}
+
+fn name(state: &SystemState, node: NodeId) -> Option<NodeName> {
+    state.nodes.get(&node).map(|entry| entry.name.clone())
+}
+
+fn names(state: &SystemState, nodes: impl IntoIterator<Item = NodeId>) -> Vec<NodeName> {
+    nodes.into_iter().filter_map(|node| name(state, node)).collect()
+}
+
+fn regions(
+    replication: &Replication,
+    state: &SystemState,
+    said: &BTreeMap<NodeId, Said>,
+) -> Vec<RegionStatus> {
+    let mut regions: Vec<RegionStatus> = Vec::new();
+    for entry in state.nodes.values() {
+        let heard = said.contains_key(&entry.number) || replication.hears(entry.number);
+        let health = if heard { Verdict::Healthy } else { Verdict::Lost };
+        let node = NodeStatus { id: entry.name.clone(), zone: entry.zone.clone(), health };
+        match regions.iter_mut().find(|region| region.name == entry.region) {
+            Some(region) => region.nodes.push(node),
+            None => regions.push(new_region(entry, node)),
+        }
+    }
+    for region in &mut regions {
+        let lost = region.nodes.iter().filter(|node| node.health == Verdict::Lost).count();
+        region.health = match lost {
+            0 if !state.lost_regions.contains(&region.name) => Verdict::Healthy,
+            lost if lost < region.nodes.len() => Verdict::Degraded,
+            _ => Verdict::Lost,
+        };
+    }
+    regions
+}
+
+fn new_region(entry: &NodeEntry, node: NodeStatus) -> RegionStatus {
+    RegionStatus { name: entry.region.clone(), health: node.health, nodes: vec![node] }
+}
+
+fn group_status(state: &SystemState, said: &BTreeMap<NodeId, Said>, group: &GroupInfo) -> GroupStatus {
+    let leader = leading(said, group.id);
+    let committed = leader.map_or(0, |(_, replica)| replica.committed);
+    let replicas = group.placement.members().filter_map(|member| {
+        let own = said.get(&member).and_then(|said| said.replicas.iter().find(|replica| replica.group == group.id));
+        let matched = leader.and_then(|(_, leader)| leader.matched.get(&member).copied());
+        let applied = own.map(|replica| replica.applied).or(matched).unwrap_or(0);
+        Some(ReplicaStatus {
+            node: name(state, member)?,
+            applied,
+            lag_entries: committed.saturating_sub(applied),
+            lag_ms: own.and_then(|replica| replica.stale_ms),
+        })
+    });
+    GroupStatus {
+        id: group.id,
+        policy: group.policy.clone(),
+        incarnation: group.incarnation.0,
+        leader: leader.and_then(|(node, _)| name(state, node)),
+        leader_region: leader.and_then(|(node, _)| state.region_of(node).cloned()),
+        lease_ms: leader.and_then(|(_, replica)| replica.lease_ms),
+        voters: names(state, group.placement.voters.iter().copied()),
+        learners: names(state, group.placement.learners.iter().copied()),
+        committed,
+        answerable: leader.map_or(0, |(_, replica)| replica.answerable),
+        replicas: replicas.collect(),
+    }
+}
+
+fn policies(state: &SystemState) -> Vec<PolicyStatus> {
+    let mut entries: Vec<_> = state.policies.values().collect();
+    entries.sort_by_key(|entry| entry.groups.first().copied());
+    let status = |entry: &meridian_replication::system::PolicyEntry| PolicyStatus {
+        name: entry.policy.name.clone(),
+        pattern: entry.policy.pattern,
+        replication: entry.policy.replication,
+        regions: entry.policy.regions.clone(),
+        tables: state
+            .tables
+            .values()
+            .filter(|table| table.policy == entry.policy.name)
+            .map(|table| table.name.clone())
+            .collect(),
+        groups: entry.groups.clone(),
+    };
+    entries.into_iter().map(status).collect()
+}

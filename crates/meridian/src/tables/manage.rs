@@ -1,0 +1,165 @@
+//! Making, changing and deleting tables: commands of the system group.
+
+use super::evaluate::not_found;
+use super::serve::{ReplicatedTables, internal, unserved};
+use meridian_api::{Reply, RequestContext, TableChange};
+use meridian_dynamo::error::DynamoError;
+use meridian_dynamo::request::tags::check_count;
+use meridian_dynamo::table::{POLICY_TAG, TableDefinition, TableDescription};
+use meridian_replication::system::{SystemCommand, SystemError, TableEntry, TableStatus};
+use meridian_types::{PolicyName, TableId, TableName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The policy of a table that names none.
+const DEFAULT_POLICY: &str = "active-passive-semi-sync";
+
+impl ReplicatedTables {
+    pub(super) async fn create(
+        &self,
+        ctx: &RequestContext,
+        definition: TableDefinition,
+    ) -> Result<Reply<Arc<TableDescription>>, DynamoError> {
+        let policy = policy_of(&definition)?;
+        let name = definition.name.clone();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let tags = definition.tags.clone();
+        let table = TableEntry {
+            id: TableId(0),
+            name: name.clone(),
+            policy,
+            status: TableStatus::Creating,
+            created_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            definition: postcard::to_stdvec(&definition).map_err(internal)?,
+            tags,
+            purged: BTreeSet::new(),
+        };
+        self.command(ctx, SystemCommand::CreateTable { table }).await?;
+        self.described(ctx, &name)
+    }
+
+    pub(super) async fn update(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        change: TableChange,
+    ) -> Result<Reply<Arc<TableDescription>>, DynamoError> {
+        let mut definition = self.description(ctx, name).await?.definition.clone();
+        definition.billing = change.billing.unwrap_or(definition.billing);
+        definition.class = change.class.or(definition.class);
+        definition.deletion_protection = change.deletion_protection.unwrap_or(definition.deletion_protection);
+        let definition = Some(postcard::to_stdvec(&definition).map_err(internal)?);
+        let (set_tags, remove_tags) = (BTreeMap::new(), Vec::new());
+        self.command(ctx, SystemCommand::UpdateTable { name: name.clone(), definition, set_tags, remove_tags })
+            .await?;
+        self.described(ctx, name)
+    }
+
+    pub(super) async fn delete(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<Reply<Arc<TableDescription>>, DynamoError> {
+        let description = self.description(ctx, name).await?;
+        if description.definition.deletion_protection {
+            return Err(DynamoError::validation(
+                "Resource cannot be deleted as it is currently protected against deletion. Disable deletion \
+                 protection first.",
+            ));
+        }
+        self.command(ctx, SystemCommand::DeleteTable(name.clone())).await?;
+        let deleting = meridian_dynamo::table::TableStatus::Deleting;
+        let description = TableDescription { status: deleting, ..TableDescription::clone(&description) };
+        Ok(self.reply(ctx, Arc::new(description), [], self.replication.own(), true))
+    }
+
+    pub(super) async fn tag(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        tags: BTreeMap<String, String>,
+    ) -> Result<Reply<()>, DynamoError> {
+        let mut all = self.description(ctx, name).await?.definition.tags.clone();
+        let policy = self.catalogs.newest().table(name).map(|table| table.policy.clone());
+        if let (Some(wanted), Some(policy)) = (tags.get(POLICY_TAG), policy)
+            && *wanted != policy.as_str()
+        {
+            return Err(DynamoError::validation(format!(
+                "Table {name} has policy {policy}; moving a table to another policy is not available in this \
+                 version. Create a table with the tag {POLICY_TAG}={wanted} and copy the items."
+            )));
+        }
+        all.extend(tags.clone());
+        check_count(&all)?;
+        self.change_tags(ctx, name, tags, Vec::new()).await
+    }
+
+    pub(super) async fn untag(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        keys: &[String],
+    ) -> Result<Reply<()>, DynamoError> {
+        self.description(ctx, name).await?;
+        if keys.iter().any(|key| key == POLICY_TAG) {
+            return Err(DynamoError::validation(format!(
+                "The tag {POLICY_TAG} names the table's policy and cannot be removed."
+            )));
+        }
+        self.change_tags(ctx, name, BTreeMap::new(), keys.to_vec()).await
+    }
+
+    async fn change_tags(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        set_tags: BTreeMap<String, String>,
+        remove_tags: Vec<String>,
+    ) -> Result<Reply<()>, DynamoError> {
+        let name = name.clone();
+        self.command(ctx, SystemCommand::UpdateTable { name, definition: None, set_tags, remove_tags }).await?;
+        Ok(self.reply(ctx, (), [], self.replication.own(), true))
+    }
+
+    async fn description(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<Arc<TableDescription>, DynamoError> {
+        let catalog = self.look_again(ctx).await;
+        let table = catalog.table(name).ok_or_else(|| no_table(name))?;
+        Ok(Arc::clone(&table.description))
+    }
+
+    fn described(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<Reply<Arc<TableDescription>>, DynamoError> {
+        let catalog = self.catalogs.newest();
+        let table = catalog.table(name).ok_or_else(not_found)?;
+        Ok(self.reply(ctx, Arc::clone(&table.description), [], self.replication.own(), true))
+    }
+
+    async fn command(&self, ctx: &RequestContext, command: SystemCommand) -> Result<(), DynamoError> {
+        let done = self.replication.system_write(command, ctx.deadline).await.map_err(unserved)?;
+        done.map(drop).map_err(|refused| match &refused {
+            SystemError::TableExists(_) | SystemError::TableBusy(_) => {
+                DynamoError::ResourceInUse(refused.to_string())
+            }
+            SystemError::NoSuchTable(name) => no_table(name),
+            SystemError::Limit { .. } => DynamoError::LimitExceeded(refused.to_string()),
+            _ => DynamoError::validation(refused.to_string()),
+        })
+    }
+}
+
+fn no_table(name: &TableName) -> DynamoError {
+    DynamoError::ResourceNotFound(format!("Requested resource not found: Table: {name} not found"))
+}
+
+fn policy_of(definition: &TableDefinition) -> Result<PolicyName, DynamoError> {
+    let name = definition.policy().unwrap_or(DEFAULT_POLICY);
+    PolicyName::new(name).map_err(|error| DynamoError::validation(format!("The tag {POLICY_TAG}: {error}")))
+}

@@ -1,0 +1,15 @@
+//! DynamoDB tables over replication: where an item lives, how requests travel to its group, and their evaluation there.
+//!
+//! What is not here: the language of requests (`meridian_dynamo`), HTTP (`meridian_api`), consensus
+//! (`meridian_replication`).
+
+mod catalog;
+mod evaluate;
+mod keys;
+mod manage;
+mod scan;
+mod serve;
+
+pub use catalog::{Catalog, CatalogTable, Catalogs};
+pub use evaluate::DynamoEvaluator;
+pub use serve::ReplicatedTables;

@@ -1,0 +1,54 @@
+//! A scan's page over the groups of a policy, one group after the other.
+
+use super::catalog::{Catalog, CatalogTable};
+use super::evaluate::{GroupRead, GroupScan, ScanAnswer, decode};
+use super::serve::{ReplicatedTables, internal};
+use meridian_api::{Reply, RequestContext};
+use meridian_dynamo::error::DynamoError;
+use meridian_dynamo::read::{Page, ScanOp};
+use meridian_types::hash::group_ordinal;
+
+impl ReplicatedTables {
+    /// Fills one page: from the group where the last page ended, on through the groups behind it.
+    pub(super) async fn scan_groups(
+        &self,
+        ctx: &RequestContext,
+        catalog: &Catalog,
+        table: &CatalogTable,
+        op: ScanOp,
+    ) -> Result<Reply<Page>, DynamoError> {
+        let no_groups = || internal(format_args!("the groups of policy {} are not known yet", table.policy));
+        let entry = catalog.system.policies.get(&table.policy).ok_or_else(no_groups)?;
+        let count = u32::try_from(entry.groups.len()).map_err(internal)?;
+        let position = op.start(&table.description.definition.schema, table.description.id)?;
+        let first = match &position {
+            Some(position) if count > 0 => group_ordinal(position.hash, count),
+            _ => 0,
+        };
+        let mut page = Page::default();
+        let mut last = None;
+        let mut seen_at = Vec::new();
+        let mut served = (self.replication.own(), true);
+        for (ordinal, group) in (0..count).zip(&entry.groups).skip(first as usize) {
+            let read = GroupRead::Scan(GroupScan {
+                op: op.clone(),
+                resume: position.is_some() && ordinal == first,
+                seen: (page.scanned_count, page.read_bytes),
+            });
+            let done = self.read(ctx, *group, &read, op.shape.consistent).await?;
+            let part = decode::<ScanAnswer>(&done.response).map_err(internal)??;
+            seen_at.push(done.position);
+            served = (done.served_by, served.1 && done.consistent);
+            page.items.extend(part.page.items);
+            page.count += part.page.count;
+            page.scanned_count += part.page.scanned_count;
+            page.read_bytes += part.page.read_bytes;
+            last = part.last.or(last);
+            if part.full {
+                page.last_evaluated_key = last;
+                break;
+            }
+        }
+        Ok(self.reply(ctx, page, seen_at, served.0, served.1))
+    }
+}

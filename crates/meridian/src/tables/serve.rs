@@ -1,0 +1,251 @@
+//! [`Tables`] over replication: the data path of every item request.
+
+use super::catalog::{Catalog, CatalogTable, Catalogs};
+use super::evaluate::{GetAnswer, GroupRead, PageAnswer, WriteAnswer, decode, encode, not_found};
+use meridian_api::{Credential, Reply, RequestContext, ServedBy, Staleness, TableChange, Tables};
+use meridian_dynamo::error::DynamoError;
+use meridian_dynamo::read::{GetOp, GetOutcome, Page, QueryOp, ScanOp};
+use meridian_dynamo::table::{TableDefinition, TableDescription, TableStatus};
+use meridian_dynamo::write::{WriteOp, WriteOutcome};
+use meridian_replication::{ReadConsistency, ReadDone, Replication, Unserved};
+use meridian_types::hash::partition_hash;
+use meridian_types::{GroupId, NodeId, Position, TableId, TableName, Token};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a name that this node does not know is asked after at the system leader.
+const LOOK_UP: Duration = Duration::from_secs(1);
+
+/// The cluster's tables, as one node serves them.
+pub struct ReplicatedTables {
+    pub(super) replication: Arc<Replication>,
+    pub(super) catalogs: Arc<Catalogs>,
+    here: ServedBy,
+}
+
+impl ReplicatedTables {
+    /// Serves in the name of `here`.
+    #[must_use]
+    pub fn new(replication: Arc<Replication>, catalogs: Arc<Catalogs>, here: ServedBy) -> Self {
+        Self { replication, catalogs, here }
+    }
+
+    /// The catalog, and the table if it takes requests. A name that this node does not know may only be new: the
+    /// system leader is asked before the client hears that there is no such table.
+    async fn usable(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<(Arc<Catalog>, CatalogTable), DynamoError> {
+        let usable = |catalog: &Catalog| {
+            let table = catalog.table(name).filter(|table| table.description.status != TableStatus::Deleting);
+            table.cloned()
+        };
+        let mut catalog = self.catalogs.newest();
+        let mut table = usable(&catalog);
+        if table.is_none() {
+            catalog = self.look_again(ctx).await;
+            table = usable(&catalog);
+        }
+        table.map(|table| (catalog, table)).ok_or_else(not_found)
+    }
+
+    /// The catalog, once this node has caught up with the system leader.
+    pub(super) async fn look_again(&self, ctx: &RequestContext) -> Arc<Catalog> {
+        let deadline = ctx.deadline.min(Instant::now() + LOOK_UP);
+        self.replication.system_barrier(deadline).await;
+        self.catalogs.newest()
+    }
+
+    fn group(catalog: &Catalog, table: &CatalogTable, hash: u64) -> Result<GroupId, DynamoError> {
+        let group = catalog.system.group_for(&table.policy, hash);
+        group.map(|group| group.id).ok_or_else(|| {
+            DynamoError::InternalServerError(format!("the groups of policy {} are not known yet", table.policy))
+        })
+    }
+
+    /// Reads from the group of an item, as the operation and the client's headers ask.
+    pub(super) async fn read(
+        &self,
+        ctx: &RequestContext,
+        group: GroupId,
+        read: &GroupRead,
+        consistent: bool,
+    ) -> Result<ReadDone, DynamoError> {
+        let consistency = if consistent {
+            ReadConsistency::Consistent
+        } else {
+            ReadConsistency::Local { token: ctx.token.as_ref(), max_staleness: ctx.max_staleness }
+        };
+        let request = encode(read).map_err(internal)?;
+        self.replication.read(group, request, consistency, ctx.deadline).await.map_err(unserved)
+    }
+
+    /// A reply by `node`, whose token grows from the client's own.
+    pub(super) fn reply<T>(
+        &self,
+        ctx: &RequestContext,
+        value: T,
+        positions: impl IntoIterator<Item = Position>,
+        node: NodeId,
+        consistent: bool,
+    ) -> Reply<T> {
+        let mut token = ctx.token.clone().unwrap_or_default();
+        for position in positions {
+            if !token.add(position) {
+                // Full: keep what this response shows, which is what the client will most likely read next.
+                token = Token::from(position);
+            }
+        }
+        let staleness = if consistent { Staleness::Leader } else { Staleness::Local };
+        Reply { value, token, served_by: self.served_by(node), staleness }
+    }
+
+    fn served_by(&self, node: NodeId) -> ServedBy {
+        let system = self.replication.system();
+        system.nodes.get(&node).map_or_else(
+            || self.here.clone(),
+            |entry| ServedBy { region: entry.region.clone(), node: entry.name.clone() },
+        )
+    }
+
+    fn replied<T>(&self, ctx: &RequestContext, value: T, done: &ReadDone) -> Reply<T> {
+        self.reply(ctx, value, [done.position], done.served_by, done.consistent)
+    }
+
+    /// The group of the items under a partition key.
+    fn locate(
+        catalog: &Catalog,
+        table: &CatalogTable,
+        partition: impl FnOnce(&TableDescription) -> Result<Vec<u8>, DynamoError>,
+    ) -> Result<GroupId, DynamoError> {
+        let id: TableId = table.description.id;
+        let partition = partition(&table.description)?;
+        Self::group(catalog, table, partition_hash(id, &partition))
+    }
+}
+
+pub(super) fn internal(error: impl std::fmt::Display) -> DynamoError {
+    DynamoError::InternalServerError(error.to_string())
+}
+
+/// A refusal of the replication layer in the API's words.
+#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
+pub(super) fn unserved(error: Unserved) -> DynamoError {
+    let message = error.to_string();
+    match error {
+        Unserved::NotLeader | Unserved::NoLeader | Unserved::NoReplica | Unserved::DiskFull(_) => {
+            DynamoError::ServiceUnavailable(message)
+        }
+        Unserved::Overloaded => DynamoError::Throttling(message),
+        Unserved::Unknown | Unserved::Storage(_) => DynamoError::InternalServerError(message),
+    }
+}
+
+#[async_trait::async_trait]
+impl Tables for ReplicatedTables {
+    async fn create_table(
+        &self,
+        ctx: &RequestContext,
+        definition: TableDefinition,
+    ) -> Result<Reply<Arc<TableDescription>>, DynamoError> {
+        self.create(ctx, definition).await
+    }
+
+    async fn table(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<Option<Arc<TableDescription>>, DynamoError> {
+        let describe = |catalog: &Catalog| catalog.table(name).map(|table| Arc::clone(&table.description));
+        if let Some(description) = describe(&self.catalogs.newest()) {
+            return Ok(Some(description));
+        }
+        Ok(describe(&*self.look_again(ctx).await))
+    }
+
+    async fn list_tables(
+        &self,
+        ctx: &RequestContext,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<TableName>, DynamoError> {
+        let catalog = self.look_again(ctx).await;
+        let names = catalog.tables().map(|(name, _)| name);
+        let behind = names.filter(|name| after.is_none_or(|after| name.as_str() > after));
+        Ok(behind.take(limit).cloned().collect())
+    }
+
+    async fn update_table(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        change: TableChange,
+    ) -> Result<Reply<Arc<TableDescription>>, DynamoError> {
+        self.update(ctx, name, change).await
+    }
+
+    async fn delete_table(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<Reply<Arc<TableDescription>>, DynamoError> {
+        self.delete(ctx, name).await
+    }
+
+    async fn tag_table(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        tags: BTreeMap<String, String>,
+    ) -> Result<Reply<()>, DynamoError> {
+        self.tag(ctx, name, tags).await
+    }
+
+    async fn untag_table(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        keys: &[String],
+    ) -> Result<Reply<()>, DynamoError> {
+        self.untag(ctx, name, keys).await
+    }
+
+    async fn write(&self, ctx: &RequestContext, op: WriteOp) -> Result<Reply<WriteOutcome>, DynamoError> {
+        let (catalog, table) = self.usable(ctx, &op.table).await?;
+        let group = Self::locate(&catalog, &table, |table| Ok(op.key(&table.definition.schema)?.partition))?;
+        let request = encode(&op).map_err(internal)?;
+        let done = self.replication.write(group, request, ctx.deadline).await.map_err(unserved)?;
+        let outcome = decode::<WriteAnswer>(&done.response).map_err(internal)??;
+        Ok(self.reply(ctx, outcome, [done.position], done.served_by, true))
+    }
+
+    async fn get(&self, ctx: &RequestContext, op: GetOp) -> Result<Reply<GetOutcome>, DynamoError> {
+        let (catalog, table) = self.usable(ctx, &op.table).await?;
+        let group = Self::locate(&catalog, &table, |table| Ok(op.key(&table.definition.schema)?.partition))?;
+        let consistent = op.consistent;
+        let done = self.read(ctx, group, &GroupRead::Get(op), consistent).await?;
+        let outcome = decode::<GetAnswer>(&done.response).map_err(internal)??;
+        Ok(self.replied(ctx, outcome, &done))
+    }
+
+    async fn query(&self, ctx: &RequestContext, op: QueryOp) -> Result<Reply<Page>, DynamoError> {
+        let (catalog, table) = self.usable(ctx, &op.table).await?;
+        let group = Self::locate(&catalog, &table, |_| Ok(op.range.partition.clone()))?;
+        let consistent = op.shape.consistent;
+        let done = self.read(ctx, group, &GroupRead::Query(op), consistent).await?;
+        let page = decode::<PageAnswer>(&done.response).map_err(internal)??;
+        Ok(self.replied(ctx, page, &done))
+    }
+
+    async fn scan(&self, ctx: &RequestContext, op: ScanOp) -> Result<Reply<Page>, DynamoError> {
+        let (catalog, table) = self.usable(ctx, &op.table).await?;
+        self.scan_groups(ctx, &catalog, &table, op).await
+    }
+
+    fn credential(&self, access_key_id: &str) -> Option<Arc<Credential>> {
+        self.catalogs.newest().credential(access_key_id)
+    }
+}
