@@ -3,6 +3,7 @@
 //! Everything here works from outside the cluster: over the DynamoDB API, the admin API and the control API of the
 //! supervisor that started the nodes. Nothing of a node's inside is used, so what is measured is what a user gets.
 
+pub mod bench;
 pub mod client;
 pub mod cluster;
 pub mod error;
