@@ -10,8 +10,22 @@ pub(super) enum Exit {
     Failed = 1,
     /// The request or the configuration is wrong.
     Usage = 2,
+    /// An objective was missed.
+    Missed = 3,
     /// The cluster cannot be reached.
     Unreachable = 4,
+}
+
+impl Exit {
+    /// The meaning of a code that another crate chose by the same convention.
+    pub(super) fn of_code(code: u8) -> Self {
+        match code {
+            2 => Self::Usage,
+            3 => Self::Missed,
+            4 => Self::Unreachable,
+            _ => Self::Failed,
+        }
+    }
 }
 
 /// A failure.

@@ -2,10 +2,12 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 an objective was missed, 4 the cluster cannot be reached.
 
+mod bench;
 mod cert;
 mod check;
 mod connect;
 mod dev;
+mod drill;
 mod failure;
 mod key;
 mod node;
@@ -17,6 +19,7 @@ mod table;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use failure::{Exit, Failure};
 use output::Format;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -54,6 +57,13 @@ struct Global {
     verbose: u8,
 }
 
+impl Global {
+    /// Whether a result is read by a person at a terminal rather than by a program.
+    fn for_people(&self) -> bool {
+        self.output == Format::Table && std::io::stdout().is_terminal()
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Run a cluster of several regions on this machine, with the WAN between them emulated
@@ -74,6 +84,10 @@ enum Command {
     /// Make the certificates of traffic between nodes
     #[command(subcommand)]
     Cert(cert::CertCommand),
+    /// Inject a failure under load, measure what clients saw, and judge it
+    Drill(Box<drill::DrillArgs>),
+    /// Measure throughput and latency with a closed loop of clients
+    Bench(bench::BenchArgs),
     /// Check a node's configuration file, and the files that it names
     Check(check::CheckArgs),
     /// Write a completion script for a shell to standard output
@@ -121,6 +135,8 @@ async fn run(Cli { global, command }: Cli) -> Outcome {
         Command::Policy(command) => policy::run(command, &global).await,
         Command::Key(command) => key::run(command, &global).await,
         Command::Cert(command) => cert::run(command, &global),
+        Command::Drill(args) => drill::run(*args, &global).await,
+        Command::Bench(args) => bench::run(args, &global).await,
         Command::Check(args) => check::run(&args, &global),
         Command::Completions { shell } => {
             let mut script = Vec::new();

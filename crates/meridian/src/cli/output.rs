@@ -37,6 +37,11 @@ pub(super) fn complain(message: &str) {
     _ = writeln!(std::io::stderr().lock(), "{label} {message}");
 }
 
+/// Writes a line about progress to standard error.
+pub(super) fn note(line: &str) {
+    _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
 /// Writes a value as JSON on standard output.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)

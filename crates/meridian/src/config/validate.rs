@@ -1,6 +1,7 @@
 //! What the values of a configuration must satisfy together. Collects everything that is wrong, not the first thing.
 
 use super::{AuthMode, ConfigError, NodeConfig, secret};
+use crate::cert::is_certificate_name;
 use meridian_types::{Policy, RegionName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -49,6 +50,13 @@ impl NodeConfig {
                 let (id, number) = (&node.id, node.number);
                 problems.push(format!(
                     "cluster.nodes: {other} and {id} both have number {number}; give each its own"
+                ));
+            }
+            if nodes.len() > 1 && !is_certificate_name(node.id.as_str()) {
+                let id = &node.id;
+                problems.push(format!(
+                    "cluster.nodes: id {id} cannot be a name in a certificate; \
+                     use at most 63 characters and no - at either end"
                 ));
             }
             if !is_host_port(&node.peer) {

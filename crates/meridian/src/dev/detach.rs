@@ -35,9 +35,9 @@ pub async fn run_detached(
     dir: &Path,
     shutdown: &Shutdown,
 ) -> Result<Detached, DevError> {
-    let logs = dir.join("logs");
-    fs::create_dir_all(&logs)?;
-    let path = logs.join("supervisor.log");
+    fs::create_dir_all(dir)?;
+    // Not among the nodes' logs, which --fresh discards.
+    let path = dir.join("supervisor.log");
     let log = OpenOptions::new().create(true).write(true).truncate(true).open(&path)?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(arguments)

@@ -6,7 +6,8 @@
 //!     DIR/credentials.toml      the first access key
 //!     DIR/certs/                made anew by every run
 //!     DIR/nodes/NODE/           config.toml and data/
-//!     DIR/logs/NODE.log         and supervisor.log when detached
+//!     DIR/logs/NODE.log
+//!     DIR/supervisor.log        what a detached supervisor says
 
 use super::cluster_file::{ClusterFile, FILE_NAME};
 use super::plan::Plan;

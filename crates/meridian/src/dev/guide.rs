@@ -20,8 +20,9 @@ pub fn guide(cluster: &ClusterFile, dir: &Path, wan: &str, foreground: bool) -> 
     endpoints(&mut out, cluster);
     let Some((here, there)) = two_nodes(cluster) else { return out };
     // Commands find the cluster by themselves in the default folder only.
-    let at =
-        if dir == Path::new(DEFAULT_DIR) { String::new() } else { format!(" --endpoint {}", here.1.admin) };
+    let unless_default = |flag: String| if dir == Path::new(DEFAULT_DIR) { String::new() } else { flag };
+    let at = unless_default(format!(" --endpoint {}", here.1.admin));
+    let in_dir = unless_default(format!(" --dir {}", dir.display()));
     let key = &cluster.credentials;
     let (id, secret) = (&key.access_key_id, key.secret_access_key.expose());
     let ((region, node), (far_region, far_node)) = (here, there);
@@ -50,7 +51,7 @@ or with boto3:
 Look at it, then lose a region under load and read the report:
 
   meridian status{at}
-  meridian drill region-kill --region {region}{at}
+  meridian drill region-kill --region {region}{in_dir}
 
 "#,
         write = node.dynamodb,
