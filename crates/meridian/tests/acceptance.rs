@@ -1,0 +1,43 @@
+//! The acceptance suite, `tests/acceptance`: the shipped binary as the AWS SDK for Python and a shell see it.
+//!
+//! Needs `python3` with pytest and boto3; without them the test says so and passes, unless
+//! `MERIDIAN_REQUIRE_CLIENTS=1`.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// What is missing of the clients, in words; `None` when all are there.
+fn missing() -> Option<&'static str> {
+    let imports = |modules: &str| {
+        let probe = Command::new("python3").args(["-c", &format!("import {modules}")]).output();
+        probe.is_ok_and(|output| output.status.success())
+    };
+    if !imports("sys") {
+        return Some("python3 is missing; on Debian: apt install python3 python3-pytest python3-boto3");
+    }
+    (!imports("pytest, boto3")).then_some(
+        "python3 lacks pytest or boto3; `pip install pytest boto3`, or on Debian: apt install python3-pytest python3-boto3",
+    )
+}
+
+#[test]
+fn the_shipped_binary_is_accepted_from_outside() {
+    if let Some(missing) = missing() {
+        assert_ne!(std::env::var("MERIDIAN_REQUIRE_CLIENTS").as_deref(), Ok("1"), "{missing}");
+        eprintln!("NOTICE: {missing}; the acceptance suite was not run");
+        return;
+    }
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let output = Command::new("python3")
+        .args(["-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "tests/acceptance"])
+        .current_dir(root)
+        .env("MERIDIAN_BIN", env!("CARGO_BIN_EXE_meridian"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .output()
+        .expect("python3 was there a moment ago");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    // The figures are in it, so it is shown whenever a test's output is.
+    println!("{out}\n{err}");
+    assert!(output.status.success(), "the acceptance suite failed: {}", output.status);
+}
