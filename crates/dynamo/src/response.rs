@@ -52,6 +52,15 @@ pub fn too_large() -> Vec<u8> {
     }))
 }
 
+/// The body of the refusal of headers that are too large; it has no exception of its own.
+#[must_use]
+pub fn head_too_large() -> Vec<u8> {
+    bytes(&json!({
+        "__type": "com.amazon.coral.service#RequestHeaderFieldsTooLargeException",
+        "message": "Request headers exceed the limit of 65536 bytes",
+    }))
+}
+
 /// The body of PutItem, UpdateItem or DeleteItem.
 #[must_use]
 pub fn write(table: &TableName, outcome: &WriteOutcome, capacity: ReturnCapacity) -> Vec<u8> {

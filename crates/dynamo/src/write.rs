@@ -200,3 +200,156 @@ fn returned(op: &WriteOp, before: Option<&Item>, after: Option<&Item>) -> Option
         ReturnValues::UpdatedNew => touched(after),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::{Path, SetAction, SetValue};
+    use crate::key::{KeyAttribute, KeyKind};
+    use crate::number::Number;
+    use crate::value::AttributeValue;
+    use alloc::boxed::Box;
+    use alloc::string::ToString;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    fn schema() -> TableSchema {
+        TableSchema { partition: KeyAttribute { name: "pk".into(), kind: KeyKind::S }, sort: None }
+    }
+
+    fn key() -> Item {
+        Item::from([("pk".into(), AttributeValue::S("a".into()))])
+    }
+
+    fn with_n(n: i64) -> Item {
+        let mut item = key();
+        item.insert("n".into(), AttributeValue::N(n.into()));
+        item
+    }
+
+    fn op(kind: WriteKind) -> WriteOp {
+        WriteOp {
+            table: TableName::new("abc").unwrap(),
+            kind,
+            condition: None,
+            return_values: ReturnValues::AllOld,
+            return_on_failure: false,
+        }
+    }
+
+    /// `SET n = if_not_exists(n, 0) + 1`.
+    fn increment() -> UpdateExpr {
+        let path = Path::attribute("n");
+        let number = |n: i64| Box::new(SetValue::Value(AttributeValue::N(n.into())));
+        let present = Box::new(SetValue::IfNotExists(path.clone(), number(0)));
+        UpdateExpr {
+            sets: vec![SetAction { path, value: SetValue::Plus(present, number(1)) }],
+            ..UpdateExpr::default()
+        }
+    }
+
+    #[test]
+    fn puts_replace_and_deletes_remove() {
+        let put = op(WriteKind::Put { item: with_n(2) });
+        let done = evaluate(&schema(), Some(&with_n(1)), &put).unwrap();
+        assert_eq!(done.after, After::Put(with_n(2)));
+        assert_eq!(done.outcome.attributes, Some(with_n(1)));
+        assert_eq!((done.outcome.size_before, done.outcome.size_after), (6, 6));
+        let delete = op(WriteKind::Delete { key: key() });
+        assert_eq!(evaluate(&schema(), Some(&with_n(1)), &delete).unwrap().after, After::Delete);
+        let nothing = evaluate(&schema(), None, &delete).unwrap();
+        assert_eq!((nothing.after, nothing.outcome.attributes), (After::Unchanged, None));
+    }
+
+    #[test]
+    fn an_update_creates_what_is_not_there_and_returns_what_was_asked() {
+        let mut update = op(WriteKind::Update { key: key(), update: increment() });
+        let answers = [
+            (ReturnValues::None, None, None),
+            (ReturnValues::AllOld, None, Some(with_n(1))),
+            (ReturnValues::AllNew, Some(with_n(1)), Some(with_n(2))),
+            (ReturnValues::UpdatedOld, None, Some(1)).map_n(),
+            (ReturnValues::UpdatedNew, Some(1), Some(2)).map_n(),
+        ];
+        for (wanted, created, changed) in answers {
+            update.return_values = wanted;
+            let first = evaluate(&schema(), None, &update).unwrap();
+            assert_eq!(first.after, After::Put(with_n(1)));
+            assert_eq!(first.outcome.attributes, created, "{wanted:?}");
+            let second = evaluate(&schema(), Some(&with_n(1)), &update).unwrap();
+            assert_eq!(second.after, After::Put(with_n(2)));
+            assert_eq!(second.outcome.attributes, changed, "{wanted:?}");
+        }
+    }
+
+    trait MapN {
+        fn map_n(self) -> (ReturnValues, Option<Item>, Option<Item>);
+    }
+
+    impl MapN for (ReturnValues, Option<i64>, Option<i64>) {
+        fn map_n(self) -> (ReturnValues, Option<Item>, Option<Item>) {
+            let only = |n: i64| Item::from([("n".into(), AttributeValue::N(n.into()))]);
+            (self.0, self.1.map(only), self.2.map(only))
+        }
+    }
+
+    #[test]
+    fn a_failed_condition_changes_nothing_and_shows_the_item_when_asked() {
+        let mut put = op(WriteKind::Put { item: with_n(2) });
+        put.condition = Some(Condition::NotExists(Path::attribute("pk")));
+        assert!(evaluate(&schema(), None, &put).is_ok());
+        let failed = evaluate(&schema(), Some(&with_n(1)), &put).unwrap_err();
+        assert_eq!(failed, DynamoError::ConditionalCheckFailed { item: None });
+        put.return_on_failure = true;
+        let failed = evaluate(&schema(), Some(&with_n(1)), &put).unwrap_err();
+        assert_eq!(failed, DynamoError::ConditionalCheckFailed { item: Some(with_n(1)) });
+    }
+
+    #[test]
+    fn keys_are_checked_and_cannot_be_updated() {
+        let update = UpdateExpr { removes: vec![Path::attribute("pk")], ..UpdateExpr::default() };
+        let error = evaluate(&schema(), None, &op(WriteKind::Update { key: key(), update })).unwrap_err();
+        assert!(error.to_string().contains("Cannot update attribute pk"), "{error}");
+        let error = evaluate(&schema(), None, &op(WriteKind::Put { item: Item::new() })).unwrap_err();
+        assert!(error.to_string().contains("Missing the key pk"), "{error}");
+        let batch = op(WriteKind::Put { item: Item::new() }).batch_key(&schema()).unwrap_err();
+        assert_eq!(batch.to_string(), "The provided key element does not match the schema");
+    }
+
+    #[test]
+    fn an_update_cannot_make_an_item_too_large() {
+        let mut large = key();
+        large.insert("x".into(), AttributeValue::S("x".repeat(size::MAX_ITEM_SIZE - 10)));
+        let value = SetValue::Value(AttributeValue::S("y".repeat(20)));
+        let sets = vec![SetAction { path: Path::attribute("y"), value }];
+        let update = UpdateExpr { sets, ..UpdateExpr::default() };
+        let write = op(WriteKind::Update { key: key(), update });
+        let error = evaluate(&schema(), Some(&large), &write).unwrap_err();
+        assert_eq!(error.to_string(), "Item size to update has exceeded the maximum allowed size");
+    }
+
+    proptest! {
+        #[test]
+        fn writes_survive_the_way_between_nodes(n in any::<i64>(), on_failure in any::<bool>()) {
+            let mut write = op(WriteKind::Put { item: with_n(n) });
+            write.condition = Some(Condition::Exists(Path::attribute("n")));
+            write.return_on_failure = on_failure;
+            let bytes = postcard::to_allocvec(&write).unwrap();
+            prop_assert_eq!(postcard::from_bytes::<WriteOp>(&bytes).unwrap(), write);
+        }
+
+        #[test]
+        fn increments_add_up(times in 1u32..50) {
+            let update = op(WriteKind::Update { key: key(), update: increment() });
+            let mut item: Option<Item> = None;
+            for _ in 0..times {
+                let After::Put(next) = evaluate(&schema(), item.as_ref(), &update).unwrap().after else {
+                    panic!("an update puts");
+                };
+                item = Some(next);
+            }
+            let expected = AttributeValue::N(Number::from(u64::from(times)));
+            prop_assert_eq!(item.and_then(|item| item.get("n").cloned()), Some(expected));
+        }
+    }
+}

@@ -17,8 +17,6 @@ const AT_ONCE: usize = 16;
 /// Bytes of items that one BatchGetItem answers; the other keys are handed back.
 const MAX_ANSWER: u64 = 16 << 20;
 
-const DUPLICATES: &str = "Provided list of item keys contains duplicates";
-
 /// What the parts of a batch have in common.
 #[derive(Default)]
 struct Joined {
@@ -53,11 +51,8 @@ impl Call<'_> {
         let mut ops = Vec::new();
         for (index, table) in batch.tables.iter().enumerate() {
             let description = self.table(&table.name).await?;
-            let mut seen = BTreeSet::new();
             for (place, op) in table.ops().enumerate() {
-                if !seen.insert(op.key(&description.definition.schema)?) {
-                    return Err(DynamoError::validation(DUPLICATES));
-                }
+                op.key(&description.definition.schema)?;
                 ops.push((index, place, op));
             }
         }
@@ -115,7 +110,7 @@ impl Call<'_> {
             for (place, op) in table.ops().enumerate() {
                 let key = op.batch_key(&description.definition.schema)?;
                 if !seen.insert((table.name.clone(), key)) {
-                    return Err(DynamoError::validation(DUPLICATES));
+                    return Err(DynamoError::validation(batch_get::DUPLICATE_KEYS));
                 }
                 ops.push((index, place, op));
             }

@@ -6,6 +6,9 @@ use core::time::Duration;
 /// Most bytes of a request's body, as the API has it.
 pub const MAX_BODY: usize = 16 << 20;
 
+/// Most bytes of a request's headers.
+pub const MAX_HEAD: usize = 64 << 10;
+
 /// Whether signatures are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMode {

@@ -13,5 +13,5 @@ mod server;
 mod service;
 mod table_ops;
 
-pub use config::{AuthMode, FrontConfig, MAX_BODY};
+pub use config::{AuthMode, FrontConfig, MAX_BODY, MAX_HEAD};
 pub use server::serve;

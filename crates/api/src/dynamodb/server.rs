@@ -1,6 +1,6 @@
 //! The listening side: accepts connections, keeps them alive, and stops gracefully.
 
-use super::config::FrontConfig;
+use super::config::{FrontConfig, MAX_HEAD};
 use super::service::Front;
 use crate::tables::Tables;
 use core::future::Future;
@@ -15,8 +15,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Most bytes of a request's line and headers.
-const MAX_HEAD: usize = 64 << 10;
+/// The most that a connection buffers while it reads a head; [`MAX_HEAD`] is checked exactly once it is read.
+const MAX_BUFFER: usize = 2 * MAX_HEAD;
 /// Most headers of a request.
 const MAX_HEADERS: usize = 64;
 /// How long a client may take over a request's line and headers; also how long an idle connection is kept.
@@ -40,7 +40,9 @@ pub async fn serve(
     tokio::pin!(stop);
     loop {
         let slot = tokio::select! {
+            biased;
             () = &mut stop => break,
+            // Ended connections are forgotten before another is taken in.
             Some(_) = connections.join_next() => continue,
             slot = Arc::clone(&slots).acquire_owned() => slot,
         };
@@ -88,9 +90,8 @@ async fn connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD)
+        .max_buf_size(MAX_BUFFER)
         .max_headers(MAX_HEADERS)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {

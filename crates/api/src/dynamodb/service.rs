@@ -2,7 +2,7 @@
 
 use super::auth::Verifier;
 use super::body::{self, BodyError};
-use super::config::{AuthMode, FrontConfig};
+use super::config::{AuthMode, FrontConfig, MAX_HEAD};
 use super::dispatch::{self, Answer, Operation};
 use super::headers;
 use crate::tables::{RequestContext, Tables};
@@ -41,6 +41,7 @@ enum Outcome {
     Answer(Answer),
     Refused(DynamoError),
     TooLarge,
+    HeadTooLarge,
     NotARequest,
     Healthy,
 }
@@ -73,6 +74,11 @@ impl Front {
         body: Incoming,
         context: Result<&RequestContext, &DynamoError>,
     ) -> Outcome {
+        let head_size: usize =
+            head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if head_size > MAX_HEAD {
+            return Outcome::HeadTooLarge;
+        }
         if head.uri.path() != "/" {
             return Outcome::NotARequest;
         }
@@ -156,6 +162,10 @@ impl Front {
             Outcome::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, Bytes::from(meridian_dynamo::response::too_large()))
             }
+            Outcome::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                Bytes::from(meridian_dynamo::response::head_too_large()),
+            ),
             Outcome::NotARequest => (StatusCode::NOT_FOUND, Bytes::from_static(NOT_A_REQUEST)),
             Outcome::Healthy => {
                 media = "text/plain";

@@ -112,7 +112,7 @@ fn check_keys<'a>(
         }
     });
     match found {
-        Some(message) => Err(DynamoError::request(message)),
+        Some(message) => Err(DynamoError::validation(message)),
         None if empty => Err(DynamoError::request(format!("{map} must not be empty"))),
         None => Ok(()),
     }

@@ -18,6 +18,8 @@ use serde_json::{Map, Value};
 
 /// Most keys of one request.
 pub const MAX_KEYS: usize = 100;
+/// The refusal of a batch that names one item twice.
+pub const DUPLICATE_KEYS: &str = "Provided list of item keys contains duplicates";
 /// The most of a request that a refusal repeats, in bytes.
 const MAX_ECHO: usize = 64 << 10;
 
@@ -112,6 +114,10 @@ impl RawTable {
         }
         let keys =
             self.keys.unwrap_or_default().into_iter().map(attributes).collect::<Result<Vec<_>, _>>()?;
+        // Values are canonical and the keys few: comparing all pairs finds every duplicate.
+        if keys.iter().enumerate().any(|(at, key)| keys.iter().skip(at + 1).any(|other| other == key)) {
+            return Err(DynamoError::validation(DUPLICATE_KEYS));
+        }
         let mut placeholders = self.expressions.placeholders();
         let projection = match (&self.attributes_to_get, &self.projection) {
             (Some(names), _) => Some(of_attributes(names.clone())),

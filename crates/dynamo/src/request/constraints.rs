@@ -44,6 +44,11 @@ impl Constraints {
         Err(DynamoError::validation(format!("{count} validation {noun} detected: {}", self.0.join("; "))))
     }
 
+    /// Like [`Constraints::finish`], for one constraint that the API reports without counting.
+    pub(crate) fn finish_bare(self) -> Result<(), DynamoError> {
+        self.0.into_iter().next().map_or(Ok(()), |text| Err(DynamoError::validation(text)))
+    }
+
     /// A member out of a fixed set of words.
     pub(crate) fn one_of<T: Copy>(
         &mut self,

@@ -6,14 +6,15 @@ use super::legacy::{self, RawFilter};
 use crate::error::DynamoError;
 use crate::expr::{Condition, ExpressionKind, Placeholders, Projection, parse_condition, parse_projection};
 use crate::json;
+use crate::key::{KeyAttribute, TableSchema, check_not_empty};
 use crate::read::PageShape;
-use crate::value::Item;
+use crate::value::{AttributeValue, Item};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde_json::{Map, Value};
 
-pub(super) const START_INVALID: &str = "The provided starting key is invalid";
+const START_INVALID: &str = "The provided starting key is invalid";
 
 /// Members that both operations have, as they are in the body.
 pub(super) struct Common {
@@ -169,4 +170,16 @@ fn start_key(map: Map<String, Value>) -> Result<Item, DynamoError> {
         }
         other => other,
     })
+}
+
+/// Refuses a starting key that is not a key of the table.
+pub(super) fn check_start(schema: &TableSchema, start: &Item) -> Result<(), DynamoError> {
+    let fits = |(attribute, value): (&KeyAttribute, Option<&AttributeValue>)| {
+        value.is_some_and(|value| value.kind() == attribute.kind.attribute_type())
+    };
+    let mut attributes = schema.attributes().map(|attribute| (attribute, start.get(&attribute.name)));
+    if start.len() != schema.attributes().count() || !attributes.all(fits) {
+        return Err(DynamoError::validation(START_INVALID));
+    }
+    start.iter().try_for_each(|(name, value)| check_not_empty(name, value))
 }

@@ -4,11 +4,11 @@ use super::body::Body;
 use super::constraints::Constraints;
 use super::expressions::Families;
 use super::legacy::{self, Comparison, Operator, RawFilter};
-use super::page::{Common, START_INVALID};
+use super::page::{Common, check_start};
 use crate::capacity::ReturnCapacity;
 use crate::error::DynamoError;
 use crate::expr::{Comparator, Condition, KeyClause, KeyCondition, KeyRange, KeyTest, parse_key_condition};
-use crate::key::{TableSchema, check_not_empty, encode_key_value};
+use crate::key::{TableSchema, encode_key_value};
 use crate::read::{PageShape, QueryOp};
 use crate::value::{AttributeValue, Item};
 use alloc::format;
@@ -182,18 +182,6 @@ fn key_condition(conditions: Vec<Comparison>) -> Result<KeyCondition, DynamoErro
         Ok(KeyClause { attribute, test })
     });
     Ok(KeyCondition { clauses: clauses.collect::<Result<_, _>>()? })
-}
-
-/// Refuses a starting key that is not a key of the table.
-fn check_start(schema: &TableSchema, start: &Item) -> Result<(), DynamoError> {
-    let fits = |(attribute, value): (&crate::key::KeyAttribute, Option<&AttributeValue>)| {
-        value.is_some_and(|value| value.kind() == attribute.kind.attribute_type())
-    };
-    let mut attributes = schema.attributes().map(|attribute| (attribute, start.get(&attribute.name)));
-    if start.len() != schema.attributes().count() || !attributes.all(fits) {
-        return Err(DynamoError::validation(START_INVALID));
-    }
-    start.iter().try_for_each(|(name, value)| check_not_empty(name, value))
 }
 
 /// Refuses a starting key that the query cannot have come to.

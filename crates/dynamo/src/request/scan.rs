@@ -4,7 +4,7 @@ use super::body::Body;
 use super::constraints::Constraints;
 use super::expressions::Families;
 use super::legacy::{self, RawFilter};
-use super::page::{Common, START_INVALID};
+use super::page::{Common, check_start};
 use crate::capacity::ReturnCapacity;
 use crate::error::DynamoError;
 use crate::key::TableSchema;
@@ -117,15 +117,7 @@ impl Scan {
             return Err(error);
         }
         if let Some(start) = &self.start {
-            if start.len() != schema.attributes().count() {
-                return Err(DynamoError::validation(START_INVALID));
-            }
-            schema.key_of_request(start).map_err(|error| match error {
-                DynamoError::Validation(message) if message.ends_with("does not match the schema") => {
-                    DynamoError::validation(alloc::format!("{START_INVALID}: {message}"))
-                }
-                other => other,
-            })?;
+            check_start(schema, start)?;
         }
         Ok(ScanOp { table: self.table, segment: self.segment, shape: self.shape, start_after: self.start })
     }

@@ -5,6 +5,7 @@ use super::constraints::Constraints;
 use super::expressions::Families;
 use super::legacy::{self, RawUpdate};
 use super::write::{Common, RETURN_VALUES_REFUSED, Write, attributes, read_attributes};
+use crate::capacity::ReturnCapacity;
 use crate::error::DynamoError;
 use crate::expr::{Path, SetAction, SetValue, UpdateExpr, ValueAction, parse_update};
 use crate::json;
@@ -14,6 +15,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use meridian_types::TableName;
 
 const INVALID: &str = "One or more parameter values were invalid: ";
 
@@ -28,26 +30,8 @@ pub fn parse(text: &[u8]) -> Result<Write, DynamoError> {
     let update = body.string("UpdateExpression")?;
     let mut common = Common::read(&mut body)?;
 
-    // The API reports a broken table name alone, then the key, then the first of the enums.
-    let mut constraints = Constraints::default();
-    let table = common.table.clone();
-    let table = match table.as_deref() {
-        None | Some("") => constraints.table(table.as_deref()),
-        Some(name) => constraints.table_in_full(name, "tableName"),
-    };
-    if table.is_some() || key.is_none() && common.table.is_none() {
-        if key.is_none() {
-            constraints.missing("key");
-        } else if common.return_values().is_none() {
-            constraints.push(RETURN_VALUES_REFUSED);
-        }
-    }
-    constraints.finish()?;
-    let mut constraints = Constraints::default();
-    let return_on_failure = constraints.return_on_failure(common.return_on_failure.as_deref());
-    constraints.return_metrics(common.return_metrics.as_deref());
-    let capacity = constraints.return_capacity(common.return_capacity.as_deref());
-    constraints.finish()?;
+    let table = constrain(&common, key.is_some())?;
+    let (return_on_failure, capacity) = constrain_returns(&common)?;
 
     let mut families = Families::default();
     families.older("AttributeUpdates", updates.is_some());
@@ -78,6 +62,38 @@ pub fn parse(text: &[u8]) -> Result<Write, DynamoError> {
         },
         capacity,
     })
+}
+
+/// The API reports a broken table name alone, then a missing key, then an unknown `ReturnValues`.
+fn constrain(common: &Common, has_key: bool) -> Result<Option<TableName>, DynamoError> {
+    let mut constraints = Constraints::default();
+    let table = match common.table.as_deref() {
+        None | Some("") => constraints.table(common.table.as_deref()),
+        Some(name) => constraints.table_in_full(name, "tableName"),
+    };
+    if table.is_some() || common.table.is_none() {
+        if !has_key {
+            constraints.missing("key");
+        } else if common.return_values().is_none() {
+            constraints.push(RETURN_VALUES_REFUSED);
+        }
+    }
+    constraints.finish()?;
+    Ok(table)
+}
+
+/// The other enums one by one; the API wraps the second only.
+fn constrain_returns(common: &Common) -> Result<(bool, ReturnCapacity), DynamoError> {
+    let mut constraints = Constraints::default();
+    let on_failure = constraints.return_on_failure(common.return_on_failure.as_deref());
+    constraints.finish_bare()?;
+    let mut constraints = Constraints::default();
+    constraints.return_metrics(common.return_metrics.as_deref());
+    constraints.finish()?;
+    let mut constraints = Constraints::default();
+    let capacity = constraints.return_capacity(common.return_capacity.as_deref());
+    constraints.finish_bare()?;
+    Ok((on_failure, capacity))
 }
 
 /// `AttributeUpdates` as the update that they are.
