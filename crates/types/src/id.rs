@@ -35,6 +35,12 @@ number_id! {
     TableId(u32)
 }
 
+impl From<u64> for NodeId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 impl GroupId {
     /// The system group: nodes, policies, tables, placement, credentials.
     pub const SYSTEM: GroupId = GroupId(0);

@@ -182,10 +182,11 @@ pub struct AdminSection {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplicationSection {
-    /// How often a leader tells its followers that it is there.
+    /// How often a leader tells its followers that it is there. Longer than the longest round trip between nodes.
     #[serde(with = "units::duration")]
     pub heartbeat_interval: Duration,
-    /// How long a follower waits for a leader before it stands for election, at least.
+    /// How long a follower waits for a leader before it stands for election, at least; also the leader's lease. Three
+    /// heartbeats or more.
     #[serde(with = "units::duration")]
     pub election_timeout: Duration,
     /// How long a write or a consistent read may take before its outcome is reported as unknown.
@@ -199,8 +200,8 @@ pub struct ReplicationSection {
 impl Default for ReplicationSection {
     fn default() -> Self {
         Self {
-            heartbeat_interval: Duration::from_millis(200),
-            election_timeout: Duration::from_millis(1000),
+            heartbeat_interval: Duration::from_millis(300),
+            election_timeout: Duration::from_millis(900),
             request_timeout: Duration::from_secs(5),
             max_clock_offset: Duration::from_millis(500),
         }
@@ -246,6 +247,6 @@ pub struct LogSection {
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Text }
+        Self { filter: "info,openraft=warn".to_owned(), format: LogFormat::Text }
     }
 }

@@ -2,9 +2,11 @@
 
 use super::folder::Folder;
 use crate::config::{
-    AuthMode, AuthSection, ClusterSection, ListenSection, NodeConfig, NodeSection, PeerNode, TlsSection,
+    AuthMode, AuthSection, ClusterSection, ListenSection, NodeConfig, NodeSection, PeerNode,
+    ReplicationSection, TlsSection,
 };
 use crate::wan::{Wan, WanError, WanModel, WanNode};
+use meridian_replication::Timing;
 use meridian_types::{NodeId, NodeName, RegionName, ZoneName};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -136,6 +138,20 @@ impl Plan {
         Ok(Self { options, nodes })
     }
 
+    /// Timing that the longest round trip of the emulated WAN can live with.
+    fn timing(&self) -> ReplicationSection {
+        let regions = self.regions();
+        let pairs = regions.iter().flat_map(|a| regions.iter().map(move |b| (a, b)));
+        let links = pairs.filter_map(|(a, b)| self.options.wan.link(a, b).ok().flatten());
+        let longest = links.map(|link| link.rtt + link.jitter * 2).max().unwrap_or_default();
+        let timing = Timing::for_round_trip(longest);
+        ReplicationSection {
+            heartbeat_interval: timing.heartbeat,
+            election_timeout: timing.lease,
+            ..ReplicationSection::default()
+        }
+    }
+
     /// The regions in port order, the witness last.
     #[must_use]
     pub fn regions(&self) -> Vec<RegionName> {
@@ -190,7 +206,7 @@ impl Plan {
                 bootstrap_credentials: Some(folder.credentials()),
             },
             admin: Default::default(),
-            replication: Default::default(),
+            replication: self.timing(),
             store: Default::default(),
             log: Default::default(),
             policies: Vec::new(),

@@ -1,6 +1,6 @@
 //! openraft's state machine over a group of the embedded engine: applies after-images, never expressions.
 
-use super::snapshot::{SnapshotBuilder, SnapshotData};
+use super::snapshot::{SnapshotBuilder, SnapshotData, copy};
 use super::types::{Applied, Command, RaftTypes, WriteBatch, decode, encode};
 use crate::system::SystemState;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -344,8 +344,9 @@ impl RaftStateMachine<RaftTypes> for Machine {
         meta: &SnapshotMetaOf<RaftTypes>,
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
-        let SnapshotData::Received(install) = snapshot else {
-            return Err(io::Error::other("only a received snapshot can be installed"));
+        let install = match snapshot {
+            SnapshotData::Received(install) => install,
+            SnapshotData::Outgoing(view) => copy(&self.store, &view)?,
         };
         let marker: Marker = (meta.last_log_id, meta.last_membership.clone());
         install.commit(&encode(&marker)?, &[]).map_err(io::Error::other)?;

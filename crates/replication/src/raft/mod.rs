@@ -1,5 +1,7 @@
 //! Where openraft meets Meridian: its types, storage over the embedded engine, and its network over peer links.
 
+#[cfg(test)]
+mod conformance;
 mod log_store;
 mod machine;
 mod network;

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
+/// Bytes copied at once.
+const COPY_AT_ONCE: usize = 1 << 20;
+
 /// What a snapshot is made of at each end.
 pub(crate) enum SnapshotData {
     /// A view of the state, to be sent.
@@ -23,6 +26,20 @@ impl std::fmt::Debug for SnapshotData {
             Self::Outgoing(_) => "SnapshotData::Outgoing",
             Self::Received(_) => "SnapshotData::Received",
         })
+    }
+}
+
+/// Copies a view of a state in this process, as sending it over a link would.
+pub(super) fn copy(store: &GroupStore, view: &StateSnapshot) -> io::Result<Install> {
+    let mut install = store.begin_install().map_err(io::Error::other)?;
+    let mut after: Option<Bytes> = None;
+    loop {
+        let chunk = view.chunk(after.as_deref(), COPY_AT_ONCE).map_err(io::Error::other)?;
+        install.put_chunk(&chunk.items).map_err(io::Error::other)?;
+        after = chunk.items.last().map(|(key, _)| key.clone());
+        if chunk.done {
+            return Ok(install);
+        }
     }
 }
 
