@@ -27,9 +27,11 @@ pub(crate) fn follow(
 ) -> watch::Receiver<Answerable> {
     let (publish, follow) = watch::channel(Answerable::default());
     tokio::spawn(async move {
-        let mut progress = raft.data_metrics();
+        // The whole metrics: openraft publishes its parts before it, and `as_leader` reads the whole.
+        let mut progress = raft.metrics();
         let mut gate = None;
         loop {
+            progress.borrow_and_update();
             let now = match raft.as_leader() {
                 Err(_) => {
                     gate = None;
@@ -40,7 +42,7 @@ pub(crate) fn follow(
                     if gate.is_none() || system.has_changed().unwrap_or(false) {
                         gate = make_gate(group, &system.borrow_and_update(), own);
                     }
-                    let index = answerable(&progress.borrow_and_update(), gate.as_ref(), own);
+                    let index = answerable(&progress.borrow_watched(), gate.as_ref(), own);
                     let before: Answerable = *publish.borrow();
                     let floor = if before.leader == Some(leader) { before.index } else { 0 };
                     Answerable { leader: Some(leader), index: index.max(floor) }
@@ -66,7 +68,7 @@ fn make_gate(group: GroupId, system: &SystemState, own: NodeId) -> Option<Commit
 }
 
 fn answerable(
-    metrics: &openraft::metrics::RaftDataMetrics<crate::raft::RaftTypes>,
+    metrics: &openraft::metrics::RaftMetrics<crate::raft::RaftTypes>,
     gate: Option<&CommitGate>,
     own: NodeId,
 ) -> u64 {

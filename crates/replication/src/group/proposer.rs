@@ -28,6 +28,8 @@ const BATCH: usize = 128;
 const BATCH_BYTES: usize = 1 << 20;
 /// Entries proposed and not yet answered, per group.
 const UNSETTLED: usize = 1_024;
+/// Between tries to begin a session.
+const RETRY_BARRIER: Duration = Duration::from_millis(250);
 /// How long a new leader waits for its barrier before it tries again.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -78,12 +80,18 @@ struct Proposer {
 
 impl Proposer {
     async fn run(mut self, mut queue: mpsc::Receiver<Submission>) {
-        let mut server = self.parts.raft.server_metrics();
+        // The whole metrics: openraft publishes its parts before it, and `as_leader` reads the whole.
+        let mut metrics = self.parts.raft.metrics();
+        let mut retry = tokio::time::interval(RETRY_BARRIER);
+        retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            metrics.borrow_and_update();
             self.follow_leadership().await;
+            let missed = self.session.borrow().is_none();
             tokio::select! {
                 biased;
-                changed = server.changed() => if changed.is_err() { return },
+                changed = metrics.changed() => if changed.is_err() { return },
+                _ = retry.tick(), if missed => {}
                 first = queue.recv() => {
                     let Some(first) = first else { return };
                     let batch = fill(first, &mut queue);

@@ -60,11 +60,11 @@ async fn hand_over(group: &Arc<Group>, session: LeaderId, target: NodeId) {
     group.begin_hand_over();
     let group = Arc::clone(group);
     tokio::spawn(async move {
-        let mut server = group.raft.server_metrics();
+        let mut metrics = group.raft.metrics();
         let _ = group.raft.trigger().transfer_leader(target).await;
         let still_leads =
             || group.raft.as_leader().is_ok_and(|leading| leading.to_committed_leader_id() == session);
-        let moved = async { while still_leads() && server.changed().await.is_ok() {} };
+        let moved = async { while still_leads() && metrics.changed().await.is_ok() {} };
         if tokio::time::timeout(HAND_OVER_TIMEOUT, moved).await.is_err() {
             tracing::warn!(group = %group.id, to = %target, "leadership was not taken over in time");
         }
