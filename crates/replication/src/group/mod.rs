@@ -22,9 +22,10 @@ use crate::raft::{GroupNetworks, LogStore, Machine, MachineView, Raft, SnapshotR
 use crate::system::SystemState;
 use crate::transport::Peers;
 use meridian_store::{GroupStore, Store};
-use meridian_types::{GroupId, Incarnation, Position};
+use meridian_types::{GroupId, Incarnation, NodeId, Position};
 use openraft::Instant as _;
 use openraft::type_config::alias::CommittedLeaderIdOf;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) evaluator: Arc<dyn Evaluator>,
     pub(crate) system: watch::Receiver<Arc<SystemState>>,
     pub(crate) node_name: String,
+    /// Nodes that vote and hold no items.
+    pub(crate) witnesses: Arc<BTreeSet<NodeId>>,
 }
 
 /// A group that this node is a member of.
@@ -81,10 +84,14 @@ impl Group {
             None => Machine::open(store.clone())?,
         };
         let config = Arc::new(shared.timing.raft_config(id).validate().map_err(io::Error::other)?);
-        let networks = GroupNetworks::new(id, Arc::clone(&shared.peers));
+        let networks = GroupNetworks::new(id, Arc::clone(&shared.peers), Arc::clone(&shared.witnesses));
         let log = LogStore::new(store.clone());
         let raft =
             Raft::new(shared.peers.own(), config, networks, log, machine).await.map_err(io::Error::other)?;
+        if !id.is_system() && shared.witnesses.contains(&shared.peers.own()) {
+            // Without the items it could not serve, so it never stands for election.
+            raft.runtime_config().elect(false);
+        }
         let answerable = gate::follow(id, raft.clone(), shared.system.clone(), shared.peers.own());
         let (submissions, session) = proposer::start(proposer::Parts {
             id,

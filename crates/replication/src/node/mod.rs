@@ -74,6 +74,7 @@ impl Replication {
             evaluator: options.evaluator,
             system,
             node_name,
+            witnesses: Arc::new(options.topology.nodes().filter(|n| n.witness).map(|n| n.id).collect()),
         };
         let node = Arc::new(Self {
             shared,

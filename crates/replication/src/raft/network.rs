@@ -1,7 +1,7 @@
 //! openraft's network over peer links: appends are pipelined in order, heartbeats overtake them.
 
 use super::snapshot::{SnapshotData, SnapshotPart};
-use super::types::{RaftTypes, decode, encode};
+use super::types::{Command, RaftTypes, decode, encode};
 use crate::transport::{CallError, Kind, Link, Peers, PendingCall};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -16,10 +16,10 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf, VoteOf};
-use openraft::{EmptyNode, OptionalSend};
+use openraft::{EmptyNode, EntryPayload, OptionalSend};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -41,11 +41,19 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct GroupNetworks {
     group: GroupId,
     peers: Arc<Peers>,
+    witnesses: Arc<BTreeSet<NodeId>>,
 }
 
 impl GroupNetworks {
-    pub(crate) fn new(group: GroupId, peers: Arc<Peers>) -> Self {
-        Self { group, peers }
+    pub(crate) fn new(group: GroupId, peers: Arc<Peers>, witnesses: Arc<BTreeSet<NodeId>>) -> Self {
+        Self { group, peers, witnesses }
+    }
+}
+
+impl GroupNetworks {
+    /// Invariant 7: nothing of an item goes to a witness, on the wire or on its disk. The system state is no item's.
+    fn no_data(&self, target: NodeId) -> bool {
+        !self.group.is_system() && self.witnesses.contains(&target)
     }
 }
 
@@ -53,7 +61,13 @@ impl RaftNetworkFactory<RaftTypes> for GroupNetworks {
     type Network = GroupNetwork;
 
     async fn new_client(&mut self, target: NodeId, _node: &EmptyNode) -> GroupNetwork {
-        GroupNetwork { group: self.group, target, peers: Arc::clone(&self.peers), append: Kind::Append }
+        GroupNetwork {
+            group: self.group,
+            target,
+            peers: Arc::clone(&self.peers),
+            append: Kind::Append,
+            no_data: self.no_data(target),
+        }
     }
 
     async fn new_heartbeat_client(&mut self, target: NodeId, node: &EmptyNode) -> GroupNetwork {
@@ -67,6 +81,18 @@ pub(crate) struct GroupNetwork {
     target: NodeId,
     peers: Arc<Peers>,
     append: Kind,
+    /// Whether the target is a witness of the group.
+    no_data: bool,
+}
+
+/// The same entries without what they write: a witness keeps positions only, and never sends its log to anyone.
+fn without_data(mut request: AppendEntriesRequest<RaftTypes>) -> AppendEntriesRequest<RaftTypes> {
+    for entry in &mut request.entries {
+        if let EntryPayload::Normal(Command::Write(_)) = entry.payload {
+            entry.payload = EntryPayload::Normal(Command::Barrier);
+        }
+    }
+    request
 }
 
 fn unreachable(error: &CallError) -> RPCError<RaftTypes> {
@@ -128,6 +154,7 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
         rpc: AppendEntriesRequest<RaftTypes>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<RaftTypes>, RPCError<RaftTypes>> {
+        let rpc = if self.no_data { without_data(rpc) } else { rpc };
         self.call(self.append, &rpc, option.hard_ttl()).await
     }
 
@@ -149,11 +176,14 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
     where
         S: Stream<Item = AppendEntriesRequest<RaftTypes>> + OptionalSend + Unpin + 'static,
     {
-        let (link, kind, group) = (self.link(), self.append, self.group);
+        let (link, kind, group, no_data) = (self.link(), self.append, self.group, self.no_data);
         async move {
             let link = link?;
             let results = input
-                .map(move |request| send_append(&link, kind, group, &request))
+                .map(move |request| {
+                    let request = if no_data { without_data(request) } else { request };
+                    send_append(&link, kind, group, &request)
+                })
                 .buffered(APPENDS_IN_FLIGHT)
                 // The first failure ends the stream: what follows it would fail too.
                 .scan(false, |ended, result| {
@@ -222,7 +252,8 @@ impl GroupNetwork {
         let mut after: Option<Bytes> = None;
         loop {
             let chunk = view.chunk(after.as_deref(), SNAPSHOT_PART);
-            let StateChunk { items: rows, done } = chunk.map_err(|error| broken(&io::Error::other(error)))?;
+            let StateChunk { items, done } = chunk.map_err(|error| broken(&io::Error::other(error)))?;
+            let (rows, done) = if self.no_data { (Vec::new(), true) } else { (items, done) };
             after = rows.last().map(|(key, _)| key.clone());
             let last = done.then(|| (vote, meta.clone()));
             let part = SnapshotPart { transfer, number, rows, last };
