@@ -14,7 +14,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-BINARY = os.environ.get("MERIDIAN_BIN", "meridian")
+ROOT = Path(__file__).parents[2]
+BINARY = os.environ.get("MERIDIAN_BIN", str(ROOT / "target/debug/meridian"))
 REGIONS = ["us-east-1", "eu-west-1", "ap-southeast-1"]
 PRIMARY, *SURVIVORS = REGIONS
 POLICIES = ["active-passive-sync", "active-passive-semi-sync", "active-passive-async", "read-local"]
@@ -22,8 +23,14 @@ POLICIES = ["active-passive-sync", "active-passive-semi-sync", "active-passive-a
 SAFE_POLICIES = ["active-passive-sync", "active-passive-semi-sync", "read-local"]
 # What a client sees while a region is away: answers that say "retry", and silence.
 UNAVAILABLE = (ClientError, BotoCoreError)
+
 # How long anything may take before a test gives up. Not a goal: see `asserted`.
 PATIENCE = 90.0
+
+
+def error_code(error) -> str:
+    """What a failed call is called."""
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
 
 
 def asserted() -> bool:
@@ -127,9 +134,9 @@ class Cluster:
 
     # Talking to it
 
-    def client(self, region=PRIMARY, key=None, timeout=15):
-        """A DynamoDB client without retries: what one request sees is what is tested."""
-        name = (region, key, timeout)
+    def client(self, region=PRIMARY, key=None, timeout=15, once=False):
+        """A DynamoDB client that retries as the SDK does, or with `once` shows what a single request meets."""
+        name = (region, key, timeout, once)
         if name not in self.clients:
             cluster = self.file
             node = next(entry for entry in cluster["regions"] if entry["name"] == region)["nodes"][0]
@@ -142,7 +149,7 @@ class Cluster:
                 aws_access_key_id=own[0],
                 aws_secret_access_key=own[1],
                 config=Config(
-                    retries={"total_max_attempts": 1},
+                    retries={"mode": "standard", "total_max_attempts": 1 if once else 10},
                     connect_timeout=timeout,
                     read_timeout=timeout,
                     max_pool_connections=32,

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from cluster import UNAVAILABLE
+from cluster import UNAVAILABLE, error_code
 
 
 class Load:
@@ -16,7 +16,7 @@ class Load:
         self.errors = {}
         self.done = threading.Event()
         # Clients are made here: making one is not safe in several threads at once.
-        clients = {region: cluster.client(region) for region in regions}
+        clients = {region: cluster.client(region, once=True) for region in regions}
         self.threads = [
             threading.Thread(target=self._run, args=(clients[region], table, region), daemon=True)
             for table, region in self.paths
@@ -42,7 +42,7 @@ class Load:
                 client.put_item(TableName=table, Item={"pk": {"S": key}, "sequence": {"N": str(sequence)}})
             except UNAVAILABLE as error:
                 # Refused or unknown: nothing is promised about the item.
-                name = getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__)
+                name = error_code(error)
                 self.errors[name] = self.errors.get(name, 0) + 1
                 self.done.wait(0.05)
             else:

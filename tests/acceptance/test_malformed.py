@@ -2,12 +2,11 @@
 
 import http.client
 import json
-from pathlib import Path
 
 import pytest
-from cluster import REGIONS, Cluster
+from cluster import REGIONS, ROOT, Cluster
 
-CASES = Path(__file__).parents[2] / "crates/api/tests/data/malformed.json"
+CASES = ROOT / "crates/api/tests/data/malformed.json"
 NESTED = '{"L":['
 
 

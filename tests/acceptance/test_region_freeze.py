@@ -22,7 +22,7 @@ def attempt(call):
 
 
 def test_the_old_leader_answers_nothing_old(hurt, show):
-    survivor, old = hurt.client(SURVIVORS[0]), hurt.client(PRIMARY, timeout=40)
+    survivor, old = hurt.client(SURVIVORS[0], once=True), hurt.client(PRIMARY, timeout=40, once=True)
     tables = [hurt.make_table(f"freeze-{policy}", policy) for policy in SAFE_POLICIES]
     for table in tables:
         for number in range(20):
