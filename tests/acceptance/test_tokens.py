@@ -31,6 +31,7 @@ def test_a_read_with_a_token_is_never_older(wan, show):
     clients = {region: wan.client(region, timeout=31) for region in REGIONS}
     carrier = Carrier(clients.values())
     tables = [wan.make_table(f"token-{policy}", policy) for policy in ("active-passive-async", "read-local")]
+    turns = -(-TRIES // THREADS)
     stale, plain_stale, wrong_headers, failed, counts = [], [], [], [], {"leader": 0, "local": 0}
 
     def version(answer):
@@ -38,7 +39,7 @@ def test_a_read_with_a_token_is_never_older(wan, show):
 
     def user(number):
         key = {"pk": {"S": f"user-{number}"}}
-        for turn in range(1, TRIES // THREADS + 1):
+        for turn in range(1, turns + 1):
             table = tables[turn % len(tables)]
             writer = clients[REGIONS[0] if turn % 5 else REGIONS[1 + turn % 2]]
             reader = clients[REGIONS[1 + turn % 2]]
@@ -69,7 +70,7 @@ def test_a_read_with_a_token_is_never_older(wan, show):
         thread.start()
     for thread in threads:
         thread.join()
-    tries = TRIES // THREADS * THREADS
+    tries = turns * THREADS
     show(
         f"tokens: {len(stale)} of {tries} reads with a token stale; {len(plain_stale)} of {tries} plain reads were, "
         f"as they may be; x-meridian-staleness {counts}"
