@@ -43,8 +43,11 @@ pub(super) fn start(
     let (pass_on, mut unanswered) = mpsc::channel::<Unanswered>(UNANSWERED);
     tokio::spawn(async move {
         let mut last = 0;
+        // A leadership one of whose entries was not applied: what was evaluated on top of it must not be answered.
+        let mut broken = None;
         while let Some(Unsettled { sequence, leader, floor, done, answers }) = unsettled.recv().await {
             let index = match done {
+                _ if broken == Some(leader) => None,
                 None => Some(last.max(floor)),
                 Some(done) => match done.await {
                     Ok(Ok(written)) => Some(written.log_id.index),
@@ -53,6 +56,7 @@ pub(super) fn start(
             };
             lock(&overlay).applied(sequence);
             let Some(index) = index else {
+                broken = Some(leader);
                 fail(answers);
                 continue;
             };

@@ -115,7 +115,8 @@ impl Replication {
                 // Sent with an id that the group remembers: sending it again changes nothing.
                 Err(Unserved::Unknown) if id.is_some() => maybe_done = true,
                 Err(Unserved::NotLeader | Unserved::NoLeader | Unserved::NoReplica) => {}
-                Err(error) => return Err(error),
+                // A refusal of this try says nothing about an earlier one.
+                Err(error) => return Err(if maybe_done { Unserved::Unknown } else { error }),
             }
             if !self.pause_before_retry(deadline).await {
                 return Err(if maybe_done { Unserved::Unknown } else { Unserved::NoLeader });
