@@ -82,9 +82,6 @@ pub struct Sample {
     pub value: u64,
     /// The lowest value that a read may show: the highest that anybody had been told of before this was sent.
     pub floor: u64,
-    /// A put that was refused because its item was there already, though nobody else writes it: the same request
-    /// took effect twice.
-    pub met_itself: bool,
 }
 
 impl Sample {

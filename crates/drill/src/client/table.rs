@@ -70,7 +70,7 @@ impl TableShape {
 }
 
 impl Client {
-    /// Makes a table with the key of [`TableShape::own`] under `policy` and waits until it is active.
+    /// Makes a table with the key of [`TableShape::own`], under a name that nobody else uses, and waits until it is active.
     ///
     /// # Errors
     /// The server's words, or that it was not active within `limit`.
@@ -95,11 +95,18 @@ impl Client {
         if let Some(policy) = policy {
             body["Tags"] = json!([{"Key": POLICY_TAG, "Value": policy}]);
         }
-        // A first answer that was lost makes the second one "in use"; both mean that the table is on its way.
-        match self.call("CreateTable", &body, CALL_LIMIT).await {
-            Outcome::Refused(refusal) if refusal.code != Refusal::IN_USE => Err(refusal.to_string()),
-            _ => self.wait_until_active(&shape.name, limit).await,
+        let end = Instant::now() + limit;
+        loop {
+            match self.call("CreateTable", &body, CALL_LIMIT).await {
+                Outcome::Done(_) => break,
+                // An earlier try whose answer was lost has taken effect: the name is this caller's own.
+                Outcome::Refused(refusal) if refusal.code == Refusal::IN_USE => break,
+                Outcome::Refused(refusal) => return Err(refusal.to_string()),
+                Outcome::Unknown(reason) if Instant::now() >= end => return Err(reason),
+                Outcome::Unknown(_) => sleep(POLL_EVERY).await,
+            }
         }
+        self.wait_until_active(&shape.name, limit).await
     }
 
     /// Waits until this endpoint knows the table and calls it active.

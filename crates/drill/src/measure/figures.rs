@@ -24,6 +24,8 @@ pub struct Measured {
     pub lost_writes: u64,
     /// Effects that took place more often than they were asked for.
     pub duplicate_effects: u64,
+    /// Those of them that were appends.
+    pub duplicate_appends: u64,
     /// Reads that broke their promise.
     pub stale_reads: u64,
     /// Those of them that were consistent reads.
@@ -38,6 +40,8 @@ pub struct Measured {
     pub eventual_reads_behind: u64,
     /// Writes that were refused and are there all the same.
     pub refused_but_present: u64,
+    /// The samples that are stale reads, as indices.
+    pub stale_samples: Vec<usize>,
     /// What the target region answered after the undoing.
     pub old_leader: OldLeader,
     /// The figures of each region, in their order.

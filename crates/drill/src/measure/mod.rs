@@ -12,9 +12,11 @@
 //!   at the undoing; for one acknowledged after that, at the end of the load. 0 when none was lost.
 //! - **lost_writes**: acknowledged puts and appends that no region's consistent read finds whole after the cluster has
 //!   settled, and acknowledged adds missing from their counter.
-//! - **duplicate_effects**: appends that are in their list more often than once, whatever their outcome; puts that were
-//!   refused because they met their own earlier effect; and what a counter showed beyond the adds that had been sent and
-//!   not refused by then. Of lists this is exact, of counters a lower bound, since an unknown add counts as possibly done.
+//! - **duplicate_effects**: appends that are in their list more often than once, whatever their outcome, and what a counter
+//!   showed beyond the adds that had been sent and not refused by then. Of lists this is exact, of counters a lower bound,
+//!   since an unknown add counts as possibly done.
+//! - **refused_but_present**: writes that were refused and are there all the same; a put is sent once, on the condition that
+//!   its key is new, so a put that is refused for this and is there was told wrong.
 //! - **stale_reads**: consistent reads and reads with a token that showed less than somebody had been told before they
 //!   were sent (less what was lost, so that one lost write does not make every later read stale), and items of which
 //!   regions still show different states after the cluster has settled.
@@ -64,7 +66,6 @@ pub fn measure(
         })
     };
     let stale = stale::stale_reads(samples, &losses.adds_of);
-    let met_themselves = samples.iter().filter(|sample| sample.met_itself).count() as u64;
     Measured {
         detect_s: marks.detected.map(|detected| seconds(marks.fault, detected)),
         rto_s: worst(|path| path.write_recovery_s),
@@ -74,7 +75,8 @@ pub fn measure(
         surviving: Tally::of(samples.iter().filter(|sample| sample.path != target)),
         acknowledged_writes: count(samples, |one| one.kind.is_write() && one.end == End::Done),
         lost_writes: losses.acknowledged_at.len() as u64,
-        duplicate_effects: losses.surplus + met_themselves,
+        duplicate_appends: losses.surplus_appends,
+        duplicate_effects: losses.surplus_appends + losses.surplus_adds,
         stale_reads: stale.len() as u64 + verification.disagreements(),
         regions_disagree_on: verification.disagreements(),
         stale_consistent_reads: count(samples_at(samples, &stale), |one| one.kind == Kind::ConsistentRead),
@@ -86,6 +88,7 @@ pub fn measure(
         refused_but_present: verification.refused_but_present.len() as u64,
         old_leader: old_leader(samples, target, marks, &stale, &verification.lost),
         by_path,
+        stale_samples: stale,
     }
 }
 

@@ -17,7 +17,6 @@ fn sample(path: u8, lane: u16, kind: Kind, invoked_ms: u64, returned_ms: u64, en
         sequence: u32::try_from(invoked_ms).unwrap(),
         value: 0,
         floor: 0,
-        met_itself: false,
     }
 }
 
@@ -151,11 +150,4 @@ fn what_the_old_leader_says_after_its_thaw_is_counted_apart() {
     let expected = OldLeader { consistent_reads: 1, stale_reads: 1, acknowledged_writes: 1, lost_writes: 1 };
     assert_eq!(measured.old_leader, expected);
     assert_eq!(measured.stale_reads, 2);
-}
-
-#[test]
-fn a_put_that_met_its_own_effect_is_a_duplicate() {
-    let mut twice = sample(1, 0, Kind::Put, 10_100, 10_200, End::Refused);
-    twice.met_itself = true;
-    assert_eq!(taken(&[twice]).duplicate_effects, 1);
 }

@@ -27,6 +27,13 @@ fn write_all(text: &mut String, report: &DrillReport) -> std::fmt::Result {
     text.push_str("![success and errors over time](timeline.svg)\n\n");
     figures(text, report)?;
     regions(text, report)?;
+    if !report.examples.is_empty() {
+        text.push_str("## Examples\n\n");
+        for example in &report.examples {
+            writeln!(text, "- {example}")?;
+        }
+        text.push('\n');
+    }
     text.push_str("## Timeline\n\n| seconds from the fault | event |\n|---:|---|\n");
     for event in &report.timeline {
         writeln!(text, "| {:.3} | {} |", event.at_s, event.event)?;
@@ -66,7 +73,7 @@ fn figures(text: &mut String, report: &DrillReport) -> std::fmt::Result {
             "duplicate effects",
             measured.duplicate_effects.to_string(),
             "0".to_owned(),
-            "numbers that are in their list more often than once (exact), puts refused because their own earlier effect was there, and what counters showed beyond all additions sent and not refused by then (a lower bound, since an unknown addition counts as possibly done)",
+            "numbers that are in their list more often than once (exact), and what counters showed beyond all additions sent and not refused by then (a lower bound, since an unknown addition counts as possibly done)",
         ),
         (
             "stale reads",

@@ -1,5 +1,6 @@
 //! A drill's report: JSON for programs, Markdown for people, and a picture of the timeline.
 
+mod examples;
 mod judge;
 mod markdown;
 mod picture;
@@ -74,6 +75,8 @@ pub struct DrillReport {
     pub verdict: Verdict,
     /// Why it is not a pass.
     pub missed: Vec<String>,
+    /// Some of the requests behind the bad figures.
+    pub examples: Vec<String>,
     /// What happened when.
     pub timeline: Vec<Event>,
     /// When the drill began, in seconds since 1970.
@@ -120,6 +123,8 @@ pub struct Figures {
     pub stale_consistent_reads: u64,
     /// Stale reads with a token.
     pub stale_token_reads: u64,
+    /// Appends that took effect too often; the rest of `duplicate_effects` are adds.
+    pub duplicate_appends: u64,
     /// Items of which regions showed different states after the load.
     pub regions_disagree_on: u64,
     /// Eventually consistent reads that were answered.
@@ -192,6 +197,7 @@ impl DrillReport {
             measured: Figures::new(measured, &subject.regions),
             verdict: if missed.is_empty() { Verdict::Pass } else { Verdict::Fail },
             missed,
+            examples: examples::examples(&subject.regions, samples, measured, verification, marks),
             timeline,
             started_unix_s: subject.started_unix_s,
             scenario: subject.scenario.clone(),
@@ -262,6 +268,7 @@ impl Figures {
             read_rto_s: measured.read_rto_s,
             stale_consistent_reads: measured.stale_consistent_reads,
             stale_token_reads: measured.stale_token_reads,
+            duplicate_appends: measured.duplicate_appends,
             regions_disagree_on: measured.regions_disagree_on,
             eventual_reads: measured.eventual_reads,
             eventual_reads_behind: measured.eventual_reads_behind,

@@ -24,7 +24,6 @@ fn samples() -> Vec<Sample> {
                 sequence: number,
                 value: 0,
                 floor: 0,
-                met_itself: false,
             });
         }
     }
@@ -93,6 +92,16 @@ fn each_reason_to_fail_is_said() {
     let lost = missed(&|_, verification| {
         verification.lost.insert(put(9));
     });
+    let examples = report(|_, verification| {
+        verification.lost.insert(put(9));
+        verification.repeated.insert(put(11), 2);
+    })
+    .examples;
+    let expected = [
+        "put 9 of lane 0 through eu-west-1, sent at -0.200 s and acknowledged at -0.197 s, is gone",
+        "put 11 of lane 0 through eu-west-1, sent at 0.200 s and refused at 0.203 s, took effect 3 times",
+    ];
+    assert_eq!(examples, expected);
     assert_eq!(lost, "RPO: 1 acknowledged writes were lost, the oldest 0.197 s old; the objective is 0 s");
     assert!(missed(&|_, verification| verification.unread.push("lane 1".to_owned())).contains("lane 1"));
     assert!(missed(&|subject, _| subject.settled = false).contains("served again"));

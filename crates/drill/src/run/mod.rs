@@ -103,6 +103,10 @@ pub async fn run(options: DrillOptions, progress: impl Progress) -> Result<Drill
         _ => Ok(None),
     };
     let leftover = table.clean_up(&cluster, &items, samples.as_deref().unwrap_or_default()).await;
+    if let Some(left) = &leftover {
+        // Said here too: with an error there is no report that could carry it.
+        progress.event(timeline.last().map_or(0.0, |event| event.at_s), left);
+    }
     let (driven, samples) = (driven?, samples?);
     let verification = verified?.unwrap_or_default();
     let mut measured_at = driven;

@@ -149,7 +149,9 @@ impl<'a, P: Progress> Phases<'a, P> {
         let ill = self.paths().find(|path| !self.shared.serves(*path, CALM)).unwrap_or(0);
         let Live { done, errors } = self.shared.live(ill);
         let name = self.cluster.regions.get(usize::from(ill)).map_or("", |region| region.name.as_str());
-        format!("region {name} did not serve all requests ({done} were answered, {errors} failed)")
+        let latest =
+            self.shared.latest_reason(ill).map_or(String::new(), |reason| format!("; the latest: {reason}"));
+        format!("region {name} did not serve all requests ({done} were answered, {errors} failed{latest})")
     }
 
     async fn pause(&self, span: Duration) -> Result<(), DrillError> {

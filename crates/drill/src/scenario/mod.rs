@@ -128,10 +128,10 @@ pub struct Workload {
 impl Default for Workload {
     fn default() -> Self {
         Self {
-            put_lanes: 12,
-            append_lanes: 4,
-            counter_lanes: 8,
-            interval_ms: 250,
+            put_lanes: 10,
+            append_lanes: 6,
+            counter_lanes: 4,
+            interval_ms: 300,
             deadline_ms: 2_000,
             readers: 3,
             payload_bytes: 128,

@@ -27,8 +27,10 @@ pub struct Losses {
     pub acknowledged_at: Vec<Micros>,
     /// Lost adds of each counter that lost any.
     pub adds_of: BTreeMap<u16, u64>,
-    /// Effects beyond all that can have happened once: of appends, exactly; of adds, at least.
-    pub surplus: u64,
+    /// How often appends took effect beyond once.
+    pub surplus_appends: u64,
+    /// What counters have beyond all adds that can have happened, at least.
+    pub surplus_adds: u64,
 }
 
 impl Verification {
@@ -43,7 +45,7 @@ impl Verification {
     #[must_use]
     pub fn losses(&self, samples: &[Sample]) -> Losses {
         let repeated = self.repeated.values().map(|times| u64::from(*times)).sum();
-        let mut losses = Losses { surplus: repeated, ..Losses::default() };
+        let mut losses = Losses { surplus_appends: repeated, ..Losses::default() };
         let lost = |one: &&Sample| one.end == End::Done && one.id().is_some_and(|id| self.lost.contains(&id));
         losses.acknowledged_at.extend(samples.iter().filter(lost).map(|one| one.returned));
         let mut adds: BTreeMap<u16, Vec<&Sample>> = BTreeMap::new();
@@ -66,7 +68,7 @@ impl Losses {
         let certain = acknowledged.len() as u64;
         let possible = certain + adds.iter().filter(|one| one.end == End::Unknown).count() as u64;
         let surplus = acknowledged.iter().map(|one| surplus_seen_by(one, adds)).max().unwrap_or(0);
-        self.surplus += surplus.max(found.saturating_sub(possible));
+        self.surplus_adds += surplus.max(found.saturating_sub(possible));
         let undone = rolled_back(&acknowledged);
         let missing = certain.saturating_sub(found);
         let lost = missing.max(undone.len() as u64);
@@ -113,18 +115,7 @@ mod tests {
     use super::*;
 
     fn add(invoked: Micros, returned: Micros, end: End, value: u64) -> Sample {
-        Sample {
-            path: 0,
-            lane: 3,
-            kind: Kind::Add,
-            end,
-            invoked,
-            returned,
-            sequence: 0,
-            value,
-            floor: 0,
-            met_itself: false,
-        }
+        Sample { path: 0, lane: 3, kind: Kind::Add, end, invoked, returned, sequence: 0, value, floor: 0 }
     }
 
     fn losses(adds: &[Sample], found: (u64, u64)) -> Losses {
@@ -143,7 +134,7 @@ mod tests {
     #[test]
     fn beyond_the_unknown_ones_an_effect_was_doubled() {
         let adds = [add(0, 10, End::Done, 1), add(20, 30, End::Unknown, 0), add(40, 50, End::Refused, 0)];
-        assert_eq!(losses(&adds, (3, 3)).surplus, 1);
+        assert_eq!(losses(&adds, (3, 3)).surplus_adds, 1);
     }
 
     #[test]
@@ -178,7 +169,7 @@ mod tests {
     fn an_answer_beyond_all_that_was_sent_by_then_shows_a_doubled_effect_that_later_unknown_ones_would_hide()
     {
         let adds = [add(0, 10, End::Done, 2), add(20, 30, End::Unknown, 0), add(40, 50, End::Unknown, 0)];
-        assert_eq!(losses(&adds, (2, 2)).surplus, 1);
+        assert_eq!(losses(&adds, (2, 2)).surplus_adds, 1);
     }
 
     #[test]
@@ -194,6 +185,6 @@ mod tests {
     fn a_repeated_append_is_a_surplus() {
         let id = WriteId { kind: Kind::Append, path: 0, lane: 0, sequence: 0 };
         let repeated = BTreeMap::from([(id, 2)]);
-        assert_eq!(Verification { repeated, ..Verification::default() }.losses(&[]).surplus, 2);
+        assert_eq!(Verification { repeated, ..Verification::default() }.losses(&[]).surplus_appends, 2);
     }
 }

@@ -67,8 +67,7 @@ fn compare(samples: &[Sample], shown_by_region: &[BTreeMap<WriteId, u32>], verif
         if most == 0 && one.end == End::Done {
             verification.lost.insert(id);
         }
-        // One that met its own earlier effect is counted as a duplicate already.
-        if most > 0 && one.end == End::Refused && !one.met_itself {
+        if most > 0 && one.end == End::Refused {
             verification.refused_but_present.insert(id);
         }
     }
@@ -95,7 +94,6 @@ mod tests {
             sequence,
             value: 0,
             floor: 0,
-            met_itself: false,
         }
     }
 
@@ -108,7 +106,7 @@ mod tests {
             put(3, End::Unknown),
             put(4, End::Refused),
             put(5, End::Refused),
-            Sample { met_itself: true, ..put(6, End::Refused) },
+            put(6, End::Refused),
             Sample { kind: Kind::Append, ..put(7, End::Unknown) },
         ];
         let ids: Vec<WriteId> = samples.iter().filter_map(Sample::id).collect();
@@ -121,7 +119,7 @@ mod tests {
             lost: BTreeSet::from([ids[2]]),
             disagreeing: BTreeSet::from([ids[1]]),
             repeated: BTreeMap::from([(ids[7], 2)]),
-            refused_but_present: BTreeSet::from([ids[4]]),
+            refused_but_present: BTreeSet::from([ids[4], ids[6]]),
             ..Verification::default()
         };
         assert_eq!(verification, expected);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The pause between two reads of one reader.
-const PACE: Duration = Duration::from_millis(50);
+const PACE: Duration = Duration::from_millis(100);
 /// The pause when the region is watched closely: short, but bounding what one reader can record.
 const HURRIED_PACE: Duration = Duration::from_millis(2);
 
@@ -41,18 +41,19 @@ pub(super) async fn read(shared: Arc<Shared>, path: u8, kind: Kind, worker: usiz
         let invoked = shared.now();
         let outcome =
             client.call_with_token("GetItem", &body, token.as_deref(), shared.load.deadline()).await;
-        let (end, value) = match outcome {
-            Outcome::Done(answer) => (End::Done, super::count_of(&answer.body["Item"])),
-            Outcome::Refused(_) => (End::Refused, 0),
-            Outcome::Unknown(_) => (End::Unknown, 0),
+        let (end, value, reason) = match outcome {
+            Outcome::Done(answer) => (End::Done, super::count_of(&answer.body["Item"]), None),
+            Outcome::Refused(refusal) => (End::Refused, 0, Some(format!("GetItem was refused: {refusal}"))),
+            Outcome::Unknown(reason) => {
+                (End::Unknown, 0, Some(format!("GetItem was not answered: {reason}")))
+            }
         };
         if kind == Kind::ConsistentRead && end == End::Done {
             counter.told(value);
         }
         let returned = shared.now();
-        let sample =
-            Sample { path, lane, kind, end, invoked, returned, sequence: 0, value, floor, met_itself: false };
-        shared.note(&sample);
+        let sample = Sample { path, lane, kind, end, invoked, returned, sequence: 0, value, floor };
+        shared.note(&sample, reason);
         samples.push(sample);
     }
     samples

@@ -59,6 +59,8 @@ struct Path {
     last_done: AtomicU64,
     last_error: AtomicU64,
     hurried: AtomicBool,
+    /// Why the latest request failed, in words.
+    reason: Mutex<Option<String>>,
 }
 
 /// A region's counts at one moment.
@@ -113,6 +115,13 @@ impl Shared {
         })
     }
 
+    /// Why the region's latest failed request failed.
+    #[must_use]
+    pub fn latest_reason(&self, path: u8) -> Option<String> {
+        let path = self.paths.get(usize::from(path))?;
+        path.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Makes the readers of a region read without pause, or at their usual pace again.
     pub fn hurry(&self, path: u8, hurried: bool) {
         if let Some(path) = self.paths.get(usize::from(path)) {
@@ -139,8 +148,12 @@ impl Shared {
         }
     }
 
-    pub(super) fn note(&self, sample: &Sample) {
+    /// Takes note of a request that has ended, with the reason if it failed.
+    pub(super) fn note(&self, sample: &Sample, reason: Option<String>) {
         let Some(path) = self.paths.get(usize::from(sample.path)) else { return };
+        if reason.is_some() {
+            *path.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        }
         let (count, last) = match sample.end {
             End::Done => (&path.done, &path.last_done),
             End::Refused | End::Unknown => (&path.errors, &path.last_error),

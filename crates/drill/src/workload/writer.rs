@@ -2,7 +2,7 @@
 
 use super::item::COUNT;
 use super::shared::Shared;
-use crate::client::{Answer, Outcome, Refusal};
+use crate::client::{Answer, Outcome};
 use crate::sample::{End, Kind, Sample, WriteId};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -49,18 +49,23 @@ pub(super) async fn write(shared: Arc<Shared>, lane: Arc<Lane>, worker: u32) -> 
             sequence,
             value: 0,
             floor: 0,
-            met_itself: false,
         };
-        match outcome {
-            Outcome::Done(answer) if lane.kind == Kind::Add => told(&shared, &mut sample, answer),
-            Outcome::Done(_) => {}
+        let reason = match outcome {
+            Outcome::Done(answer) if lane.kind == Kind::Add => {
+                told(&shared, &mut sample, answer);
+                None
+            }
+            Outcome::Done(_) => None,
             Outcome::Refused(refusal) => {
                 sample.end = End::Refused;
-                sample.met_itself = lane.kind == Kind::Put && refusal.code == Refusal::CONDITION_FAILED;
+                Some(format!("{operation} was refused: {refusal}"))
             }
-            Outcome::Unknown(_) => sample.end = End::Unknown,
-        }
-        shared.note(&sample);
+            Outcome::Unknown(reason) => {
+                sample.end = End::Unknown;
+                Some(format!("the outcome of {operation} is unknown: {reason}"))
+            }
+        };
+        shared.note(&sample, reason);
         samples.push(sample);
         next = (next + period).max(Instant::now());
     }
