@@ -192,11 +192,11 @@ fn nodes_end_with_a_killed_supervisor_and_the_next_run_starts() {
     succeeded(&cluster.start(REGIONS));
     let credentials = cluster.file()["credentials"].clone();
     let pids = cluster.pids();
-    // A frozen node cannot see that its supervisor is gone; the next run has to end it.
+    // A frozen node cannot see that its supervisor is gone. The kernel hangs up a stopped process group that has lost
+    // its parent, and where it does not, the next run ends the node.
     signal(pids[2], "-STOP");
     signal(cluster.supervisor(), "-KILL");
     wait_until("the nodes end by themselves", || pids[..2].iter().all(|&pid| process_state(pid).is_none()));
-    assert!(process_state(pids[2]).is_some());
     succeeded(&cluster.start(REGIONS));
     assert_eq!(process_state(pids[2]), None);
     assert_eq!(cluster.file()["credentials"], credentials);

@@ -21,11 +21,14 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where `meridian dev` keeps a cluster unless told otherwise.
 pub const DEFAULT_DIR: &str = "meridian-dev";
 const LOCK: &str = "dev.lock";
+/// How long a held lock is tried again before the folder counts as taken.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// Everything in the folder that is made here; only this is ever removed.
 const OWN: [&str; 6] = [FILE_NAME, "dev.toml", "credentials.toml", "certs", "nodes", "logs"];
 /// Certificates are made anew by every run, so they need not last.
@@ -105,13 +108,18 @@ impl Folder {
         let path = dir.join(LOCK);
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut lock = open.map_err(at(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let pid = holder(&dir).map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
-                return Err(FolderError::Running { dir, pid });
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                // A supervisor that was killed a moment ago may still be ending.
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
+                Err(TryLockError::WouldBlock) => {
+                    let pid = holder(&dir).map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+                    return Err(FolderError::Running { dir, pid });
+                }
+                Err(TryLockError::Error(source)) => return Err(FolderError::Io { path, source }),
             }
-            Err(TryLockError::Error(source)) => return Err(FolderError::Io { path, source }),
         }
         let write = |lock: &mut File| {
             lock.set_len(0)?;
@@ -223,6 +231,12 @@ impl Folder {
         self.write(&path, &(text + "\n"), PRIVATE)
     }
 
+    /// Whether `cluster.json` is there; before a run this means that an earlier one was cut off.
+    #[must_use]
+    pub fn is_published(&self) -> bool {
+        self.dir.join(FILE_NAME).exists()
+    }
+
     /// Removes `cluster.json`: the cluster does not run.
     pub fn unpublish(&self) {
         // It may not be there; and a stale one is only a nuisance.
@@ -241,7 +255,8 @@ impl Folder {
         OpenOptions::new().append(true).create(true).open(&path).map_err(at(&path))
     }
 
-    /// Ends nodes of an earlier run that outlived their supervisor, as frozen ones do. Answers how many.
+    /// Ends nodes of an earlier run that outlived their supervisor, as those do that were frozen just then. Answers how
+    /// many.
     #[must_use]
     pub fn end_leftovers(&self) -> usize {
         let Some(cluster) = ClusterFile::find(&self.dir) else { return 0 };
@@ -387,6 +402,32 @@ mod tests {
         assert_eq!((made.access_key_id.len(), made.secret_access_key.expose().len()), (20, 40));
         assert!(made.access_key_id.starts_with("AKIA"));
         assert_ne!(made, random_credentials());
+    }
+
+    #[test]
+    fn a_node_that_was_left_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::take(dir.path()).unwrap();
+        let node = NodeName::new("a-a-0").unwrap();
+        // Stands for a node: its command line names the node's configuration.
+        let mut left = std::process::Command::new("sh")
+            .args(["-c", "sleep 60; :", "node"])
+            .arg(folder.config(&node))
+            .spawn()
+            .unwrap();
+        let text = serde_json::json!({
+            "regions": [{ "name": "a", "nodes": [{
+                "id": "a-a-0", "pid": left.id(), "zone": "a", "dynamodb": "", "admin": "", "redis": "",
+                "edge": "", "dns": "", "peer": "",
+            }] }],
+            "credentials": { "access_key_id": "", "secret_access_key": "" },
+            "supervisor": { "pid": 1, "control": "" },
+        });
+        fs::write(dir.path().join(FILE_NAME), text.to_string()).unwrap();
+        let waiter = std::thread::spawn(move || left.wait().unwrap());
+        assert_eq!(folder.end_leftovers(), 1);
+        assert!(!waiter.join().unwrap().success());
+        assert_eq!(folder.end_leftovers(), 0);
     }
 
     #[test]

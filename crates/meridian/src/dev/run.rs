@@ -14,11 +14,14 @@ use std::io::{Read, Seek, SeekFrom};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 /// How long the whole cluster may take to become ready.
 const READY_LIMIT: Duration = Duration::from_secs(60);
+/// How long a port that an earlier run used is tried again before it counts as taken.
+const PORT_PATIENCE: Duration = Duration::from_secs(3);
+const PORT_RETRY: Duration = Duration::from_millis(20);
 /// How much of a failed node's log is shown.
 const TAIL: u64 = 2000;
 
@@ -100,8 +103,10 @@ pub async fn run(
     if leftovers > 0 {
         tracing::warn!(count = leftovers, "ended nodes that an earlier run left behind");
     }
+    // Processes that were killed a moment ago may still be closing their sockets.
+    let patience = if folder.is_published() { PORT_PATIENCE } else { Duration::ZERO };
     folder.unpublish();
-    check_ports(&plan)?;
+    check_ports(&plan, patience).await?;
     if plan.options.fresh {
         folder.discard()?;
     }
@@ -173,11 +178,16 @@ fn progress(nodes: usize) -> ProgressBar {
 }
 
 /// Checks that every port that the nodes will open is free, before anything is started.
-fn check_ports(plan: &Plan) -> Result<(), DevError> {
+async fn check_ports(plan: &Plan, patience: Duration) -> Result<(), DevError> {
+    let deadline = Instant::now() + patience;
     for node in &plan.nodes {
         for (field, address) in node.listen.opened() {
             // Binding as the node will: a port whose connections linger is free, one that is listened on is not.
-            if let Err(source) = StdListener::bind::<SocketAddr>(address) {
+            while let Err(source) = StdListener::bind::<SocketAddr>(address) {
+                if Instant::now() < deadline {
+                    tokio::time::sleep(PORT_RETRY).await;
+                    continue;
+                }
                 return Err(DevError::Port {
                     port: address.port(),
                     field,
