@@ -77,7 +77,9 @@ fn unserved(error: Unserved) -> ApiError {
 #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
 fn refused(error: SystemError) -> ApiError {
     let code = match &error {
-        SystemError::TableExists(_) | SystemError::TableBusy(_) | SystemError::PolicyExists(_) => ErrorCode::Conflict,
+        SystemError::TableExists(_) | SystemError::TableBusy(_) | SystemError::PolicyExists(_) => {
+            ErrorCode::Conflict
+        }
         SystemError::NoSuchTable(_) | SystemError::NoSuchPolicy(_) | SystemError::NoSuchCredential(_) => {
             ErrorCode::NotFound
         }
@@ -220,7 +222,8 @@ impl ClusterAdmin for NodeAdmin {
             tables: AllowList(request.tables),
             actions: AllowList(request.actions),
         };
-        self.command(SystemCommand::PutCredential { access_key_id: key.access_key_id.clone(), credential }).await?;
+        self.command(SystemCommand::PutCredential { access_key_id: key.access_key_id.clone(), credential })
+            .await?;
         Ok(key)
     }
 

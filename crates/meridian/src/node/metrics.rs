@@ -26,8 +26,16 @@ pub(super) fn text(replication: &Replication) -> String {
     };
     let leads = |replica: &meridian_replication::ReplicaStatus| Some(u64::from(replica.lease_ms.is_some()));
     gauge("meridian_group_leader", "1 when this node leads the group under a lease.", &rows(&leads));
-    gauge("meridian_group_applied_index", "Highest log index applied.", &rows(&|replica| Some(replica.applied)));
-    gauge("meridian_group_committed_index", "Highest log index known committed.", &rows(&|r| Some(r.committed)));
+    gauge(
+        "meridian_group_applied_index",
+        "Highest log index applied.",
+        &rows(&|replica| Some(replica.applied)),
+    );
+    gauge(
+        "meridian_group_committed_index",
+        "Highest log index known committed.",
+        &rows(&|r| Some(r.committed)),
+    );
     gauge(
         "meridian_group_answerable_index",
         "Highest log index that the leader may answer for.",
@@ -40,7 +48,11 @@ pub(super) fn text(replication: &Replication) -> String {
     );
     let one = |value: u64| [(String::new(), to_f64(value))];
     gauge("meridian_disk_free_bytes", "Bytes free where the node keeps its data.", &one(status.free_bytes));
-    gauge("meridian_disk_low", "1 when writes are refused for lack of space.", &one(u64::from(status.disk_low)));
+    gauge(
+        "meridian_disk_low",
+        "1 when writes are refused for lack of space.",
+        &one(u64::from(status.disk_low)),
+    );
     gauge("meridian_silent_nodes", "Nodes not heard from.", &one(status.silent.len() as u64));
     gauge("meridian_lost_regions", "Regions recorded as lost.", &one(state.lost_regions.len() as u64));
     out

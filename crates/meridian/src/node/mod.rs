@@ -72,14 +72,16 @@ pub async fn run(config: NodeConfig, shutdown: Shutdown) -> Result<(), NodeError
     let here = ServedBy { region: config.node.region.clone(), node: config.node.id.clone() };
 
     let evaluator: Arc<LateEvaluator> = Arc::default();
-    let options = replication_options(&config, store.clone(), peer, Arc::clone(&evaluator) as Arc<dyn Evaluator>)?;
+    let options =
+        replication_options(&config, store.clone(), peer, Arc::clone(&evaluator) as Arc<dyn Evaluator>)?;
     let replication = Replication::start(options).await.map_err(NodeError::Groups)?;
     let catalogs = Arc::new(Catalogs::new(replication.watch_system()));
     evaluator.set(DynamoEvaluator::new(Arc::clone(&catalogs)));
 
     let tables: Arc<dyn Tables> =
         Arc::new(ReplicatedTables::new(Arc::clone(&replication), Arc::clone(&catalogs), here.clone()));
-    let node_admin = Arc::new(NodeAdmin::new(Arc::clone(&replication), catalogs, Arc::clone(&tables), here.clone()));
+    let node_admin =
+        Arc::new(NodeAdmin::new(Arc::clone(&replication), catalogs, Arc::clone(&tables), here.clone()));
     let auth = match config.auth.mode {
         AuthMode::Sigv4 => dynamodb::AuthMode::SigV4,
         AuthMode::None => dynamodb::AuthMode::None,
@@ -197,7 +199,9 @@ impl LateEvaluator {
     }
 
     fn get(&self) -> std::io::Result<&DynamoEvaluator> {
-        self.0.get().ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotConnected, "the node is starting"))
+        self.0
+            .get()
+            .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotConnected, "the node is starting"))
     }
 }
 

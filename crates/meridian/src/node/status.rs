@@ -4,7 +4,7 @@ use crate::admin::types::{
     GroupStatus, NodeStatus, PolicyStatus, RegionStatus, ReplicaStatus, Status, SystemStatus, Verdict,
 };
 use meridian_replication::system::{GroupInfo, NodeEntry, SystemState};
-use meridian_replication::{NodeStatus as Said, Replication, ReplicaStatus as Replica};
+use meridian_replication::{NodeStatus as Said, ReplicaStatus as Replica, Replication};
 use meridian_types::{GroupId, NodeId, NodeName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +31,8 @@ pub(super) async fn gather(replication: &Arc<Replication>) -> Status {
 
 /// The replica that leads a group: of those that hold a lease, the one of the highest term.
 fn leading(said: &BTreeMap<NodeId, Said>, group: GroupId) -> Option<(NodeId, &Replica)> {
-    let replicas = said.iter().flat_map(|(node, said)| said.replicas.iter().map(move |replica| (*node, replica)));
+    let replicas =
+        said.iter().flat_map(|(node, said)| said.replicas.iter().map(move |replica| (*node, replica)));
     replicas
         .filter(|(_, replica)| replica.group == group && replica.lease_ms.is_some())
         .max_by_key(|(_, replica)| replica.term)
@@ -79,7 +80,8 @@ fn group_status(state: &SystemState, said: &BTreeMap<NodeId, Said>, group: &Grou
     let leader = leading(said, group.id);
     let committed = leader.map_or(0, |(_, replica)| replica.committed);
     let replicas = group.placement.members().filter_map(|member| {
-        let own = said.get(&member).and_then(|said| said.replicas.iter().find(|replica| replica.group == group.id));
+        let own =
+            said.get(&member).and_then(|said| said.replicas.iter().find(|replica| replica.group == group.id));
         let matched = leader.and_then(|(_, leader)| leader.matched.get(&member).copied());
         let applied = own.map(|replica| replica.applied).or(matched).unwrap_or(0);
         Some(ReplicaStatus {

@@ -97,7 +97,8 @@ pub(super) fn scan_range(
     };
     let start = match position {
         Some(position) => {
-            let mut key = collection(table, position.hash, &position.key.partition, position.key.sort.len() + 1);
+            let mut key =
+                collection(table, position.hash, &position.key.partition, position.key.sort.len() + 1);
             key.put_slice(&position.key.sort);
             after(key)
         }

@@ -51,8 +51,11 @@ impl ReplicatedTables {
         definition.deletion_protection = change.deletion_protection.unwrap_or(definition.deletion_protection);
         let definition = Some(postcard::to_stdvec(&definition).map_err(internal)?);
         let (set_tags, remove_tags) = (BTreeMap::new(), Vec::new());
-        self.command(ctx, SystemCommand::UpdateTable { name: name.clone(), definition, set_tags, remove_tags })
-            .await?;
+        self.command(
+            ctx,
+            SystemCommand::UpdateTable { name: name.clone(), definition, set_tags, remove_tags },
+        )
+        .await?;
         self.described(ctx, name)
     }
 
@@ -118,7 +121,8 @@ impl ReplicatedTables {
         remove_tags: Vec<String>,
     ) -> Result<Reply<()>, DynamoError> {
         let name = name.clone();
-        self.command(ctx, SystemCommand::UpdateTable { name, definition: None, set_tags, remove_tags }).await?;
+        self.command(ctx, SystemCommand::UpdateTable { name, definition: None, set_tags, remove_tags })
+            .await?;
         Ok(self.reply(ctx, (), [], self.replication.own(), true))
     }
 

@@ -62,7 +62,10 @@ impl ReplicatedTables {
     fn group(catalog: &Catalog, table: &CatalogTable, hash: u64) -> Result<GroupId, DynamoError> {
         let group = catalog.system.group_for(&table.policy, hash);
         group.map(|group| group.id).ok_or_else(|| {
-            DynamoError::InternalServerError(format!("the groups of policy {} are not known yet", table.policy))
+            DynamoError::InternalServerError(format!(
+                "the groups of policy {} are not known yet",
+                table.policy
+            ))
         })
     }
 
