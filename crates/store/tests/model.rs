@@ -8,7 +8,7 @@ use meridian_store::{GroupStore, StateOp, Store, StoreError, StoreOptions};
 use meridian_types::GroupId;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::path::Path;
 
 const GROUPS: u32 = 3;
@@ -128,6 +128,25 @@ fn run(dir: &Path, calls: Vec<Call>) {
     }
 }
 
+fn read_and_compare(group: &GroupStore, model: &Model, range: Range<u64>, max_bytes: usize) {
+    let got = group.entries_limited(range.clone(), max_bytes).unwrap();
+    let mut bytes = 0;
+    let expected: Vec<_> = model
+        .log
+        .range(range.clone())
+        .take_while(|(_, entry)| {
+            let first = bytes == 0;
+            bytes += entry.len();
+            // An empty first entry does not count as the one that is always returned.
+            first || bytes <= max_bytes
+        })
+        .map(|(index, entry)| (*index, entry.clone()))
+        .collect();
+    if model.log.values().all(|entry| !entry.is_empty()) {
+        assert_eq!(got, expected);
+    }
+}
+
 fn step(group: &GroupStore, model: &mut Model, call: Call) {
     match call {
         Call::Append { count, size, .. } => {
@@ -161,22 +180,7 @@ fn step(group: &GroupStore, model: &mut Model, call: Call) {
             }
         }
         Call::Read { start, len, max_bytes, .. } => {
-            let got = group.entries_limited(start..start + len, max_bytes).unwrap();
-            let mut bytes = 0;
-            let expected: Vec<_> = model
-                .log
-                .range(start..start + len)
-                .take_while(|(_, entry)| {
-                    let first = bytes == 0;
-                    bytes += entry.len();
-                    // An empty first entry does not count as the one that is always returned.
-                    first || bytes <= max_bytes
-                })
-                .map(|(index, entry)| (*index, entry.clone()))
-                .collect();
-            if model.log.values().all(|entry| !entry.is_empty()) {
-                assert_eq!(got, expected);
-            }
+            read_and_compare(group, model, start..start + len, max_bytes);
         }
         Call::Vote { vote, .. } => {
             group.save_vote(&[vote]).unwrap();

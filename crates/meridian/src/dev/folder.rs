@@ -1,13 +1,15 @@
 //! The folder of a development cluster: what lies where, who holds it, and what an earlier run left behind.
 //!
-//!     DIR/cluster.json          while the cluster runs
-//!     DIR/dev.lock              held by the supervisor; its process id inside
-//!     DIR/dev.toml              the nodes that the data belongs to
-//!     DIR/credentials.toml      the first access key
-//!     DIR/certs/                made anew by every run
-//!     DIR/nodes/NODE/           config.toml and data/
-//!     DIR/logs/NODE.log
-//!     DIR/supervisor.log        what a detached supervisor says
+//! ```text
+//! DIR/cluster.json          while the cluster runs
+//! DIR/dev.lock              held by the supervisor; its process id inside
+//! DIR/dev.toml              the nodes that the data belongs to
+//! DIR/credentials.toml      the first access key
+//! DIR/certs/                made anew by every run
+//! DIR/nodes/NODE/           config.toml and data/
+//! DIR/logs/NODE.log
+//! DIR/supervisor.log        what a detached supervisor says
+//! ```
 
 use super::cluster_file::{ClusterFile, FILE_NAME};
 use super::plan::Plan;
