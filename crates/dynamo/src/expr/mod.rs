@@ -1,6 +1,6 @@
 //! The expression language: condition, filter, key condition, update and projection expressions.
 //!
-//! A text goes through three steps. [`token`] reads its words, `syntax` builds a tree that still borrows from the text,
+//! A text goes through three steps. `token` reads its words, `syntax` builds a tree that still borrows from the text,
 //! and the modules of the five kinds resolve the placeholders, check what can be checked without an item, and give a
 //! tree that owns its names and values: those are stored, sent between nodes and evaluated. All refusals use the words
 //! of the API. Every step is bounded by the size of the text, the count of operators and the depth of nesting.

@@ -1,4 +1,4 @@
-//! The API's JSON form of values and items: reading with its refusals ([`read`]) and writing ([`write`]).
+//! The API's JSON form of values and items: reading with its refusals (`read`) and writing (`write`).
 
 pub mod body;
 mod read;

@@ -111,7 +111,7 @@ impl Scan {
     ///
     /// # Errors
     /// `ValidationException` when the starting key does not fit the key. That it lies in the segment depends on the
-    /// table's identity and is checked with [`ScanOp::check_segment`].
+    /// table's identity and is checked with [`ScanOp::start`].
     pub fn bind(self, schema: &TableSchema) -> Result<ScanOp, DynamoError> {
         if let Some(error) = self.index {
             return Err(error);
