@@ -18,7 +18,7 @@ use meridian_replication::system::{AllowList, Credential};
 use meridian_replication::transport::{PeerAddress, PeerTls, TlsError};
 use meridian_replication::{Evaluator, Founding, Replication, ReplicationOptions, Timing};
 use meridian_store::{Store, StoreError, StoreOptions};
-use meridian_types::Pattern;
+use meridian_types::{Pattern, PolicyName};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -45,6 +45,9 @@ pub enum NodeError {
         /// Why.
         source: std::io::Error,
     },
+    /// A declared policy asks for what this version does not have.
+    #[error("policy {0}: active-active is not available in this version; use active-passive or read-local")]
+    ActiveActive(PolicyName),
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
@@ -153,6 +156,9 @@ fn replication_options(
         name: node.id.clone(),
         address: node.peer.clone(),
     });
+    if let Some(policy) = config.policies.iter().find(|policy| policy.pattern == Pattern::ActiveActive) {
+        return Err(NodeError::ActiveActive(policy.name.clone()));
+    }
     let tls = config.tls.as_ref().map(|tls| PeerTls::load(&tls.ca, &tls.cert, &tls.key)).transpose()?;
     let policies = config.all_policies().into_iter().filter(|policy| policy.pattern != Pattern::ActiveActive);
     Ok(ReplicationOptions {
