@@ -246,3 +246,17 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def running(folder, **options):
+    """The body of a fixture: a cluster of its own, stopped in the end, in whose logs nobody panicked."""
+    cluster = Cluster(folder / "dev", **options)
+    try:
+        cluster.start("--fresh")
+        cluster.settle()
+        yield cluster
+    finally:
+        stopped = cluster.stop()
+        panics = cluster.panics()
+    assert stopped.returncode == 0, stopped.stderr
+    assert not panics, "\n".join(panics)

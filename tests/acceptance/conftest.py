@@ -9,20 +9,7 @@ Figures are printed (`-s` shows them). `MERIDIAN_ASSERT_LATENCY=1` has them judg
 """
 
 import pytest
-from cluster import REGIONS, Cluster
-
-
-def running(folder, **options):
-    cluster = Cluster(folder / "dev", **options)
-    try:
-        cluster.start("--fresh")
-        cluster.settle()
-        yield cluster
-    finally:
-        stopped = cluster.stop()
-        panics = cluster.panics()
-    assert stopped.returncode == 0, stopped.stderr
-    assert not panics, "\n".join(panics)
+from cluster import REGIONS, running
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 from botocore.exceptions import ClientError
-from cluster import REGIONS, Cluster, wait_until
+from cluster import REGIONS, running, wait_until
 
 SIZE = 320 << 20
 
@@ -30,16 +30,7 @@ def small_disk(tmp_path):
 
 @pytest.fixture
 def cluster(small_disk):
-    cluster = Cluster(small_disk / "dev")
-    try:
-        cluster.start("--fresh")
-        cluster.settle()
-        yield cluster
-    finally:
-        stopped = cluster.stop()
-        panics = cluster.panics()
-    assert stopped.returncode == 0, stopped.stderr
-    assert not panics, "\n".join(panics)
+    yield from running(small_disk)
 
 
 def fill(file):

@@ -3,6 +3,7 @@
 use super::catalog::{CatalogTable, Catalogs};
 use super::keys;
 use bytes::Bytes;
+use meridian_api::tables::item_table_not_found;
 use meridian_dynamo::codec::{decode_item, encode_item};
 use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::read::{GetOp, GetOutcome, Page, PageBuilder, QueryOp, ScanOp};
@@ -75,7 +76,7 @@ impl DynamoEvaluator {
         use meridian_dynamo::table::TableStatus::Deleting;
         let catalog = self.catalogs.newest();
         let table = catalog.table(name).filter(|table| table.description.status != Deleting);
-        table.cloned().ok_or_else(not_found)
+        table.cloned().ok_or_else(item_table_not_found)
     }
 
     fn evaluate_write(&self, op: &WriteOp, view: &dyn View) -> io::Result<(Vec<Mutation>, WriteAnswer)> {
@@ -179,11 +180,6 @@ fn fill(
 
 fn item(stored: &[u8]) -> io::Result<Item> {
     decode_item(stored).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-}
-
-/// The API's words for a table that does not exist.
-pub(super) fn not_found() -> DynamoError {
-    DynamoError::ResourceNotFound("Requested resource not found".to_owned())
 }
 
 impl Evaluator for DynamoEvaluator {

@@ -1,7 +1,7 @@
 //! Making, changing and deleting tables: commands of the system group.
 
-use super::evaluate::not_found;
 use super::serve::{ReplicatedTables, internal, unserved};
+use meridian_api::tables::{item_table_not_found, table_not_found};
 use meridian_api::{Reply, RequestContext, TableChange};
 use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::request::tags::check_count;
@@ -132,7 +132,7 @@ impl ReplicatedTables {
         name: &TableName,
     ) -> Result<Arc<TableDescription>, DynamoError> {
         let catalog = self.look_again(ctx).await;
-        let table = catalog.table(name).ok_or_else(|| no_table(name))?;
+        let table = catalog.table(name).ok_or_else(|| table_not_found(name))?;
         Ok(Arc::clone(&table.description))
     }
 
@@ -142,7 +142,7 @@ impl ReplicatedTables {
         name: &TableName,
     ) -> Result<Reply<Arc<TableDescription>>, DynamoError> {
         let catalog = self.catalogs.newest();
-        let table = catalog.table(name).ok_or_else(not_found)?;
+        let table = catalog.table(name).ok_or_else(item_table_not_found)?;
         Ok(self.reply(ctx, Arc::clone(&table.description), [], self.replication.own(), true))
     }
 
@@ -152,15 +152,11 @@ impl ReplicatedTables {
             SystemError::TableExists(_) | SystemError::TableBusy(_) => {
                 DynamoError::ResourceInUse(refused.to_string())
             }
-            SystemError::NoSuchTable(name) => no_table(name),
+            SystemError::NoSuchTable(name) => table_not_found(name),
             SystemError::Limit { .. } => DynamoError::LimitExceeded(refused.to_string()),
             _ => DynamoError::validation(refused.to_string()),
         })
     }
-}
-
-fn no_table(name: &TableName) -> DynamoError {
-    DynamoError::ResourceNotFound(format!("Requested resource not found: Table: {name} not found"))
 }
 
 fn policy_of(definition: &TableDefinition) -> Result<PolicyName, DynamoError> {

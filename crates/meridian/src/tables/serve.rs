@@ -1,7 +1,8 @@
 //! [`Tables`] over replication: the data path of every item request.
 
 use super::catalog::{Catalog, CatalogTable, Catalogs};
-use super::evaluate::{GetAnswer, GroupRead, PageAnswer, WriteAnswer, decode, encode, not_found};
+use super::evaluate::{GetAnswer, GroupRead, PageAnswer, WriteAnswer, decode, encode};
+use meridian_api::tables::item_table_not_found;
 use meridian_api::{Credential, Reply, RequestContext, ServedBy, Staleness, TableChange, Tables};
 use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::read::{GetOp, GetOutcome, Page, QueryOp, ScanOp};
@@ -49,7 +50,7 @@ impl ReplicatedTables {
             catalog = self.look_again(ctx).await;
             table = usable(&catalog);
         }
-        table.map(|table| (catalog, table)).ok_or_else(not_found)
+        table.map(|table| (catalog, table)).ok_or_else(item_table_not_found)
     }
 
     /// The catalog, once this node has caught up with the system leader.

@@ -86,20 +86,9 @@ pub struct TableEntry {
     pub purged: BTreeSet<GroupId>,
 }
 
-/// What a key may touch: exact names, or `*` for all.
+/// What a key may touch: names, where a trailing `*` stands for any ending.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllowList(pub Vec<String>);
-
-impl AllowList {
-    /// Whether `name` is allowed. A trailing `*` matches any ending.
-    #[must_use]
-    pub fn allows(&self, name: &str) -> bool {
-        self.0.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => pattern == name,
-        })
-    }
-}
 
 /// A secret and what it allows.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -272,12 +261,6 @@ impl SystemState {
             Some(OnRegionLoss::Block) => BTreeSet::new(),
             _ => self.lost_regions.clone(),
         }
-    }
-
-    /// The name of a node, or its number when it is not known yet.
-    #[must_use]
-    pub fn node_name(&self, node: NodeId) -> String {
-        self.nodes.get(&node).map_or_else(|| format!("node {node}"), |entry| entry.name.to_string())
     }
 
     /// The region of a node.
