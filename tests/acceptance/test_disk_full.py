@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 from cluster import REGIONS, running, wait_until
 
-SIZE = 320 << 20
+SIZE = 640 << 20
 
 
 @pytest.fixture

@@ -5,6 +5,9 @@
 //! through a descriptor of its own. That covers everything written before, because the engine syncs a journal before it
 //! starts the next one.
 //!
+//! The blocks of a journal file are taken when the file is first seen, so that what is already promised can be written even
+//! while another program eats the disk.
+//!
 //! After each fsync the number of fsyncs so far is written to the `synced` file, unsynced: what survives of it is never too
 //! high. The same number is in the journal, behind everything that the fsync covered. A journal that comes back with a
 //! smaller number has lost data that was acknowledged; the engine would cut it there without a word.
@@ -16,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 const MARK_FILE: &str = "synced";
 const JOURNAL_SUFFIX: &str = ".jnl";
+/// The length to which the engine extends a new journal, without taking its blocks.
+const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Syncs whichever journal file of the engine is the newest.
 pub(crate) struct JournalFile {
@@ -41,10 +46,22 @@ impl JournalFile {
         let path = journal_path(&self.dir, id);
         let file = match self.open.take() {
             Some((open, file)) if open == id => file,
-            _ => File::open(&path).map_err(StoreError::io("open", &path))?,
+            _ => {
+                let file = File::options().write(true).open(&path).map_err(StoreError::io("open", &path))?;
+                reserve(&file, &path);
+                file
+            }
         };
         let (_, file) = self.open.insert((id, file));
         file.sync_data().map_err(StoreError::io("fsync", path))
+    }
+}
+
+/// Takes the blocks that the engine will write, without changing the file's length. On a disk that is too full for them,
+/// or a file system that cannot, writes go on into the blocks that there are.
+fn reserve(file: &File, path: &Path) {
+    if let Err(error) = rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, JOURNAL_BYTES) {
+        tracing::warn!(%error, path = %path.display(), "cannot reserve the journal's blocks");
     }
 }
 
@@ -119,6 +136,19 @@ mod tests {
         assert_eq!(SyncMark::open(dir.path()).unwrap().load(), 77);
         std::fs::write(dir.path().join(MARK_FILE), [1; 12]).unwrap();
         assert_eq!(mark.load(), 0);
+    }
+
+    #[test]
+    fn the_blocks_of_a_journal_are_taken_and_its_length_stays() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = journal_path(dir.path(), 0);
+        File::create(&path).unwrap().set_len(4096).unwrap();
+        JournalFile::new(dir.path().to_owned()).sync().unwrap();
+        let meta = std::fs::metadata(&path).unwrap();
+        assert_eq!(meta.len(), 4096);
+        // A file system that cannot reserve has at most the blocks of the length.
+        assert!(meta.blocks() * 512 >= JOURNAL_BYTES || meta.blocks() * 512 <= 4096);
     }
 
     #[test]

@@ -163,7 +163,9 @@ fn log_to_stderr(verbose: u8) {
         1 => "info",
         _ => "debug",
     };
-    let format = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).without_time();
+    // A line that cannot be written, to a log on a full disk, is dropped: by default it would be a panic.
+    let format = tracing_subscriber::fmt().with_writer(std::io::stderr).log_internal_errors(false);
+    let format = format.with_target(false).without_time();
     // Fails only when a subscriber is there already, which a test may have set.
     _ = format.with_env_filter(EnvFilter::new(level)).with_ansi(output::stderr_colour()).try_init();
 }

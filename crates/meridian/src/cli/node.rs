@@ -35,7 +35,9 @@ fn start_log(log: &LogSection) -> Outcome {
         .filter
         .parse()
         .map_err(|error| Failure::usage(format!("log.filter {:?} is not a filter: {error}", log.filter)))?;
-    let format = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    // A line that cannot be written, to a log on a full disk, is dropped: by default it would be a panic.
+    let format = tracing_subscriber::fmt().with_writer(std::io::stderr).log_internal_errors(false);
+    let format = format.with_env_filter(filter);
     // Fails only when a subscriber is there already, which a test may have set.
     _ = match log.format {
         LogFormat::Text => format.with_ansi(false).try_init(),
