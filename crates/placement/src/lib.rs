@@ -2,7 +2,8 @@
 //!
 //! A policy, the nodes of the cluster and the distances between its regions give a [`Placement`] for each group
 //! ([`place`], [`place_origin`], [`place_system`]). The placement's [`CommitRule`] becomes a [`CommitGate`], which says up to
-//! which log index a leader may answer. [`leader_choice`] says when leadership should go home.
+//! which log index a leader may answer. [`election_turn`] says who stands first when a leader is gone, [`leader_choice`] when leadership should go home, and
+//! [`quorum_reached`] what a majority knows.
 //!
 //! Architecture invariants: this crate is pure (`no_std` + `alloc`) and depends on `types` alone; the same arguments give
 //! the same placement on every node, whatever the order in which they were told; no placement names a node outside
@@ -11,17 +12,21 @@
 
 extern crate alloc;
 
+mod campaign;
 mod distance;
 mod gate;
 mod leader;
 mod place;
+mod quorum;
 mod seats;
 mod spread;
 mod topology;
 pub mod wan;
 
+pub use campaign::election_turn;
 pub use distance::{Distances, UNKNOWN_RTT_MS};
 pub use gate::{CommitGate, CommitRule};
 pub use leader::{LeaderChoice, MemberHealth, TransferRules, leader_choice};
 pub use place::{PlaceError, Placement, place, place_origin, place_system};
+pub use quorum::quorum_reached;
 pub use topology::{Node, Topology, TopologyError};

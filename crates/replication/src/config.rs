@@ -50,15 +50,21 @@ impl Timing {
         self.lease.mul_f64(0.9)
     }
 
+    /// How long a candidate has before the next member stands: the pre-vote, the vote and the first message as leader take
+    /// a round trip each.
+    pub(crate) fn turn(&self) -> Duration {
+        self.heartbeat * 2
+    }
+
     pub(crate) fn raft_config(&self, group: GroupId) -> openraft::Config {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         openraft::Config {
             cluster_name: format!("group-{group}"),
             heartbeat_interval: ms(self.heartbeat),
-            // openraft's lease is `election_timeout_max`; a follower stands for election after the lease plus a
-            // random part between the two.
+            // openraft's lease is `election_timeout_max`. When to stand is the supervisor's, in turns.
             election_timeout_min: ms(self.lease) / 3 + 1,
             election_timeout_max: ms(self.lease),
+            enable_elect: false,
             enable_pre_vote: Some(true),
             max_payload_entries: APPEND_ENTRIES,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),

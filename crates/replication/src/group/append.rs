@@ -1,10 +1,12 @@
 //! Appends from the leader, handed to openraft in the order of their arrival and pipelined.
 
+use super::Silence;
 use crate::raft::{Raft, RaftTypes, respond};
 use crate::transport::Reply;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
-use openraft::raft::AppendEntriesRequest;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Appends waiting per group; the leader keeps fewer under way.
@@ -16,9 +18,9 @@ pub(crate) struct AppendQueue {
 }
 
 impl AppendQueue {
-    pub(crate) fn start(raft: Raft) -> Self {
+    pub(crate) fn start(raft: Raft, silence: Arc<Silence>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(pass_on(raft, waiting));
+        tokio::spawn(pass_on(raft, silence, waiting));
         Self { queue }
     }
 
@@ -31,18 +33,22 @@ impl AppendQueue {
     }
 }
 
-async fn pass_on(raft: Raft, mut waiting: mpsc::Receiver<(AppendEntriesRequest<RaftTypes>, Reply)>) {
+async fn pass_on(
+    raft: Raft,
+    silence: Arc<Silence>,
+    mut waiting: mpsc::Receiver<(AppendEntriesRequest<RaftTypes>, Reply)>,
+) {
     let mut under_way = FuturesOrdered::new();
     loop {
         tokio::select! {
-            Some((result, reply)) = under_way.next() => answer(result, reply),
+            Some((result, reply)) = under_way.next() => answer(&silence, result, reply),
             next = waiting.recv() => {
                 let Some((request, reply)) = next else { return };
                 let raft = raft.clone();
                 let mut append = async move { (raft.append_entries(request).await, reply) }.boxed();
                 // The first poll puts the request into openraft's queue: polling here keeps the order.
                 match (&mut append).now_or_never() {
-                    Some((result, reply)) => answer(result, reply),
+                    Some((result, reply)) => answer(&silence, result, reply),
                     None => under_way.push_back(append),
                 }
             }
@@ -50,7 +56,18 @@ async fn pass_on(raft: Raft, mut waiting: mpsc::Receiver<(AppendEntriesRequest<R
     }
 }
 
-fn answer<T: serde::Serialize, E: std::fmt::Display>(result: Result<T, E>, reply: Reply) {
+type Appended<E> = Result<AppendEntriesResponse<RaftTypes>, E>;
+
+/// Notes that a leader was heard, when its message was accepted: after openraft has noted it, so that what this node
+/// counts as silence never exceeds what openraft does.
+pub(crate) fn note_leader<E>(silence: &Silence, result: &Appended<E>) {
+    if result.as_ref().is_ok_and(|response| !matches!(response, AppendEntriesResponse::HigherVote(_))) {
+        silence.heard();
+    }
+}
+
+fn answer<E: std::fmt::Display>(silence: &Silence, result: Appended<E>, reply: Reply) {
+    note_leader(silence, &result);
     match respond(result) {
         Ok(payload) => reply.done(payload),
         Err(why) => reply.refuse(&why),

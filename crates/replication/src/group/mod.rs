@@ -6,34 +6,39 @@
 mod append;
 mod freshness;
 mod gate;
+mod lease;
 mod overlay;
 mod proposer;
 mod read;
 mod settle;
 
-pub(crate) use append::AppendQueue;
+pub(crate) use append::{AppendQueue, note_leader};
 pub(crate) use freshness::Freshness;
 pub(crate) use gate::Answerable;
+pub(crate) use lease::{AckClock, Silence};
 pub(crate) use proposer::{Submission, WriteOutcome};
 
 use crate::config::Timing;
 use crate::evaluate::Evaluator;
-use crate::raft::{GroupNetworks, LogStore, Machine, MachineView, Raft, SnapshotReceiver};
+use crate::raft::{GroupNetworks, LogStore, Machine, MachineView, Raft, RaftTypes, SnapshotReceiver};
 use crate::system::SystemState;
 use crate::transport::Peers;
+use meridian_placement::quorum_reached;
 use meridian_store::{GroupStore, Store};
 use meridian_types::{GroupId, Incarnation, NodeId, Position};
-use openraft::Instant as _;
-use openraft::type_config::alias::CommittedLeaderIdOf;
+use openraft::async_runtime::WatchReceiver;
+use openraft::metrics::RaftMetrics;
+use openraft::type_config::alias::{CommittedLeaderIdOf, WatchReceiverOf};
+use openraft::vote::RaftLeaderId;
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 /// Identifies one leadership: a term and its leader.
-pub(crate) type LeaderId = CommittedLeaderIdOf<crate::raft::RaftTypes>;
+pub(crate) type LeaderId = CommittedLeaderIdOf<RaftTypes>;
 
 /// What every group of a node shares.
 #[derive(Clone)]
@@ -51,12 +56,16 @@ pub(crate) struct Shared {
 /// A group that this node is a member of.
 pub(crate) struct Group {
     pub(crate) id: GroupId,
+    own: NodeId,
     pub(crate) raft: Raft,
     pub(crate) store: GroupStore,
     pub(crate) view: MachineView,
     pub(crate) appends: AppendQueue,
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) freshness: Freshness,
+    pub(crate) silence: Arc<Silence>,
+    /// openraft's whole metrics.
+    pub(crate) metrics: WatchReceiverOf<RaftTypes, RaftMetrics<RaftTypes>>,
     pub(crate) timing: Timing,
     pub(crate) opened: Instant,
     /// Whether this replica had a vote on disk when it was opened.
@@ -64,8 +73,9 @@ pub(crate) struct Group {
     pub(crate) submissions: mpsc::Sender<Submission>,
     answerable: watch::Receiver<Answerable>,
     session: watch::Receiver<Option<LeaderId>>,
-    /// Set while leadership is being handed over: the lease must not be used any more.
-    handing_over: AtomicBool,
+    acks: Arc<AckClock>,
+    /// The leadership that was offered to another node, which may take it at any time from then on.
+    offered: Mutex<Option<LeaderId>>,
     system: watch::Receiver<Arc<SystemState>>,
     evaluator: Arc<dyn Evaluator>,
 }
@@ -84,14 +94,17 @@ impl Group {
             None => Machine::open(store.clone())?,
         };
         let config = Arc::new(shared.timing.raft_config(id).validate().map_err(io::Error::other)?);
-        let networks = GroupNetworks::new(id, Arc::clone(&shared.peers), Arc::clone(&shared.witnesses));
+        let acks = Arc::<AckClock>::default();
+        let silence = Arc::new(Silence::new());
+        let networks = GroupNetworks::new(
+            id,
+            Arc::clone(&shared.peers),
+            Arc::clone(&shared.witnesses),
+            Arc::clone(&acks),
+        );
         let log = LogStore::new(store.clone());
         let raft =
             Raft::new(shared.peers.own(), config, networks, log, machine).await.map_err(io::Error::other)?;
-        if !id.is_system() && shared.witnesses.contains(&shared.peers.own()) {
-            // Without the items it could not serve, so it never stands for election.
-            raft.runtime_config().elect(false);
-        }
         let answerable = gate::follow(id, raft.clone(), shared.system.clone(), shared.peers.own());
         let (submissions, session) = proposer::start(proposer::Parts {
             id,
@@ -102,19 +115,23 @@ impl Group {
         });
         Ok(Arc::new(Self {
             id,
-            appends: AppendQueue::start(raft.clone()),
+            own: shared.peers.own(),
+            appends: AppendQueue::start(raft.clone(), Arc::clone(&silence)),
+            metrics: raft.metrics(),
             raft,
             store,
             view,
             snapshots: SnapshotReceiver::default(),
             freshness: Freshness::default(),
+            silence,
             timing: shared.timing.clone(),
             opened: Instant::now(),
             had_state,
             submissions,
             answerable,
             session,
-            handing_over: AtomicBool::new(false),
+            acks,
+            offered: Mutex::default(),
             system: shared.system.clone(),
             evaluator: Arc::clone(&shared.evaluator),
         }))
@@ -123,34 +140,40 @@ impl Group {
     /// The leadership under which this node may serve now: it leads and has applied all that came before it led.
     pub(crate) fn session(&self) -> Option<LeaderId> {
         let session = (*self.session.borrow())?;
-        let leading = self.raft.as_leader().ok()?;
-        (leading.to_committed_leader_id() == session && !self.handing_over.load(Ordering::Acquire))
-            .then_some(session)
+        (self.leading()? == session && *self.lock_offered() != Some(session)).then_some(session)
+    }
+
+    /// The leadership of this node, as far as it knows.
+    fn leading(&self) -> Option<LeaderId> {
+        let metrics = self.metrics.borrow_watched();
+        let leader = metrics.vote.leader_id();
+        let own = leader.node_id() == &self.own;
+        (own && metrics.vote.is_committed()).then(|| leader.to_committed())
     }
 
     /// What remains of the leader's lease, with the allowed clock drift subtracted; `None` when it has ended.
-    ///
-    /// Invariant 3: counted on this node's monotonic clock from the moment a majority's heartbeat was *sent*.
-    /// Followers count the whole lease from the moment they received it, so theirs ends later even if their clocks
-    /// run faster by the allowed drift.
     pub(crate) fn lease(&self) -> Option<Duration> {
-        let leading = self.raft.as_leader().ok()?;
-        let lease = self.timing.holder_lease();
-        if self.raft.voter_ids().take(2).count() == 1 {
-            // The only voter is its own majority.
-            return Some(lease);
-        }
-        lease.checked_sub(leading.last_quorum_acked()?.elapsed())
+        self.timing.holder_lease().checked_sub(self.majority_sent()?.elapsed())
     }
 
-    /// Stops using the lease, before a hand-over lets another node be elected within it.
-    pub(crate) fn begin_hand_over(&self) {
-        self.handing_over.store(true, Ordering::Release);
+    /// When the newest message that a majority has answered under this leadership was sent.
+    pub(crate) fn majority_sent(&self) -> Option<Instant> {
+        let leading = self.leading()?;
+        let now = Instant::now();
+        let metrics = self.metrics.borrow_watched();
+        quorum_reached(metrics.membership_config.membership().get_joint_config(), |member| {
+            if member == self.own { Some(now) } else { self.acks.last(member, leading) }
+        })
     }
 
-    /// After a hand-over was given up or leadership returned.
-    pub(crate) fn end_hand_over(&self) {
-        self.handing_over.store(false, Ordering::Release);
+    /// Ends the use of this leadership for good, before another node is let be elected within its lease: the offer
+    /// may be taken up late, whatever became of the hand-over.
+    pub(crate) fn offer(&self, session: LeaderId) {
+        *self.lock_offered() = Some(session);
+    }
+
+    fn lock_offered(&self) -> std::sync::MutexGuard<'_, Option<LeaderId>> {
+        self.offered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The group's incarnation, as far as this node knows.

@@ -5,10 +5,13 @@ use crate::error::Unserved;
 use crate::evaluate::View;
 use crate::raft::MachineView;
 use bytes::Bytes;
-use openraft::ReadPolicy;
 use std::cell::Cell;
 use std::io;
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// Between looks whether a majority has answered; a lease is rarely out, so nothing is woken for it.
+const CONFIRM_POLL: Duration = Duration::from_millis(5);
 
 /// A read's response, and the index whose state it saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +65,7 @@ impl Group {
     ) -> Result<ReadOutcome, Unserved> {
         let session = self.session().ok_or(Unserved::NotLeader)?;
         if self.lease().is_none() {
-            self.renew_lease(deadline).await?;
+            self.confirm(Instant::now(), deadline).await?;
         }
         let (outcome, newest) = self.evaluate_read(request)?;
         // Nobody is shown what a failure that the policy promises to survive could take back. Deletions leave no
@@ -85,13 +88,19 @@ impl Group {
         }
     }
 
-    /// Asks a majority whether this node still leads.
-    async fn renew_lease(&self, deadline: Instant) -> Result<(), Unserved> {
-        let renewed = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
-        match tokio::time::timeout_at(deadline, renewed).await {
-            Ok(Ok(_)) if self.lease().is_some() => Ok(()),
-            _ => Err(Unserved::NotLeader),
+    /// Waits until a majority has answered, under this leadership, something that was sent at `since` or later: nobody
+    /// else was elected before `since`.
+    pub(crate) async fn confirm(&self, since: Instant, deadline: Instant) -> Result<(), Unserved> {
+        let deadline = deadline.min(since + self.timing.lease);
+        let confirmed = || self.majority_sent().is_some_and(|sent| sent >= since);
+        self.raft.trigger().heartbeat().await.map_err(|_| Unserved::NotLeader)?;
+        while !confirmed() {
+            if self.session().is_none() || Instant::now() >= deadline {
+                return Err(Unserved::NotLeader);
+            }
+            tokio::time::sleep(CONFIRM_POLL).await;
         }
+        Ok(())
     }
 
     /// Reads this replica's own applied state, which may be behind.

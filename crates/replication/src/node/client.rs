@@ -11,7 +11,6 @@ use crate::wire::{
 };
 use bytes::Bytes;
 use meridian_types::{GroupId, NodeId, Position, RequestId, Token};
-use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
 use std::time::Duration;
@@ -405,9 +404,12 @@ impl Replication {
 
     pub(crate) async fn system_index_here(&self) -> Result<u64, Unserved> {
         let group = self.group(GroupId::SYSTEM).ok_or(Unserved::NoReplica)?;
-        group.session().ok_or(Unserved::NotLeader)?;
-        let linearizer = group.raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
-        linearizer.map(|linearizer| linearizer.read_log_id().index()).map_err(|_| Unserved::NotLeader)
+        let session = group.session().ok_or(Unserved::NotLeader)?;
+        // What this leader has acknowledged, it has applied.
+        let index = group.view.applied();
+        let now = Instant::now();
+        group.confirm(now, now + self.shared.timing.lease).await?;
+        if group.session() == Some(session) { Ok(index) } else { Err(Unserved::NotLeader) }
     }
 
     async fn wait_system(&self, index: u64, deadline: Instant) -> bool {

@@ -2,7 +2,7 @@
 
 use super::Replication;
 use crate::error::Unserved;
-use crate::group::Group;
+use crate::group::{Group, note_leader};
 use crate::raft::{
     Complete, RaftTypes, SnapshotData, SnapshotPart, decode, encode, refuse_early_votes, respond,
 };
@@ -75,7 +75,9 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
         Kind::Heartbeat => {
             let request: AppendEntriesRequest<RaftTypes> = parse(payload)?;
             group.freshness.heard(request.leader_commit.map_or(0, |id| id.index));
-            respond(group.raft.append_entries(request).await)
+            let result = group.raft.append_entries(request).await;
+            note_leader(&group.silence, &result);
+            respond(result)
         }
         Kind::Vote | Kind::PreVote => {
             let vote: VoteRequest<RaftTypes> = parse(payload)?;
@@ -134,7 +136,9 @@ async fn snapshot(group: &Arc<Group>, request: &Request) -> Result<Bytes, String
     let received = group.snapshots.take(&group.store, part).map_err(|error| error.to_string())?;
     let Some(Complete { vote, meta, install }) = received else { return Ok(Bytes::new()) };
     let snapshot = openraft::storage::Snapshot { meta, snapshot: SnapshotData::Received(install) };
-    respond(group.raft.install_full_snapshot(vote, snapshot).await)
+    let installed = group.raft.install_full_snapshot(vote, snapshot).await;
+    group.silence.heard();
+    respond(installed)
 }
 
 fn parse<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, String> {

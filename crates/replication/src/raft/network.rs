@@ -2,6 +2,7 @@
 
 use super::snapshot::{SnapshotData, SnapshotPart};
 use super::types::{Command, RaftTypes, decode, encode};
+use crate::group::AckClock;
 use crate::transport::{CallError, Kind, Link, Peers, PendingCall};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -16,6 +17,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf, VoteOf};
+use openraft::vote::RaftLeaderId;
 use openraft::{EmptyNode, EntryPayload, OptionalSend};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +26,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Appends under way to one follower: enough to fill a long link, few enough to bound memory.
 const APPENDS_IN_FLIGHT: usize = 64;
@@ -42,11 +45,17 @@ pub(crate) struct GroupNetworks {
     group: GroupId,
     peers: Arc<Peers>,
     witnesses: Arc<BTreeSet<NodeId>>,
+    acks: Arc<AckClock>,
 }
 
 impl GroupNetworks {
-    pub(crate) fn new(group: GroupId, peers: Arc<Peers>, witnesses: Arc<BTreeSet<NodeId>>) -> Self {
-        Self { group, peers, witnesses }
+    pub(crate) fn new(
+        group: GroupId,
+        peers: Arc<Peers>,
+        witnesses: Arc<BTreeSet<NodeId>>,
+        acks: Arc<AckClock>,
+    ) -> Self {
+        Self { group, peers, witnesses, acks }
     }
 }
 
@@ -67,6 +76,7 @@ impl RaftNetworkFactory<RaftTypes> for GroupNetworks {
             peers: Arc::clone(&self.peers),
             append: Kind::Append,
             no_data: self.no_data(target),
+            acks: Arc::clone(&self.acks),
         }
     }
 
@@ -83,6 +93,7 @@ pub(crate) struct GroupNetwork {
     append: Kind,
     /// Whether the target is a witness of the group.
     no_data: bool,
+    acks: Arc<AckClock>,
 }
 
 /// The same entries without what they write: a witness keeps positions only, and never sends its log to anyone.
@@ -127,22 +138,37 @@ impl GroupNetwork {
     }
 }
 
-/// Sends one append now; the future is its result, for the stream that openraft reads.
-fn send_append(
-    link: &Arc<Link>,
+/// Appends of one stream over one link.
+struct Appends {
+    link: Arc<Link>,
     kind: Kind,
     group: GroupId,
-    request: &AppendEntriesRequest<RaftTypes>,
-) -> impl Future<Output = Result<StreamAppendResult<RaftTypes>, RPCError<RaftTypes>>> + Send + use<> {
-    let previous = request.prev_log_id;
-    let last = request.entries.last().map(|entry| entry.log_id).or(previous);
-    let call: Result<PendingCall, _> = encode(request).map(|payload| link.send(kind, group, payload));
-    async move {
-        let call = call.map_err(|error| broken(&error))?;
-        let answer = tokio::time::timeout(APPEND_TIMEOUT, call).await.unwrap_or(Err(CallError::Lost));
-        let response: AppendEntriesResponse<RaftTypes> =
-            decode(&answer.map_err(|error| unreachable(&error))?).map_err(|error| broken(&error))?;
-        Ok(response.into_stream_result(previous, last))
+    target: NodeId,
+    acks: Arc<AckClock>,
+}
+
+impl Appends {
+    /// Sends one append now; the future is its result, for the stream that openraft reads.
+    fn send(
+        &self,
+        request: &AppendEntriesRequest<RaftTypes>,
+    ) -> impl Future<Output = Result<StreamAppendResult<RaftTypes>, RPCError<RaftTypes>>> + Send + use<> {
+        let previous = request.prev_log_id;
+        let last = request.entries.last().map(|entry| entry.log_id).or(previous);
+        let leader = request.vote.leader_id().to_committed();
+        let (acks, target, sent) = (Arc::clone(&self.acks), self.target, Instant::now());
+        let call: Result<PendingCall, _> =
+            encode(request).map(|payload| self.link.send(self.kind, self.group, payload));
+        async move {
+            let call = call.map_err(|error| broken(&error))?;
+            let answer = tokio::time::timeout(APPEND_TIMEOUT, call).await.unwrap_or(Err(CallError::Lost));
+            let response: AppendEntriesResponse<RaftTypes> =
+                decode(&answer.map_err(|error| unreachable(&error))?).map_err(|error| broken(&error))?;
+            if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                acks.acked(target, leader, sent);
+            }
+            Ok(response.into_stream_result(previous, last))
+        }
     }
 }
 
@@ -176,13 +202,14 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
     where
         S: Stream<Item = AppendEntriesRequest<RaftTypes>> + OptionalSend + Unpin + 'static,
     {
-        let (link, kind, group, no_data) = (self.link(), self.append, self.group, self.no_data);
+        let (link, no_data) = (self.link(), self.no_data);
+        let (kind, group, target, acks) = (self.append, self.group, self.target, Arc::clone(&self.acks));
         async move {
-            let link = link?;
+            let appends = Appends { link: link?, kind, group, target, acks };
             let results = input
                 .map(move |request| {
                     let request = if no_data { without_data(request) } else { request };
-                    send_append(&link, kind, group, &request)
+                    appends.send(&request)
                 })
                 .buffered(APPENDS_IN_FLIGHT)
                 // The first failure ends the stream: what follows it would fail too.
@@ -276,7 +303,7 @@ impl GroupNetwork {
 
 /// Whether a vote must be refused because this process has started too recently to know whose lease it granted
 /// before: openraft keeps a follower's promise in memory, so a voter that restarts waits one lease before it votes.
-pub(crate) fn refuse_early_votes(started: std::time::Instant, lease: Duration, had_state: bool) -> bool {
+pub(crate) fn refuse_early_votes(started: Instant, lease: Duration, had_state: bool) -> bool {
     had_state && started.elapsed() < lease
 }
 

@@ -14,6 +14,9 @@ openraft::declare_raft_types!(
         R = Applied,
         NodeId = NodeId,
         Node = openraft::EmptyNode,
+        // One leader a term, as in the Raft paper: a late hand-over can then never outdo a leader that was elected
+        // meanwhile, whose lease the voters respect.
+        LeaderId = openraft::impls::leader_id_std::LeaderId<u64, NodeId>,
 );
 
 /// A log entry's content.

@@ -57,7 +57,7 @@ fn choose(node: &Replication, group: &Group, led_for: Duration) -> Option<NodeId
 async fn hand_over(group: &Arc<Group>, session: LeaderId, target: NodeId) {
     tracing::info!(group = %group.id, to = %target, "handing leadership over");
     // Before openraft lets the target be elected within the lease.
-    group.begin_hand_over();
+    group.offer(session);
     let group = Arc::clone(group);
     tokio::spawn(async move {
         let mut metrics = group.raft.metrics();
@@ -66,8 +66,8 @@ async fn hand_over(group: &Arc<Group>, session: LeaderId, target: NodeId) {
             || group.raft.as_leader().is_ok_and(|leading| leading.to_committed_leader_id() == session);
         let moved = async { while still_leads() && metrics.changed().await.is_ok() {} };
         if tokio::time::timeout(HAND_OVER_TIMEOUT, moved).await.is_err() {
+            // openraft sends no more heartbeats under this leadership, so the others elect a leader.
             tracing::warn!(group = %group.id, to = %target, "leadership was not taken over in time");
         }
-        group.end_hand_over();
     });
 }

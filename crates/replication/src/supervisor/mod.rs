@@ -2,6 +2,7 @@
 //!
 //! Every node runs it. Decisions come from pure functions (`meridian_placement`); this shell observes and acts.
 
+mod campaign;
 mod found;
 mod lead;
 mod members;
@@ -22,6 +23,7 @@ pub(crate) fn start(node: &Arc<Replication>) {
     let open = members::keep_open(Arc::downgrade(node));
     node.spawn(open);
     node.spawn(rounds(Arc::downgrade(node)));
+    node.spawn(campaign::run(Arc::downgrade(node)));
 }
 
 async fn rounds(node: Weak<Replication>) {
