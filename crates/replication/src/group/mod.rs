@@ -10,6 +10,7 @@ mod lease;
 mod overlay;
 mod proposer;
 mod read;
+mod session;
 mod settle;
 
 pub(crate) use append::{AppendQueue, note_leader};
@@ -17,6 +18,7 @@ pub(crate) use freshness::Freshness;
 pub(crate) use gate::Answerable;
 pub(crate) use lease::{AckClock, Silence};
 pub(crate) use proposer::{Submission, WriteOutcome};
+pub(crate) use session::Session;
 
 use crate::config::Timing;
 use crate::evaluate::Evaluator;
@@ -72,7 +74,7 @@ pub(crate) struct Group {
     pub(crate) had_state: bool,
     pub(crate) submissions: mpsc::Sender<Submission>,
     answerable: watch::Receiver<Answerable>,
-    session: watch::Receiver<Option<LeaderId>>,
+    session: watch::Receiver<Option<Session>>,
     acks: Arc<AckClock>,
     /// The leadership that was offered to another node, which may take it at any time from then on.
     offered: Mutex<Option<LeaderId>>,
@@ -137,10 +139,10 @@ impl Group {
         }))
     }
 
-    /// The leadership under which this node may serve now: it leads and has applied all that came before it led.
-    pub(crate) fn session(&self) -> Option<LeaderId> {
+    /// The session in which this node may serve now: it leads and has applied all that came before.
+    pub(crate) fn session(&self) -> Option<Session> {
         let session = (*self.session.borrow())?;
-        (self.leading()? == session && *self.lock_offered() != Some(session)).then_some(session)
+        (self.leading()? == session.leader && *self.lock_offered() != Some(session.leader)).then_some(session)
     }
 
     /// The leadership of this node, as far as it knows.
@@ -168,8 +170,8 @@ impl Group {
 
     /// Ends the use of this leadership for good, before another node is let be elected within its lease: the offer
     /// may be taken up late, whatever became of the hand-over.
-    pub(crate) fn offer(&self, session: LeaderId) {
-        *self.lock_offered() = Some(session);
+    pub(crate) fn offer(&self, leader: LeaderId) {
+        *self.lock_offered() = Some(leader);
     }
 
     fn lock_offered(&self) -> std::sync::MutexGuard<'_, Option<LeaderId>> {

@@ -1,13 +1,14 @@
 //! Evaluates writes on the leader, one group at a time and in order, and proposes their results.
 //!
-//! Invariant 5 (a request id takes effect at most once): a write is evaluated only in a *session*, which begins when
-//! this leadership's barrier is applied, so all that earlier leaders committed is visible; every proposal names the
-//! leadership that it was evaluated under and is refused by openraft under any other.
+//! Invariant 5 (a request id takes effect at most once): a write is evaluated only in a [`Session`], which begins when
+//! a barrier of this leadership is applied, so all that was proposed before is decided and visible; every proposal names
+//! the leadership that it was evaluated under and is refused by openraft under any other, and its number within the
+//! session, so that it has no effect without those that it was evaluated on top of.
 
 use super::gate::Answerable;
 use super::overlay::Overlay;
 use super::settle::{self, Unsettled};
-use super::{LeaderId, Shared};
+use super::{LeaderId, Session, Shared};
 use crate::error::Unserved;
 use crate::evaluate::{Evaluation, View};
 use crate::raft::{Command, MachineView, Raft, RaftTypes, WriteBatch, WriteRecord};
@@ -59,23 +60,29 @@ pub(crate) struct Parts {
 }
 
 /// Starts the proposer and the task that settles its proposals; both end with the Raft.
-pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Submission>, watch::Receiver<Option<LeaderId>>) {
+pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Submission>, watch::Receiver<Option<Session>>) {
     let (submissions, queue) = mpsc::channel(QUEUE);
     let (publish, session) = watch::channel(None);
     let (unsettled, settle_queue) = mpsc::channel(UNSETTLED);
-    let overlay = Arc::new(Mutex::new(Overlay::default()));
-    settle::start(settle_queue, parts.answerable.clone(), Arc::clone(&overlay));
-    let proposer = Proposer { parts, overlay, unsettled, session: publish, sequence: 0 };
+    let (tell_broken, broken) = watch::channel(None);
+    settle::start(settle_queue, parts.answerable.clone(), tell_broken);
+    let overlay = Arc::default();
+    let proposer = Proposer { parts, overlay, unsettled, session: publish, broken, sequence: 0, number: 0 };
     tokio::spawn(proposer.run(queue));
     (submissions, session)
 }
 
 struct Proposer {
     parts: Parts,
+    /// What is pending in the current session.
     overlay: Arc<Mutex<Overlay>>,
     unsettled: mpsc::Sender<Unsettled>,
-    session: watch::Sender<Option<LeaderId>>,
+    session: watch::Sender<Option<Session>>,
+    /// The newest session one of whose proposals had no effect.
+    broken: watch::Receiver<Option<Session>>,
     sequence: u64,
+    /// Entries proposed in the current session.
+    number: u64,
 }
 
 impl Proposer {
@@ -91,6 +98,7 @@ impl Proposer {
             tokio::select! {
                 biased;
                 changed = metrics.changed() => if changed.is_err() { return },
+                _ = self.broken.changed() => {}
                 _ = retry.tick(), if missed => {}
                 first = queue.recv() => {
                     let Some(first) = first else { return };
@@ -102,37 +110,40 @@ impl Proposer {
         }
     }
 
-    /// Begins a session when this node has begun to lead, ends it when it no longer does.
+    /// Begins a session when this node has begun to lead or a session was broken, ends it when it no longer leads.
     async fn follow_leadership(&mut self) {
         let leader = self.parts.raft.as_leader().ok().map(|leading| leading.to_committed_leader_id());
         let current = *self.session.borrow();
-        if leader == current {
+        let broken = *self.broken.borrow_and_update();
+        if leader == current.map(|session| session.leader) && (current.is_none() || broken != current) {
             return;
         }
         self.session.send_replace(None);
-        *lock(&self.overlay) = Overlay::default();
         let Some(leader) = leader else { return };
         match tokio::time::timeout(BARRIER_TIMEOUT, self.barrier(leader)).await {
-            Ok(true) => {
-                tracing::info!(group = %self.parts.id, ?leader, "leading");
-                self.session.send_replace(Some(leader));
+            Ok(Some(barrier)) => {
+                tracing::info!(group = %self.parts.id, ?leader, barrier, "leading");
+                self.overlay = Arc::default();
+                self.number = 0;
+                self.session.send_replace(Some(Session { leader, barrier }));
             }
-            Ok(false) => {}
+            Ok(None) => {}
             Err(_) => {
                 tracing::warn!(group = %self.parts.id, "no majority has taken the new leader's barrier yet");
             }
         }
     }
 
-    /// Commits and applies an entry of this leadership.
-    async fn barrier(&self, leader: LeaderId) -> bool {
+    /// Commits and applies an entry of this leadership, and says its index.
+    async fn barrier(&self, leader: LeaderId) -> Option<u64> {
         let (responder, done) = ProgressResponder::complete_only();
         let write = self.parts.raft.write(Command::Barrier).with_leader(leader).responder(responder);
-        write.await.is_ok() && matches!(done.await, Ok(Ok(_)))
+        write.await.ok()?;
+        done.await.ok()?.ok().map(|written| written.log_id.index)
     }
 
     async fn propose(&mut self, batch: Vec<Submission>) {
-        let Some(leader) = *self.session.borrow() else {
+        let Some(session) = *self.session.borrow() else {
             refuse(batch, &Unserved::NotLeader);
             return;
         };
@@ -159,15 +170,19 @@ impl Proposer {
             None
         } else {
             let (responder, done) = ProgressResponder::<RaftTypes, _>::complete_only();
-            let command = Command::Write(WriteBatch { stamp_ms: now_ms(), writes });
-            if self.parts.raft.write(command).with_leader(leader).responder(responder).await.is_err() {
+            self.number += 1;
+            let batch =
+                WriteBatch { session: session.barrier, number: self.number, stamp_ms: now_ms(), writes };
+            let write = self.parts.raft.write(Command::Write(batch)).with_leader(session.leader);
+            if write.responder(responder).await.is_err() {
                 let stopped = Unserved::Storage("the group has stopped on this node".to_owned());
                 answers.into_iter().for_each(|(answer, _)| drop(answer.send(Err(stopped.clone()))));
                 return;
             }
             Some(done)
         };
-        let unsettled = Unsettled { sequence: self.sequence, leader, floor, done, answers };
+        let (sequence, overlay) = (self.sequence, Arc::clone(&self.overlay));
+        let unsettled = Unsettled { sequence, session, overlay, floor, done, answers };
         // The queue is bounded: a slow majority slows the proposer, and then the clients.
         if self.unsettled.send(unsettled).await.is_err() {
             tracing::error!(group = %self.parts.id, "the task that answers writes has stopped");

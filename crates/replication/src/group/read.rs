@@ -73,7 +73,8 @@ impl Group {
         let must_hold = newest.max(self.view.last_delete());
         if self.answerable() < must_hold {
             let mut answerable = self.answerable.clone();
-            let passed = answerable.wait_for(|now| now.leader != Some(session) || now.index >= must_hold);
+            let passed =
+                answerable.wait_for(|now| now.leader != Some(session.leader) || now.index >= must_hold);
             tokio::time::timeout_at(deadline, passed)
                 .await
                 .map_err(|_| Unserved::NoLeader)?

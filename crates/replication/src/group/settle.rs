@@ -1,12 +1,13 @@
 //! Answers proposals in order: once they are applied and the commit rule lets them through.
 
-use super::LeaderId;
+use super::Session;
 use super::gate::Answerable;
 use super::overlay::Overlay;
 use super::proposer::{WriteOutcome, lock};
 use crate::error::Unserved;
-use crate::raft::RaftTypes;
+use crate::raft::{Applied, RaftTypes};
 use bytes::Bytes;
+use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,7 +20,9 @@ const UNANSWERED: usize = 4_096;
 /// A proposal under way.
 pub(super) struct Unsettled {
     pub(super) sequence: u64,
-    pub(super) leader: LeaderId,
+    pub(super) session: Session,
+    /// What is pending in the session.
+    pub(super) overlay: Arc<Mutex<Overlay>>,
     /// What was applied when the writes were evaluated: they may have read any of it.
     pub(super) floor: u64,
     /// Completes when the entry is applied; `None` when there is no entry, because nothing changes.
@@ -28,52 +31,56 @@ pub(super) struct Unsettled {
 }
 
 struct Unanswered {
-    leader: LeaderId,
+    session: Session,
     index: u64,
     answers: Answers,
 }
 
 /// Starts the two tasks: one follows application, one the commit rule. Both keep the order of proposals, so a
-/// response never reveals a write that is not itself answered for.
+/// response never reveals a write that is not itself answered for. Tells `broken` of a session one of whose proposals
+/// did not take effect.
 pub(super) fn start(
     mut unsettled: mpsc::Receiver<Unsettled>,
     mut answerable: watch::Receiver<Answerable>,
-    overlay: Arc<Mutex<Overlay>>,
+    broken: watch::Sender<Option<Session>>,
 ) {
     let (pass_on, mut unanswered) = mpsc::channel::<Unanswered>(UNANSWERED);
     tokio::spawn(async move {
         let mut last = 0;
-        // A leadership one of whose entries was not applied: what was evaluated on top of it must not be answered.
-        let mut broken = None;
-        while let Some(Unsettled { sequence, leader, floor, done, answers }) = unsettled.recv().await {
-            let index = match done {
-                _ if broken == Some(leader) => None,
-                None => Some(last.max(floor)),
-                Some(done) => match done.await {
-                    Ok(Ok(written)) => Some(written.log_id.index),
-                    _ => None,
-                },
+        while let Some(Unsettled { sequence, session, overlay, floor, done, answers }) =
+            unsettled.recv().await
+        {
+            let was_broken = *broken.borrow() == Some(session);
+            let settled = match done {
+                // Evaluated on top of a proposal without effect, and changes nothing itself.
+                None if was_broken => Err(Unserved::NotLeader),
+                None => Ok(last.max(floor)),
+                Some(done) => outcome(done.await.ok()),
             };
             lock(&overlay).applied(sequence);
-            let Some(index) = index else {
-                broken = Some(leader);
-                fail(answers);
-                continue;
-            };
-            last = index;
-            if pass_on.send(Unanswered { leader, index, answers }).await.is_err() {
-                return;
+            match settled {
+                Ok(index) => {
+                    last = index;
+                    if pass_on.send(Unanswered { session, index, answers }).await.is_err() {
+                        return;
+                    }
+                }
+                Err(why) => {
+                    broken.send_replace(Some(session));
+                    fail(answers, &why);
+                }
             }
         }
     });
     tokio::spawn(async move {
-        while let Some(Unanswered { leader, index, answers }) = unanswered.recv().await {
+        while let Some(Unanswered { session, index, answers }) = unanswered.recv().await {
             let through = answerable
-                .wait_for(|now| now.leader != Some(leader) || now.index >= index)
+                .wait_for(|now| now.leader != Some(session.leader) || now.index >= index)
                 .await
-                .is_ok_and(|now| now.leader == Some(leader));
+                .is_ok_and(|now| now.leader == Some(session.leader));
             if !through {
-                fail(answers);
+                // It is applied here, but what the policy promises is not known.
+                fail(answers, &Unserved::Unknown);
                 continue;
             }
             for (answer, response) in answers {
@@ -83,9 +90,20 @@ pub(super) fn start(
     });
 }
 
-/// The entry may be in the log of the next leader: it is not known whether it takes effect.
-fn fail(answers: Answers) {
+/// What became of a proposal: the index of its entry, or what its client is told. `None`: openraft said nothing.
+fn outcome(done: Option<ClientWriteResult<RaftTypes>>) -> Result<u64, Unserved> {
+    match done {
+        Some(Ok(written)) if *written.response() == Applied::Skipped => Err(Unserved::NotLeader),
+        Some(Ok(written)) => Ok(written.log_id.index),
+        // openraft did not take it into the log.
+        Some(Err(ClientWriteError::ForwardToLeader(_))) => Err(Unserved::NotLeader),
+        // The entry may be in the log of the next leader.
+        Some(Err(_)) | None => Err(Unserved::Unknown),
+    }
+}
+
+fn fail(answers: Answers, why: &Unserved) {
     for (answer, _) in answers {
-        let _ = answer.send(Err(Unserved::Unknown));
+        let _ = answer.send(Err(why.clone()));
     }
 }

@@ -143,7 +143,7 @@ impl Replication {
         write: ForwardWrite,
         deadline: Instant,
     ) -> Result<WriteDone, Unserved> {
-        let served: ServedOr = self.ask(leader, Kind::Write, group, encode(&write)?, deadline).await?;
+        let served: ServedOr = self.ask_leader(leader, Kind::Write, group, encode(&write)?, deadline).await?;
         let Served { response, position } = served?;
         Ok(WriteDone { response, position, served_by: leader })
     }
@@ -263,7 +263,8 @@ impl Replication {
                 }
                 Some(leader) => {
                     let payload = forward_read(ReadMode::Consistent, request, deadline)?;
-                    let asked = self.ask::<ServedOr>(leader, Kind::Read, group, payload, deadline).await;
+                    let asked =
+                        self.ask_leader::<ServedOr>(leader, Kind::Read, group, payload, deadline).await;
                     asked.and_then(|served| served).map(|served| (served.response, served.position, leader))
                 }
                 None => Err(Unserved::NoLeader),
@@ -320,6 +321,39 @@ impl Replication {
         }
     }
 
+    /// As [`Self::ask`], but waits no longer once somebody else leads: a frozen leader answers nothing, and its link
+    /// may look alive for a while.
+    async fn ask_leader<T: serde::de::DeserializeOwned>(
+        &self,
+        leader: NodeId,
+        kind: Kind,
+        group: GroupId,
+        payload: Bytes,
+        deadline: Instant,
+    ) -> Result<T, Unserved> {
+        tokio::select! {
+            biased;
+            answer = self.ask(leader, kind, group, payload, deadline) => answer,
+            () = self.other_leader(group, leader) => Err(Unserved::Unknown),
+        }
+    }
+
+    /// Completes once this node's replica of the group follows a leader other than `than`.
+    async fn other_leader(&self, group: GroupId, than: NodeId) {
+        if let Some(replica) = self.group(group) {
+            let mut server = replica.raft.server_metrics();
+            loop {
+                if server.borrow_watched().current_leader.is_some_and(|leader| leader != than) {
+                    return;
+                }
+                if server.changed().await.is_err() {
+                    break;
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Waits a moment; `false` when the deadline leaves no time for another try.
     async fn pause_before_retry(&self, deadline: Instant) -> bool {
         let next = Instant::now() + RETRY_EVERY;
@@ -374,12 +408,15 @@ impl Replication {
             return Err(Unserved::DiskFull(self.shared.node_name.clone()));
         }
         let (responder, done) = openraft::impls::ProgressResponder::complete_only();
-        let write = group.raft.write(Command::System(command)).with_leader(session).responder(responder);
+        let write =
+            group.raft.write(Command::System(command)).with_leader(session.leader).responder(responder);
         write.await.map_err(|_| Unserved::NotLeader)?;
         match done.await {
             Ok(Ok(written)) => match written.response() {
                 Applied::System(reply) => Ok((reply.clone(), written.log_id.index)),
-                Applied::Nothing => Err(Unserved::Storage("the system group answered nothing".to_owned())),
+                Applied::Nothing | Applied::Skipped => {
+                    Err(Unserved::Storage("the system group answered nothing".to_owned()))
+                }
             },
             _ => Err(Unserved::Unknown),
         }

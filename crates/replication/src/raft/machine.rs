@@ -11,6 +11,7 @@ use openraft::entry::RaftPayload;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::type_config::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::{EntryPayload, OptionalSend, StoredMembership};
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ mod prefix {
     pub(super) const STAMP: u8 = b'T';
     /// The system state (group 0).
     pub(super) const SYSTEM: u8 = b'S';
+    /// The session whose writes are being applied.
+    pub(super) const CHAIN: u8 = b'C';
 }
 
 /// A value as stored: the log index that wrote it, then the bytes.
@@ -136,8 +139,30 @@ pub(crate) struct Machine {
     system: Option<SystemMachine>,
     last: Option<LogIdOf<RaftTypes>>,
     membership: StoredMembershipOf<RaftTypes>,
+    chain: Chain,
     applied: watch::Sender<u64>,
     last_delete: Arc<AtomicU64>,
+}
+
+/// The session whose writes are being applied, and the number of its next entry. Part of the state, so that every
+/// replica skips the same entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Chain {
+    session: u64,
+    next: u64,
+}
+
+impl Chain {
+    fn begin(session: u64) -> Self {
+        Self { session, next: 1 }
+    }
+
+    /// Whether an entry is the next one; then the one after it is.
+    fn take(&mut self, session: u64, number: u64) -> bool {
+        let taken = *self == Self { session, next: number };
+        self.next += u64::from(taken);
+        taken
+    }
 }
 
 #[derive(Debug)]
@@ -178,8 +203,8 @@ impl Machine {
         let view =
             MachineView { store: store.clone(), applied: follow, last_delete: Arc::clone(&last_delete) };
         let system = publish.map(|publish| SystemMachine { state: SystemState::default(), publish });
-        let mut machine =
-            Self { store, system, last: None, membership: StoredMembership::default(), applied, last_delete };
+        let (last, membership, chain) = (None, StoredMembership::default(), Chain::default());
+        let mut machine = Self { store, system, last, membership, chain, applied, last_delete };
         machine.reload()?;
         Ok((machine, view))
     }
@@ -191,6 +216,8 @@ impl Machine {
             Some(marker) => decode::<Marker>(&marker)?,
             None => (None, StoredMembership::default()),
         };
+        let chain = self.store.get(&[prefix::CHAIN]).map_err(io::Error::other)?;
+        self.chain = chain.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default();
         if let Some(system) = &mut self.system {
             let stored = self.store.get(&[prefix::SYSTEM]).map_err(io::Error::other)?;
             system.state = stored.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default();
@@ -208,6 +235,7 @@ impl Machine {
         let mut answers = Vec::new();
         let mut last_delete = None;
         let mut system_changed = false;
+        let chain = self.chain;
         for (entry, responder) in chunk {
             let (log_id, payload) = (entry.log_id, entry.payload);
             assert!(
@@ -221,9 +249,15 @@ impl Machine {
             let mut answer = Applied::Nothing;
             match payload {
                 EntryPayload::Normal(Command::Write(batch)) => {
-                    if self.apply_writes(log_id.index, batch, &mut ops)? {
+                    if !self.chain.take(batch.session, batch.number) {
+                        answer = Applied::Skipped;
+                    } else if self.apply_writes(log_id.index, batch, &mut ops)? {
                         last_delete = Some(log_id.index);
                     }
+                }
+                EntryPayload::Normal(Command::Purge(keys)) => {
+                    ops.extend(keys.iter().map(|key| StateOp { key: item_key(key), value: None }));
+                    last_delete = Some(log_id.index);
                 }
                 EntryPayload::Normal(Command::System(command)) => {
                     if let Some(system) = &mut self.system {
@@ -231,14 +265,16 @@ impl Machine {
                         system_changed = true;
                     }
                 }
-                EntryPayload::Normal(Command::Barrier)
-                | EntryPayload::Blank
-                | EntryPayload::Membership(_) => {}
+                EntryPayload::Normal(Command::Barrier) => self.chain = Chain::begin(log_id.index),
+                EntryPayload::Blank | EntryPayload::Membership(_) => {}
             }
             answers.extend(responder.map(|responder| (responder, answer)));
         }
         if let Some(system) = self.system.as_ref().filter(|_| system_changed) {
             ops.push(put(vec![prefix::SYSTEM].into(), encode(&system.state)?));
+        }
+        if chain != self.chain {
+            ops.push(put(vec![prefix::CHAIN].into(), encode(&self.chain)?));
         }
         let marker: Marker = (self.last, self.membership.clone());
         self.store.apply(&ops, &encode(&marker)?).map_err(io::Error::other)?;
@@ -360,5 +396,21 @@ impl RaftStateMachine<RaftTypes> for Machine {
             return Ok(None);
         }
         SnapshotBuilder::new(self.store.clone()).build().map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_a_gap_is_skipped_until_the_next_session() {
+        let mut chain = Chain::begin(10);
+        assert!(chain.take(10, 1));
+        assert!(!chain.take(10, 3), "the second never came");
+        assert!(!chain.take(10, 4));
+        chain = Chain::begin(20);
+        assert!(!chain.take(10, 2), "an entry of the session before");
+        assert!(chain.take(20, 1) && chain.take(20, 2));
     }
 }

@@ -99,7 +99,7 @@ pub(crate) struct GroupNetwork {
 /// The same entries without what they write: a witness keeps positions only, and never sends its log to anyone.
 fn without_data(mut request: AppendEntriesRequest<RaftTypes>) -> AppendEntriesRequest<RaftTypes> {
     for entry in &mut request.entries {
-        if let EntryPayload::Normal(Command::Write(_)) = entry.payload {
+        if let EntryPayload::Normal(Command::Write(_) | Command::Purge(_)) = entry.payload {
             entry.payload = EntryPayload::Normal(Command::Barrier);
         }
     }

@@ -28,11 +28,18 @@ pub(crate) enum Command {
     System(SystemCommand),
     /// The results of writes that the leader has evaluated (every other group).
     Write(WriteBatch),
+    /// Deletes items of a table that nobody writes to any more.
+    Purge(Vec<Bytes>),
 }
 
 /// Several evaluated writes that share a log entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WriteBatch {
+    /// The index of the barrier that began the session in which the writes were evaluated.
+    pub(crate) session: u64,
+    /// 1, 2, 3... within the session. An entry with a gap before it was evaluated on top of one that never came into the
+    /// log: it is skipped on every replica.
+    pub(crate) number: u64,
     /// Milliseconds since 1970 at the leader. Only decides when remembered request ids are forgotten.
     pub(crate) stamp_ms: u64,
     /// The writes, in the order in which they were evaluated.
@@ -62,6 +69,8 @@ pub struct Mutation {
 pub(crate) enum Applied {
     /// Nothing to say.
     Nothing,
+    /// The writes have no effect: they were evaluated on top of others that never came into the log.
+    Skipped,
     /// A system command's reply.
     System(Result<SystemReply, SystemError>),
 }
@@ -71,6 +80,7 @@ impl std::fmt::Display for Command {
         match self {
             Command::Barrier => f.write_str("barrier"),
             Command::System(_) => f.write_str("system command"),
+            Command::Purge(keys) => write!(f, "{} deletions", keys.len()),
             Command::Write(batch) => write!(f, "{} writes", batch.writes.len()),
         }
     }

@@ -24,7 +24,7 @@ pub(super) struct Leadership {
 impl Leadership {
     pub(super) async fn round(&mut self, node: &Arc<Replication>) {
         for group in node.groups() {
-            let Some(session) = group.session() else { continue };
+            let Some(session) = group.session().map(|session| session.leader) else { continue };
             let since = self.since.entry(group.id).or_insert((session, Instant::now()));
             if since.0 != session {
                 *since = (session, Instant::now());

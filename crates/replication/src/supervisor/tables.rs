@@ -1,10 +1,11 @@
 //! The life of tables: usable once every reachable node knows them, forgotten once their items are gone.
 
-use crate::group::{Group, LeaderId};
+use crate::group::{Group, Session};
 use crate::keys::table_range;
 use crate::node::Replication;
-use crate::raft::{Command, Mutation, WriteBatch, WriteRecord};
+use crate::raft::Command;
 use crate::system::{SystemCommand, SystemState, TableEntry, TableStatus};
+use bytes::Bytes;
 use meridian_types::{GroupId, TableId};
 use openraft::async_runtime::WatchReceiver;
 use openraft::impls::ProgressResponder;
@@ -62,14 +63,14 @@ async fn activate(node: &Arc<Replication>, state: &SystemState) {
 }
 
 /// On a group's leader: deletes some of the table's items, or reports that none are left.
-async fn purge(node: &Arc<Replication>, group: &Arc<Group>, session: LeaderId, table: TableId) {
+async fn purge(node: &Arc<Replication>, group: &Arc<Group>, session: Session, table: TableId) {
     let result = match next_items(group, table) {
-        Ok(mutations) if mutations.is_empty() => {
+        Ok(keys) if keys.is_empty() => {
             let command = SystemCommand::TablePurged { table, group: group.id };
             let deadline = Instant::now() + COMMAND_TIMEOUT;
             node.system_write(command, deadline).await.map(drop).map_err(io::Error::other)
         }
-        Ok(mutations) => delete(group, session, mutations).await,
+        Ok(keys) => delete(group, session, keys).await,
         Err(error) => Err(error),
     };
     if let Err(error) = result {
@@ -77,18 +78,16 @@ async fn purge(node: &Arc<Replication>, group: &Arc<Group>, session: LeaderId, t
     }
 }
 
-fn next_items(group: &Group, table: TableId) -> io::Result<Vec<Mutation>> {
+fn next_items(group: &Group, table: TableId) -> io::Result<Vec<Bytes>> {
     let (start, end) = table_range(table);
     let rows = group.view.scan(&start, &end, false)?.take(PURGE_AT_ONCE);
-    rows.map(|row| row.map(|(key, _)| Mutation { key, value: None })).collect()
+    rows.map(|row| row.map(|(key, _)| key)).collect()
 }
 
-async fn delete(group: &Group, session: LeaderId, mutations: Vec<Mutation>) -> io::Result<()> {
+async fn delete(group: &Group, session: Session, keys: Vec<Bytes>) -> io::Result<()> {
     let (responder, done) = ProgressResponder::complete_only();
-    // The stamp only decides what is forgotten: zero forgets nothing.
-    let command =
-        Command::Write(WriteBatch { stamp_ms: 0, writes: vec![WriteRecord { remember: None, mutations }] });
-    group.raft.write(command).with_leader(session).responder(responder).await.map_err(io::Error::other)?;
+    let write = group.raft.write(Command::Purge(keys)).with_leader(session.leader);
+    write.responder(responder).await.map_err(io::Error::other)?;
     tokio::time::timeout(COMMAND_TIMEOUT, done)
         .await
         .map_err(io::Error::other)?
