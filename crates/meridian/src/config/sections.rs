@@ -247,6 +247,6 @@ pub struct LogSection {
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { filter: "info,openraft=warn".to_owned(), format: LogFormat::Text }
+        Self { filter: "info,openraft=error".to_owned(), format: LogFormat::Text }
     }
 }

@@ -38,13 +38,11 @@ pub(super) async fn run(node: Weak<Replication>) {
 impl Attempts {
     async fn consider(&mut self, node: &Replication, group: &Group) {
         let timing = &node.shared.timing;
-        let alone = match standing(group, node) {
-            None => {
-                self.next.remove(&group.id);
-                return;
-            }
-            Some(voters) => voters == 1,
+        let Some(voters) = standing(group, node) else {
+            self.next.remove(&group.id);
+            return;
         };
+        let alone = voters == 1;
         let silent = group.silence.lasts();
         if !alone && silent < timing.lease {
             self.next.remove(&group.id);
@@ -71,6 +69,10 @@ impl Attempts {
 fn standing(group: &Group, node: &Replication) -> Option<usize> {
     let metrics = group.metrics.borrow_watched();
     let leads = metrics.state == openraft::ServerState::Leader;
+    if leads {
+        // Whoever takes over has a whole lease to be heard.
+        group.silence.heard();
+    }
     let membership = metrics.membership_config.membership();
     let votes = membership.voter_ids().any(|voter| voter == node.own());
     (votes && !leads).then(|| membership.voter_ids().count())
