@@ -3,8 +3,6 @@
 import json
 import time
 
-import pytest
-
 from cluster import PRIMARY, REGIONS, SAFE_POLICIES, SURVIVORS, asserted, meridian, wait_until
 from load import Load
 
@@ -36,8 +34,6 @@ def test_nothing_acknowledged_is_lost_and_writes_go_on(hurt, show):
     assert took < (5.0 if asserted() else BOUND)
 
 
-# Known and not yet explained: see the drill in test_region_freeze.py.
-@pytest.mark.xfail(strict=False, reason="a stale read around a change of leaders is still being looked for")
 def test_the_drill_says_the_same(hurt, show, tmp_path):
     bound = "5s" if asserted() else f"{BOUND:.0f}s"
     done = meridian(
