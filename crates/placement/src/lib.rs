@@ -3,7 +3,7 @@
 //! A policy, the nodes of the cluster and the distances between its regions give a [`Placement`] for each group
 //! ([`place`], [`place_origin`], [`place_system`]). The placement's [`CommitRule`] becomes a [`CommitGate`], which says up to
 //! which log index a leader may answer. [`election_turn`] says who stands first when a leader is gone, [`leader_choice`] when leadership should go home, and
-//! [`quorum_reached`] what a majority knows.
+//! [`quorum_reached`] what a majority knows, [`next_voters`] how a group moves.
 //!
 //! Architecture invariants: this crate is pure (`no_std` + `alloc`) and depends on `types` alone; the same arguments give
 //! the same placement on every node, whatever the order in which they were told; no placement names a node outside
@@ -21,6 +21,7 @@ mod quorum;
 mod seats;
 mod spread;
 mod topology;
+mod voters;
 pub mod wan;
 
 pub use campaign::election_turn;
@@ -30,3 +31,4 @@ pub use leader::{LeaderChoice, MemberHealth, TransferRules, leader_choice};
 pub use place::{PlaceError, Placement, place, place_origin, place_system};
 pub use quorum::quorum_reached;
 pub use topology::{Node, Topology, TopologyError};
+pub use voters::next_voters;

@@ -1,12 +1,13 @@
 //! The admin API as the command line calls it.
 
 use super::types::{
-    CreateKey, CreateTable, ErrorBody, Health, KeyList, NewKey, PolicyList, Status, TableInfo, TableList,
+    CreateKey, CreateTable, ErrorBody, Health, KeyList, NewKey, PolicyList, Status, Switched, Switchover,
+    TableInfo, TableList,
 };
 use crate::config::Secret;
 use crate::http::{ClientError, Endpoint, Reply, request};
 use hyper::{Method, StatusCode};
-use meridian_types::{Policy, TableName};
+use meridian_types::{Policy, RegionName, TableName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -182,6 +183,23 @@ impl AdminClient {
     /// [`AdminClientError`].
     pub async fn create_policy(&self, policy: &Policy) -> Result<Policy> {
         self.send(Method::POST, "/v1/policies", Some(policy)).await
+    }
+
+    /// `POST /v1/switchover`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn switch_over(&self, request: &Switchover) -> Result<Switched> {
+        self.send(Method::POST, "/v1/switchover", Some(request)).await
+    }
+
+    /// `POST /v1/regions/{name}/drain` or `undrain`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn drain_region(&self, region: &RegionName, drained: bool) -> Result<()> {
+        let order = if drained { "drain" } else { "undrain" };
+        self.send(Method::POST, &format!("/v1/regions/{region}/{order}"), None::<&()>).await
     }
 
     /// `GET /v1/keys`.

@@ -9,8 +9,8 @@ pub use client::{AdminClient, AdminClientError};
 pub use server::serve;
 
 use async_trait::async_trait;
-use meridian_types::{Policy, TableName};
-use types::{CreateKey, CreateTable, Health, KeyInfo, NewKey, Status, TableInfo};
+use meridian_types::{Policy, RegionName, TableName};
+use types::{CreateKey, CreateTable, Health, KeyInfo, NewKey, Status, Switched, Switchover, TableInfo};
 
 /// What the admin API asks of a running node. Answers come from the node's own copy of the system group's state; changes
 /// are committed to the system group before they are answered.
@@ -42,6 +42,12 @@ pub trait ClusterAdmin: Send + Sync + 'static {
 
     /// Declares a policy; [`ErrorCode::Conflict`] when the name is taken.
     async fn create_policy(&self, policy: Policy) -> Result<Policy, ApiError>;
+
+    /// Makes a region the first primary; leadership then moves by itself.
+    async fn switch_over(&self, request: Switchover) -> Result<Switched, ApiError>;
+
+    /// Keeps leaders out of a region, or lets them in again.
+    async fn drain_region(&self, region: &RegionName, drained: bool) -> Result<(), ApiError>;
 
     /// All access keys, without their secrets.
     async fn keys(&self) -> Result<Vec<KeyInfo>, ApiError>;

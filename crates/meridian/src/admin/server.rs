@@ -1,7 +1,7 @@
 //! The admin API over HTTP: routes, the bearer token, and the shape of requests. Meaning is [`ClusterAdmin`]'s.
 
 use super::ClusterAdmin;
-use super::types::{CreateKey, CreateTable, KeyList, PolicyList, TableList};
+use super::types::{CreateKey, CreateTable, KeyList, PolicyList, Switchover, TableList};
 use crate::config::Secret;
 use crate::http::{self, ApiError, ErrorCode, json_body, json_reply};
 use crate::shutdown::Shutdown;
@@ -12,8 +12,8 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
-use meridian_types::{Policy, TableName};
+use axum::routing::{delete, get, post};
+use meridian_types::{Policy, RegionName, TableName};
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -51,6 +51,9 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
         .route("/v1/tables", get(tables).post(create_table))
         .route("/v1/tables/{name}", get(table).delete(delete_table))
         .route("/v1/policies", get(policies).post(create_policy))
+        .route("/v1/switchover", post(switch_over))
+        .route("/v1/regions/{name}/drain", post(drain))
+        .route("/v1/regions/{name}/undrain", post(undrain))
         .route("/v1/keys", get(keys).post(create_key))
         .route("/v1/keys/{id}", delete(delete_key))
         .route("/metrics", get(metrics))
@@ -121,6 +124,24 @@ async fn policies(State(admin): Admin) -> Answer {
 
 async fn create_policy(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
     created(&admin.create_policy(json_body::<Policy>(&headers, &body)?).await?)
+}
+
+async fn switch_over(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
+    ok(&admin.switch_over(json_body::<Switchover>(&headers, &body)?).await?)
+}
+
+async fn drain(State(admin): Admin, Path(name): Path<String>) -> Answer {
+    admin.drain_region(&region_name(&name)?, true).await?;
+    gone()
+}
+
+async fn undrain(State(admin): Admin, Path(name): Path<String>) -> Answer {
+    admin.drain_region(&region_name(&name)?, false).await?;
+    gone()
+}
+
+fn region_name(text: &str) -> Result<RegionName, ApiError> {
+    RegionName::new(text).map_err(|error| ApiError::invalid(error.to_string()))
 }
 
 async fn keys(State(admin): Admin) -> Answer {

@@ -71,8 +71,29 @@ pub struct RegionStatus {
     pub name: RegionName,
     /// The verdict on the whole of it.
     pub health: Verdict,
+    /// Whether leaders are kept out of it.
+    #[serde(default)]
+    pub drained: bool,
     /// Its nodes.
     pub nodes: Vec<NodeStatus>,
+}
+
+/// A planned move of leadership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switchover {
+    /// The region that is to lead.
+    pub to: RegionName,
+    /// The policy to move; without one, all that keep data there.
+    #[serde(default)]
+    pub policy: Option<PolicyName>,
+}
+
+/// The policies whose leadership moves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switched {
+    /// Their names; those that were led from the region already are not among them.
+    pub policies: Vec<PolicyName>,
 }
 
 /// One node.

@@ -13,7 +13,9 @@ mod key;
 mod node;
 mod output;
 mod policy;
+mod region;
 mod status;
+mod switchover;
 mod table;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -78,6 +80,11 @@ enum Command {
     /// List, show and create policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Move leadership to another region, as planned: nothing is lost
+    Switchover(switchover::SwitchoverArgs),
+    /// Keep leaders out of a region, or let them in again
+    #[command(subcommand)]
+    Region(region::RegionCommand),
     /// Create, list and delete access keys of the data API
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -133,6 +140,8 @@ async fn run(Cli { global, command }: Cli) -> Outcome {
         Command::Status => status::run(&global).await,
         Command::Table(command) => table::run(command, &global).await,
         Command::Policy(command) => policy::run(command, &global).await,
+        Command::Switchover(args) => switchover::run(args, &global).await,
+        Command::Region(command) => region::run(command, &global).await,
         Command::Key(command) => key::run(command, &global).await,
         Command::Cert(command) => cert::run(command, &global),
         Command::Drill(args) => drill::run(*args, &global).await,

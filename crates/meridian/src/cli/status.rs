@@ -16,7 +16,7 @@ pub(super) async fn run(global: &Global) -> Outcome {
     }
 }
 
-fn tone(health: Verdict) -> Tone {
+pub(super) fn tone(health: Verdict) -> Tone {
     match health {
         Verdict::Healthy => Tone::Good,
         Verdict::Degraded => Tone::Doubtful,
@@ -36,7 +36,11 @@ fn show(status: &Status) {
             let leads = status.groups.iter().filter(|group| group.leader.as_ref() == Some(&node.id)).count();
             regions.toned(vec![
                 (region.name.to_string(), Tone::Plain),
-                (region.health.to_string(), tone(region.health)),
+                if region.drained {
+                    (format!("{}, drained", region.health), Tone::Doubtful)
+                } else {
+                    (region.health.to_string(), tone(region.health))
+                },
                 (node.id.to_string(), Tone::Plain),
                 (node.zone.to_string(), Tone::Plain),
                 (node.health.to_string(), tone(node.health)),

@@ -3,7 +3,8 @@
 use super::keys::new_key;
 use super::{metrics, status};
 use crate::admin::types::{
-    CreateKey, CreateTable, Health, KeyAttribute, KeyInfo, KeySpec, KeyType, NewKey, Status, TableInfo,
+    CreateKey, CreateTable, Health, KeyAttribute, KeyInfo, KeySpec, KeyType, NewKey, Status, Switched,
+    Switchover, TableInfo,
 };
 use crate::admin::{ApiError, ClusterAdmin, ErrorCode};
 use crate::tables::{CatalogTable, Catalogs};
@@ -13,7 +14,7 @@ use meridian_dynamo::key::{self, KeyKind, TableSchema};
 use meridian_dynamo::table::{Billing, POLICY_TAG, TableDefinition};
 use meridian_replication::system::{AllowList, Credential, SystemCommand, SystemError};
 use meridian_replication::{Replication, Unserved};
-use meridian_types::{Pattern, Policy, TableName};
+use meridian_types::{Pattern, Policy, RegionName, TableName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,12 +78,14 @@ fn unserved(error: Unserved) -> ApiError {
 #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
 fn refused(error: SystemError) -> ApiError {
     let code = match &error {
-        SystemError::TableExists(_) | SystemError::TableBusy(_) | SystemError::PolicyExists(_) => {
-            ErrorCode::Conflict
-        }
-        SystemError::NoSuchTable(_) | SystemError::NoSuchPolicy(_) | SystemError::NoSuchCredential(_) => {
-            ErrorCode::NotFound
-        }
+        SystemError::TableExists(_)
+        | SystemError::TableBusy(_)
+        | SystemError::PolicyExists(_)
+        | SystemError::PolicyChanged(_) => ErrorCode::Conflict,
+        SystemError::NoSuchTable(_)
+        | SystemError::NoSuchPolicy(_)
+        | SystemError::NoSuchRegion(_)
+        | SystemError::NoSuchCredential(_) => ErrorCode::NotFound,
         SystemError::BadPolicy(_) | SystemError::Limit { .. } => ErrorCode::InvalidRequest,
     };
     ApiError::new(code, error.to_string())
@@ -197,6 +200,24 @@ impl ClusterAdmin for NodeAdmin {
         let command = self.replication.place_policy(&policy).map_err(refused)?;
         self.command(command).await?;
         Ok(policy)
+    }
+
+    async fn switch_over(&self, request: Switchover) -> Result<Switched, ApiError> {
+        self.catch_up().await;
+        let commands =
+            self.replication.plan_switchover(&request.to, request.policy.as_ref()).map_err(refused)?;
+        let mut policies = Vec::new();
+        for command in commands {
+            if let SystemCommand::ReplacePolicy { policy, .. } = &command {
+                policies.push(policy.name.clone());
+            }
+            self.command(command).await?;
+        }
+        Ok(Switched { policies })
+    }
+
+    async fn drain_region(&self, region: &RegionName, drained: bool) -> Result<(), ApiError> {
+        self.command(SystemCommand::DrainRegion { region: region.clone(), drained }).await
     }
 
     async fn keys(&self) -> Result<Vec<KeyInfo>, ApiError> {

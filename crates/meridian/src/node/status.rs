@@ -62,6 +62,7 @@ fn regions(
         }
     }
     for region in &mut regions {
+        region.drained = state.drained_regions.contains(&region.name);
         let lost = region.nodes.iter().filter(|node| node.health == Verdict::Lost).count();
         region.health = match lost {
             0 if !state.lost_regions.contains(&region.name) => Verdict::Healthy,
@@ -73,7 +74,7 @@ fn regions(
 }
 
 fn new_region(entry: &NodeEntry, node: NodeStatus) -> RegionStatus {
-    RegionStatus { name: entry.region.clone(), health: node.health, nodes: vec![node] }
+    RegionStatus { name: entry.region.clone(), health: node.health, drained: false, nodes: vec![node] }
 }
 
 fn group_status(state: &SystemState, said: &BTreeMap<NodeId, Said>, group: &GroupInfo) -> GroupStatus {

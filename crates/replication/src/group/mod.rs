@@ -73,6 +73,8 @@ pub(crate) struct Group {
     /// Whether this replica had a vote on disk when it was opened.
     pub(crate) had_state: bool,
     pub(crate) submissions: mpsc::Sender<Submission>,
+    /// Held by the one change of voters that may run.
+    pub(crate) changing: Arc<tokio::sync::Semaphore>,
     answerable: watch::Receiver<Answerable>,
     session: watch::Receiver<Option<Session>>,
     acks: Arc<AckClock>,
@@ -130,6 +132,7 @@ impl Group {
             opened: Instant::now(),
             had_state,
             submissions,
+            changing: Arc::new(tokio::sync::Semaphore::new(1)),
             answerable,
             session,
             acks,

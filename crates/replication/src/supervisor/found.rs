@@ -23,9 +23,15 @@ impl Replication {
     /// # Errors
     /// When the policy is not valid or cannot be placed.
     pub fn place_policy(&self, policy: &Policy) -> Result<SystemCommand, SystemError> {
+        let groups = self.place_groups(policy)?;
+        Ok(SystemCommand::CreatePolicy { policy: policy.clone(), groups })
+    }
+
+    /// Where each group of a policy lives, by ordinal; without ids.
+    pub(super) fn place_groups(&self, policy: &Policy) -> Result<Vec<GroupInfo>, SystemError> {
         let regions = self.topology.regions().into_iter().collect();
         policy.validate(&regions).map_err(|errors| SystemError::bad_policy(&errors))?;
-        let groups = (0..policy.groups)
+        (0..policy.groups)
             .map(|ordinal| {
                 Ok(GroupInfo {
                     id: GroupId(0),
@@ -36,8 +42,7 @@ impl Replication {
                 })
             })
             .collect::<Result<_, PlaceError>>()
-            .map_err(|error| SystemError::BadPolicy(error.to_string()))?;
-        Ok(SystemCommand::CreatePolicy { policy: policy.clone(), groups })
+            .map_err(|error| SystemError::BadPolicy(error.to_string()))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::node::Replication;
 use meridian_placement::{LeaderChoice, MemberHealth, TransferRules, leader_choice};
 use meridian_types::{GroupId, NodeId};
 use openraft::async_runtime::WatchReceiver;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,16 +38,20 @@ impl Leadership {
 
 fn choose(node: &Replication, group: &Group, led_for: Duration) -> Option<NodeId> {
     let placement = placement(node, group.id)?;
-    let metrics = group.raft.data_metrics().borrow_watched().clone();
-    let last = metrics.last_log.map_or(0, |id| id.index);
+    let metrics = group.metrics.borrow_watched().clone();
+    let last = metrics.last_log_index.unwrap_or(0);
+    let voters: BTreeSet<NodeId> = metrics.membership_config.membership().voter_ids().collect();
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let members = metrics.replication.iter().flatten().map(|(member, matched)| {
-        let health = MemberHealth {
-            healthy_for_ms: node.shared.peers.healthy_for(*member, PATIENCE).map(ms),
-            lag: last.saturating_sub(matched.map_or(0, |id| id.index)),
-        };
-        (*member, health)
-    });
+    // Leadership can be handed to a voter only.
+    let members = metrics.replication.iter().flatten().filter(|(member, _)| voters.contains(member)).map(
+        |(member, matched)| {
+            let health = MemberHealth {
+                healthy_for_ms: node.shared.peers.healthy_for(*member, PATIENCE).map(ms),
+                lag: last.saturating_sub(matched.map_or(0, |id| id.index)),
+            };
+            (*member, health)
+        },
+    );
     match leader_choice(&placement, node.own(), ms(led_for), &members.collect(), &TransferRules::default()) {
         LeaderChoice::Stay => None,
         LeaderChoice::Transfer(target) => Some(target),

@@ -2,16 +2,22 @@
 
 use crate::group::Group;
 use crate::node::Replication;
-use meridian_placement::{Placement, place_system};
+use crate::raft::RaftTypes;
+use meridian_placement::{Placement, next_voters, place_system};
 use meridian_types::{GroupId, NodeId};
 use openraft::EmptyNode;
 use openraft::async_runtime::WatchReceiver;
-use std::collections::BTreeMap;
+use openraft::type_config::alias::LogIdOf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// How long each voter leaves the founding of a group to those before it in the order of preference.
 const FOUNDING_TURN: Duration = Duration::from_secs(3);
+/// How many entries behind a member may be when it gets a vote.
+const CAUGHT_UP: u64 = 64;
+/// Bounds one change of voters; a later round brings it to its end.
+const VOTERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bounds one membership change, so that a group without a majority does not hold up the others.
 const CHANGE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -38,14 +44,18 @@ pub(super) async fn keep_open(node: Weak<Replication>) {
 
 /// Where a group should be.
 pub(super) fn placement(node: &Replication, group: GroupId) -> Option<Placement> {
-    if group.is_system() {
+    let system = node.system();
+    let mut placement = if group.is_system() {
         let mut placement = place_system(&node.topology).ok()?;
         // Away from the first region, where primaries are: when that region dies, the system group still has its
         // leader and can record the loss at once.
         placement.preferred_leaders.reverse();
-        return Some(placement);
-    }
-    node.system().groups.get(&group).map(|info| info.placement.clone())
+        placement
+    } else {
+        system.groups.get(&group)?.placement.clone()
+    };
+    placement.preferred_leaders = system.undrained(&placement.preferred_leaders);
+    Some(placement)
 }
 
 /// Founds pristine groups. Every voter would found a group with the same members, which is safe; they take turns
@@ -75,17 +85,47 @@ async fn is_initialised(group: &Group) -> bool {
     group.leader_hint().is_some() || group.raft.is_initialized().await.unwrap_or(true)
 }
 
-/// Adds the learners that placement names to the groups that this node leads.
-pub(super) async fn add_learners(node: &Arc<Replication>) {
+/// Brings the members of the groups that this node leads to what placement names.
+pub(super) async fn reconcile(node: &Arc<Replication>) {
     for group in node.groups().into_iter().filter(|group| group.session().is_some()) {
         let Some(placement) = placement(node, group.id) else { continue };
-        let membership = group.raft.server_metrics().borrow_watched().membership_config.clone();
+        let membership = group.metrics.borrow_watched().membership_config.clone();
         let members: Vec<NodeId> = membership.membership().nodes().map(|(id, _)| *id).collect();
-        for learner in placement.learners.iter().filter(|learner| !members.contains(learner)) {
-            let add = group.raft.add_learner(*learner, EmptyNode {}, false);
+        for member in placement.members().filter(|member| !members.contains(member)) {
+            let add = group.raft.add_learner(member, EmptyNode {}, false);
             if let Ok(Err(error)) = tokio::time::timeout(CHANGE_TIMEOUT, add).await {
-                tracing::debug!(group = %group.id, %learner, %error, "learner not added yet");
+                tracing::debug!(group = %group.id, %member, %error, "member not added yet");
             }
         }
+        let present = membership.membership().get_joint_config();
+        if let Some(voters) = next_voters(present, &placement.voters, node.own(), &caught_up(&group)) {
+            change_voters(&group, voters);
+        }
     }
+}
+
+/// The members whose logs are close behind the leader's.
+fn caught_up(group: &Group) -> BTreeSet<NodeId> {
+    let metrics = group.metrics.borrow_watched();
+    let last = metrics.last_log_index.unwrap_or(0);
+    let close = |matched: &Option<LogIdOf<RaftTypes>>| matched.is_some_and(|id| id.index + CAUGHT_UP >= last);
+    let members = metrics.replication.iter().flatten();
+    members.filter(|(_, matched)| close(matched)).map(|(member, _)| *member).collect()
+}
+
+/// Changes the voters, aside: it takes round trips. One change of a group at a time.
+fn change_voters(group: &Arc<Group>, voters: BTreeSet<NodeId>) {
+    let Ok(permit) = Arc::clone(&group.changing).try_acquire_owned() else { return };
+    let group = Arc::clone(group);
+    tokio::spawn(async move {
+        tracing::info!(group = %group.id, ?voters, "changing the voters");
+        // Old voters stay as learners: they hold the data that they held.
+        let change = group.raft.change_membership(voters, true);
+        match tokio::time::timeout(VOTERS_TIMEOUT, change).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(group = %group.id, %error, "the voters are not changed yet"),
+            Err(_) => tracing::warn!(group = %group.id, "the voters are not changed yet; it goes on"),
+        }
+        drop(permit);
+    });
 }

@@ -7,6 +7,7 @@ mod found;
 mod lead;
 mod members;
 mod regions;
+mod switchover;
 mod tables;
 
 pub use found::Founding;
@@ -35,7 +36,7 @@ async fn rounds(node: Weak<Replication>) {
         ticks.tick().await;
         let Some(node) = node.upgrade() else { return };
         members::initialise(&node).await;
-        members::add_learners(&node).await;
+        members::reconcile(&node).await;
         leadership.round(&node).await;
         found::round(&node).await;
         regions.round(&node).await;

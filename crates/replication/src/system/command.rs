@@ -59,6 +59,22 @@ pub enum SystemCommand {
     },
     /// Removes a credential.
     DeleteCredential(String),
+    /// Replaces a policy and the placement of its groups.
+    ReplacePolicy {
+        /// The policy as it was when the change was planned; if it has changed since, nothing happens.
+        was: Policy,
+        /// The policy as it will be: same name, same number of groups.
+        policy: Policy,
+        /// Where each group lives from then on, by ordinal; their ids stay.
+        groups: Vec<GroupInfo>,
+    },
+    /// Keeps leaders out of a region, or lets them in again.
+    DrainRegion {
+        /// Which region.
+        region: RegionName,
+        /// Whether leaders are kept out.
+        drained: bool,
+    },
     /// Records that a region is lost: `sync` policies with `degrade` stop requiring it.
     MarkRegionLost(RegionName),
     /// Records that a lost region has caught up and is required again.
@@ -94,6 +110,12 @@ pub enum SystemError {
     /// No policy of that name.
     #[error("policy {0} does not exist; `meridian policy list` shows those that do")]
     NoSuchPolicy(PolicyName),
+    /// The policy is no longer what the change was planned for.
+    #[error("policy {0} was changed at the same time; look at it and try again")]
+    PolicyChanged(PolicyName),
+    /// No region of that name.
+    #[error("region {0} is not part of the cluster; `meridian status` shows those that are")]
+    NoSuchRegion(RegionName),
     /// The policy is not valid for this cluster.
     #[error("{0}")]
     BadPolicy(String),

@@ -127,6 +127,8 @@ pub struct SystemState {
     pub credentials: BTreeMap<String, Credential>,
     /// Regions recorded as lost.
     pub lost_regions: BTreeSet<RegionName>,
+    /// Regions that leaders are kept out of.
+    pub drained_regions: BTreeSet<RegionName>,
     next_group: u32,
     next_table: u32,
 }
@@ -182,6 +184,18 @@ impl SystemState {
                 Some(_) => Ok(SystemReply::Done),
                 None => Err(SystemError::NoSuchCredential(id)),
             },
+            SystemCommand::ReplacePolicy { was, policy, groups } => self.replace_policy(&was, policy, groups),
+            SystemCommand::DrainRegion { region, drained } => {
+                if !self.nodes.values().any(|node| node.region == region) {
+                    return Err(SystemError::NoSuchRegion(region));
+                }
+                if drained {
+                    self.drained_regions.insert(region);
+                } else {
+                    self.drained_regions.remove(&region);
+                }
+                Ok(SystemReply::Done)
+            }
             SystemCommand::MarkRegionLost(region) => {
                 self.lost_regions.insert(region);
                 Ok(SystemReply::Done)
@@ -208,6 +222,28 @@ impl SystemState {
         let entry = PolicyEntry { policy, groups: ids.clone() };
         self.policies.insert(entry.policy.name.clone(), entry);
         Ok(SystemReply::Groups(ids))
+    }
+
+    fn replace_policy(
+        &mut self,
+        was: &Policy,
+        policy: Policy,
+        groups: Vec<GroupInfo>,
+    ) -> Result<SystemReply, SystemError> {
+        let entry = self
+            .policies
+            .get_mut(&policy.name)
+            .ok_or_else(|| SystemError::NoSuchPolicy(policy.name.clone()))?;
+        if entry.policy != *was || entry.groups.len() != groups.len() {
+            return Err(SystemError::PolicyChanged(policy.name));
+        }
+        entry.policy = policy;
+        for (id, new) in entry.groups.iter().zip(groups) {
+            if let Some(group) = self.groups.get_mut(id) {
+                group.placement = new.placement;
+            }
+        }
+        Ok(SystemReply::Groups(entry.groups.clone()))
     }
 
     fn create_table(&mut self, mut table: TableEntry) -> Result<SystemReply, SystemError> {
@@ -261,6 +297,14 @@ impl SystemState {
             Some(OnRegionLoss::Block) => BTreeSet::new(),
             _ => self.lost_regions.clone(),
         }
+    }
+
+    /// The preferred leaders that are not in a drained region; all of them when no other is left.
+    #[must_use]
+    pub fn undrained(&self, preferred: &[NodeId]) -> Vec<NodeId> {
+        let drained = |node: &NodeId| self.region_of(*node).is_some_and(|r| self.drained_regions.contains(r));
+        let left: Vec<NodeId> = preferred.iter().copied().filter(|node| !drained(node)).collect();
+        if left.is_empty() { preferred.to_vec() } else { left }
     }
 
     /// The region of a node.

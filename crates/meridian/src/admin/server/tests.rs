@@ -50,6 +50,12 @@ impl ClusterAdmin for Memory {
     async fn create_policy(&self, policy: Policy) -> Result<Policy, ApiError> {
         Ok(policy)
     }
+    async fn switch_over(&self, request: Switchover) -> Result<Switched, ApiError> {
+        Ok(Switched { policies: request.policy.into_iter().collect() })
+    }
+    async fn drain_region(&self, region: &RegionName, _: bool) -> Result<(), ApiError> {
+        Err(ApiError::not_found(format!("there is no region {region}")))
+    }
     async fn keys(&self) -> Result<Vec<KeyInfo>, ApiError> {
         Ok(vec![])
     }

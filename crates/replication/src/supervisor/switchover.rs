@@ -1,0 +1,50 @@
+//! Planned moves of leadership to another region: a policy's first primary changes, and everything follows placement.
+
+use crate::node::Replication;
+use crate::system::{PolicyEntry, SystemCommand, SystemError};
+use meridian_types::{Policy, PolicyName, RegionName};
+
+impl Replication {
+    /// The commands that make `to` the first primary of one policy, or of all that keep data there and are led elsewhere.
+    ///
+    /// Once they are committed, voters and leaders move by themselves; nothing is lost, since the old leader serves until a
+    /// voter that has caught up takes over.
+    ///
+    /// # Errors
+    /// When there is no such policy or region, or the named policy keeps no data in the region.
+    pub fn plan_switchover(
+        &self,
+        to: &RegionName,
+        only: Option<&PolicyName>,
+    ) -> Result<Vec<SystemCommand>, SystemError> {
+        let state = self.system();
+        if !self.topology.regions().contains(to) {
+            return Err(SystemError::NoSuchRegion(to.clone()));
+        }
+        let entries: Vec<&PolicyEntry> = match only {
+            Some(name) => {
+                let entry = state.policies.get(name);
+                vec![entry.ok_or_else(|| SystemError::NoSuchPolicy(name.clone()))?]
+            }
+            None => state.policies.values().filter(|entry| entry.policy.regions.contains(to)).collect(),
+        };
+        let led_elsewhere =
+            entries.into_iter().filter(|entry| entry.policy.primary_order().first() != Some(to));
+        led_elsewhere.map(|entry| self.with_primary(&entry.policy, to)).collect()
+    }
+
+    fn with_primary(&self, was: &Policy, to: &RegionName) -> Result<SystemCommand, SystemError> {
+        if !was.regions.contains(to) {
+            return Err(SystemError::BadPolicy(format!(
+                "policy {} keeps no data in {to}; its regions are {}",
+                was.name,
+                was.regions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            )));
+        }
+        let others = was.primary.iter().filter(|region| *region != to);
+        let primary = std::iter::once(to).chain(others).cloned().collect();
+        let policy = Policy { primary, ..was.clone() };
+        let groups = self.place_groups(&policy)?;
+        Ok(SystemCommand::ReplacePolicy { was: was.clone(), policy, groups })
+    }
+}
