@@ -351,7 +351,7 @@ impl Replication {
                 }
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Waits a moment; `false` when the deadline leaves no time for another try.
