@@ -1,7 +1,7 @@
 //! The admin API end to end over loopback, with a small in-memory cluster behind it.
 
 use super::*;
-use crate::admin::types::{Health, KeyInfo, KeySpec, NewKey, Status, SystemStatus, TableInfo};
+use crate::admin::types::{Health, KeyInfo, KeySpec, NewKey, Status, Switched, SystemStatus, TableInfo};
 use crate::admin::{AdminClient, AdminClientError};
 use crate::http::{Endpoint, request};
 use async_trait::async_trait;
