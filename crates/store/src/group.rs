@@ -1,12 +1,13 @@
 //! One group's part of the store: what its log, its votes and its state share.
 
 use crate::StoreError;
-use crate::engine::Engine;
+use crate::engine::{Engine, Table};
 use crate::janitor::Task;
 use crate::keys::{self, SpaceKind, Spaces};
 use crate::locks::{lock, read, write};
 use crate::log::LogState;
 use crate::store::{Inner, Store};
+use crate::sync::OnDurable;
 use crate::tail::TailBudget;
 use bytes::Bytes;
 use meridian_types::GroupId;
@@ -120,7 +121,7 @@ impl GroupStore {
         let engine = self.engine();
         let spaces = Spaces { log: self.group.log_space, state: *read(&self.group.state_space) };
         let mut batch = engine.batch();
-        batch.insert(&engine.meta, keys::record_key(self.group.id), spaces.encode());
+        batch.insert(Table::Meta, keys::record_key(self.group.id), spaces.encode());
         engine.commit(batch)?;
         self.group.recorded.store(true, Ordering::Release);
         Ok(())
@@ -133,6 +134,17 @@ impl GroupStore {
     pub fn save_vote(&self, vote: &[u8]) -> Result<(), StoreError> {
         self.put(&keys::vote_key(self.group.id), vote)?;
         self.inner().sync.wait_durable()
+    }
+
+    /// As [`GroupStore::save_vote`], without waiting: `on_durable` is called when it is on disk, or with an error when that will
+    /// never be known. It is not called when this returns an error, and then nothing was written.
+    ///
+    /// # Errors
+    /// `Failed`, `Busy`, `Closed`, `Destroyed`.
+    pub fn put_vote(&self, vote: &[u8], on_durable: OnDurable) -> Result<(), StoreError> {
+        self.put(&keys::vote_key(self.group.id), vote)?;
+        self.inner().sync.when_durable(on_durable);
+        Ok(())
     }
 
     /// The last vote stored.
@@ -174,13 +186,13 @@ impl GroupStore {
         self.ensure_recorded()?;
         let engine = self.engine();
         let mut batch = engine.batch();
-        batch.insert(&engine.meta, key, value);
+        batch.insert(Table::Meta, key, value);
         engine.commit(batch)
     }
 
     fn read_meta(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         self.check()?;
-        let value = self.engine().meta.get(key).map_err(StoreError::reading(
+        let value = self.engine().get(Table::Meta, key).map_err(StoreError::reading(
             "read metadata",
             Some(self.group.id),
             None,
@@ -204,13 +216,13 @@ impl GroupStore {
         let state_lock = write(&group.state_space);
         let state_space = *state_lock;
         let mut batch = engine.batch();
-        for item in engine.meta.prefix(keys::group_prefix(group.id)) {
-            let key = item.key().map_err(StoreError::reading("list metadata", Some(group.id), None))?;
-            batch.remove(&engine.meta, key);
+        for row in engine.prefix(Table::Meta, keys::group_prefix(group.id)) {
+            let (key, _) = row.map_err(StoreError::reading("list metadata", Some(group.id), None))?;
+            batch.remove(Table::Meta, key);
         }
         let garbage = [(group.log_space, SpaceKind::Log), (state_space, SpaceKind::State)];
         for (space, kind) in garbage {
-            batch.insert(&engine.meta, keys::garbage_key(space), kind.encode());
+            batch.insert(Table::Meta, keys::garbage_key(space), kind.encode());
         }
         engine.commit(batch)?;
         group.destroyed.store(true, Ordering::Release);

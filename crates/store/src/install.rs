@@ -4,10 +4,12 @@
 //! new space and names the old one as garbage instead. A crash at any point leaves the old state or the new one, whole.
 
 use crate::StoreError;
+use crate::engine::Table;
 use crate::group::GroupStore;
 use crate::janitor::Task;
 use crate::keys::{self, SpaceKind, Spaces};
 use crate::locks::{lock, write};
+use crate::sync::OnDurable;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -36,7 +38,7 @@ impl GroupStore {
         let install = Install { group: self.clone(), space, committed: false };
         let engine = self.engine();
         let mut batch = engine.batch();
-        batch.insert(&engine.meta, keys::garbage_key(space), SpaceKind::State.encode());
+        batch.insert(Table::Meta, keys::garbage_key(space), SpaceKind::State.encode());
         engine.commit(batch)?;
         Ok(install)
     }
@@ -58,7 +60,7 @@ impl Install {
         let engine = self.group.engine();
         let mut batch = engine.batch();
         for (key, value) in last {
-            batch.insert(&engine.state, keys::item_key(self.space, key), &**value);
+            batch.insert(Table::State, keys::item_key(self.space, key), &**value);
         }
         engine.commit(batch)
     }
@@ -68,33 +70,55 @@ impl Install {
     ///
     /// # Errors
     /// `TooLarge`, `Busy` (the old state stays), `Failed`, `Closed`, `Destroyed`.
-    pub fn commit(mut self, applied_marker: &[u8], meta: &[(&[u8], &[u8])]) -> Result<(), StoreError> {
+    pub fn commit(self, applied_marker: &[u8], meta: &[(&[u8], &[u8])]) -> Result<(), StoreError> {
+        let group = self.group.clone();
+        self.switch(applied_marker, meta)?;
+        group.inner().sync.wait_durable()
+    }
+
+    /// As [`Install::commit`], without waiting: `on_durable` is called when the new state is on disk, or with an error when that
+    /// will never be known. It is not called when this returns an error.
+    ///
+    /// # Errors
+    /// As [`Install::commit`].
+    pub fn commit_then(
+        self,
+        applied_marker: &[u8],
+        meta: &[(&[u8], &[u8])],
+        on_durable: OnDurable,
+    ) -> Result<(), StoreError> {
+        let group = self.group.clone();
+        self.switch(applied_marker, meta)?;
+        group.inner().sync.when_durable(on_durable);
+        Ok(())
+    }
+
+    fn switch(mut self, applied_marker: &[u8], meta: &[(&[u8], &[u8])]) -> Result<(), StoreError> {
         let meta: BTreeMap<_, _> = meta.iter().copied().collect();
         for key in meta.keys() {
             keys::check_key(key)?;
         }
         let store = self.group.clone();
-        let (inner, group, engine) = (store.inner(), &store.group, store.engine());
+        let (group, engine) = (&store.group, store.engine());
         {
             let _writer = lock(&group.state_writer);
             store.check()?;
             let mut space = write(&group.state_space);
             let mut batch = engine.batch();
             let spaces = Spaces { log: group.log_space, state: self.space };
-            batch.insert(&engine.meta, keys::record_key(group.id), spaces.encode());
-            batch.insert(&engine.state, keys::applied_key(self.space), applied_marker);
+            batch.insert(Table::Meta, keys::record_key(group.id), spaces.encode());
+            batch.insert(Table::State, keys::applied_key(self.space), applied_marker);
             for (key, value) in meta {
-                batch.insert(&engine.meta, keys::user_meta_key(group.id, key), value);
+                batch.insert(Table::Meta, keys::user_meta_key(group.id, key), value);
             }
-            batch.remove(&engine.meta, keys::garbage_key(self.space));
-            batch.insert(&engine.meta, keys::garbage_key(*space), SpaceKind::State.encode());
+            batch.remove(Table::Meta, keys::garbage_key(self.space));
+            batch.insert(Table::Meta, keys::garbage_key(*space), SpaceKind::State.encode());
             engine.commit(batch)?;
             self.committed = true;
             // From here on the field names what is to be deleted.
             std::mem::swap(&mut self.space, &mut *space);
         }
-        drop(self);
-        inner.sync.wait_durable()
+        Ok(())
     }
 }
 

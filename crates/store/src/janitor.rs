@@ -1,7 +1,7 @@
-//! Deletes what nobody needs any more, in small steps, on one thread of its own.
+//! Deletes what nobody needs any more, in small steps, on one thread of its own or when the disk's owner says so.
 
 use crate::StoreError;
-use crate::engine::Engine;
+use crate::engine::{Engine, Table};
 use crate::keys::{self, SpaceKind};
 use crate::locks::{lock, wait, wait_timeout};
 use std::collections::VecDeque;
@@ -39,6 +39,7 @@ struct Shared {
 
 pub(crate) struct Janitor {
     shared: Arc<Shared>,
+    engine: Arc<Engine>,
     handle: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -46,10 +47,26 @@ impl Janitor {
     pub(crate) fn start(engine: Arc<Engine>) -> std::io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let handle = std::thread::Builder::new().name("meridian-janitor".to_owned()).spawn({
-            let shared = Arc::clone(&shared);
+            let (shared, engine) = (Arc::clone(&shared), Arc::clone(&engine));
             move || run(&shared, &engine)
         })?;
-        Ok(Self { shared, handle: Mutex::new(Some(handle)) })
+        Ok(Self { shared, engine, handle: Mutex::new(Some(handle)) })
+    }
+
+    /// Deletes only in [`Janitor::step`].
+    pub(crate) fn by_owner(engine: Arc<Engine>) -> Self {
+        Self { shared: Arc::default(), engine, handle: Mutex::default() }
+    }
+
+    /// Deletes one batch of the oldest task; whether there was a task.
+    pub(crate) fn step(&self) -> bool {
+        let Some(task) = lock(&self.shared.queue).tasks.pop_front() else { return false };
+        match step(&self.engine, task, None) {
+            Ok(None) => {}
+            Ok(Some(_)) => lock(&self.shared.queue).tasks.push_front(task),
+            Err(error) => tracing::debug!(%error, ?task, "deletion stopped"),
+        }
+        true
     }
 
     pub(crate) fn add(&self, task: Task) {
@@ -121,28 +138,28 @@ fn work(shared: &Shared, engine: &Engine, task: Task) -> bool {
 
 /// Deletes up to [`STEP`] keys behind `after`; returns the last one, or nothing when the task is done.
 fn step(engine: &Engine, task: Task, after: Option<&[u8]>) -> Result<Option<Vec<u8>>, StoreError> {
-    let (keyspace, from, to) = match task {
+    let (table, from, to) = match task {
         Task::DropSpace { space, kind: SpaceKind::Log } => {
-            (&engine.log, keys::log_key(space, 0).to_vec(), keys::log_key(space + 1, 0).to_vec())
+            (Table::Log, keys::log_key(space, 0).to_vec(), keys::log_key(space + 1, 0).to_vec())
         }
         Task::DropSpace { space, kind: SpaceKind::State } => {
-            (&engine.state, keys::applied_key(space).to_vec(), keys::items_end(space))
+            (Table::State, keys::applied_key(space).to_vec(), keys::items_end(space))
         }
         Task::TrimLog { space, start, end } => {
-            (&engine.log, keys::log_key(space, start).to_vec(), keys::log_key(space, end).to_vec())
+            (Table::Log, keys::log_key(space, start).to_vec(), keys::log_key(space, end).to_vec())
         }
     };
     let from = after.map_or(Bound::Included(from), |after| Bound::Excluded(after.to_vec()));
     let mut batch = engine.batch();
     let mut last = None;
-    for item in keyspace.range::<Vec<u8>, _>((from, Bound::Excluded(to))).take(STEP) {
-        let key = item.key().map_err(StoreError::reading("find keys to delete", None, None))?;
+    for row in engine.range::<Vec<u8>>(table, (from, Bound::Excluded(to))).take(STEP) {
+        let (key, _) = row.map_err(StoreError::reading("find keys to delete", None, None))?;
         last = Some(key.to_vec());
-        batch.remove(keyspace, key);
+        batch.remove(table, key);
     }
     if batch.len() < STEP {
         if let Task::DropSpace { space, .. } = task {
-            batch.remove(&engine.meta, keys::garbage_key(space));
+            batch.remove(Table::Meta, keys::garbage_key(space));
         }
         last = None;
     }

@@ -1,7 +1,7 @@
 //! The Raft log of a group: append, read, truncate, purge.
 
 use crate::StoreError;
-use crate::engine::Engine;
+use crate::engine::{Engine, Row, Table};
 use crate::group::GroupStore;
 use crate::janitor::{STEP, Task};
 use crate::keys;
@@ -62,21 +62,22 @@ impl LogState {
         let corrupt =
             |detail: &str| StoreError::Corrupt { group: Some(group), index: None, detail: detail.to_owned() };
         let mut log = Self::empty(budget);
-        if let Some(record) = engine.meta.get(keys::purged_key(group)).map_err(reading())? {
+        if let Some(record) = engine.get(Table::Meta, keys::purged_key(group)).map_err(reading())? {
             let purged = decode_purged(&record).ok_or_else(|| corrupt("the purge marker is cut short"))?;
             log.purged = Some(purged);
         }
         let start = log.start();
-        let mut present = engine.log.range(keys::log_key(space, start)..=keys::log_key(space, u64::MAX));
-        let end = |item: Option<fjall::Guard>| -> Result<Option<u64>, StoreError> {
-            let Some(item) = item else { return Ok(None) };
-            let key = item.key().map_err(reading())?;
+        let mut present =
+            engine.range(Table::Log, keys::log_key(space, start)..=keys::log_key(space, u64::MAX));
+        let end = |row: Option<Row>| -> Result<Option<u64>, StoreError> {
+            let Some(row) = row else { return Ok(None) };
+            let (key, _) = row.map_err(reading())?;
             keys::log_index(&key).map(Some).ok_or_else(|| corrupt("a log key has a bad size"))
         };
         if let Some(first) = end(present.next())? {
             log.present = Some((first, end(present.next_back())?.unwrap_or(first)));
         }
-        let mut before = engine.log.range(keys::log_key(space, 0)..keys::log_key(space, start));
+        let mut before = engine.range(Table::Log, keys::log_key(space, 0)..keys::log_key(space, start));
         let leftovers = end(before.next())?.map(|index| Task::TrimLog { space, start: index, end: start });
         Ok((log, leftovers))
     }
@@ -157,7 +158,7 @@ impl GroupStore {
             let mut batch = engine.batch();
             for (index, entry) in &entries {
                 let record = keys::encode_log_record(self.group.id, *index, entry);
-                batch.insert(&engine.log, keys::log_key(self.group.log_space, *index), record);
+                batch.insert(Table::Log, keys::log_key(self.group.log_space, *index), record);
             }
             engine.commit(batch)?;
             let mut log = write(&self.group.log);
@@ -174,15 +175,9 @@ impl GroupStore {
     /// # Errors
     /// As [`GroupStore::append`]; after `Failed` the entries may or may not be on disk.
     pub fn append_durable(&self, entries: Vec<(u64, Bytes)>) -> Result<(), StoreError> {
-        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        self.append(
-            entries,
-            Box::new(move |result| {
-                // The receiver waits below for as long as the sender lives.
-                let _ = sender.send(result);
-            }),
-        )?;
-        receiver.recv().unwrap_or(Err(StoreError::Closed))
+        // What is waited for below covers the entries, and fails when their sync does.
+        self.append(entries, Box::new(|_| ()))?;
+        self.inner().sync.wait_durable()
     }
 
     fn check_append(&self, entries: &[(u64, Bytes)]) -> Result<(), StoreError> {
@@ -261,9 +256,8 @@ impl GroupStore {
         let mut bytes = 0_usize;
         let mut out = Vec::new();
         let keys = keys::log_key(space, wanted.start)..keys::log_key(space, wanted.end);
-        for item in self.engine().log.range(keys) {
-            let (key, record) =
-                item.into_inner().map_err(StoreError::reading("read the log", Some(group), Some(next)))?;
+        for row in self.engine().range(Table::Log, keys) {
+            let (key, record) = row.map_err(StoreError::reading("read the log", Some(group), Some(next)))?;
             if keys::log_index(&key) != Some(next) {
                 return Err(StoreError::Hole { group, index: next });
             }
@@ -298,7 +292,7 @@ impl GroupStore {
             let start = last.saturating_sub(STEP as u64 - 1).max(from).max(first);
             let mut batch = engine.batch();
             for gone in start..=last {
-                batch.remove(&engine.log, keys::log_key(self.group.log_space, gone));
+                batch.remove(Table::Log, keys::log_key(self.group.log_space, gone));
             }
             engine.commit(batch)?;
             write(&self.group.log).cut_from(start);
@@ -323,13 +317,13 @@ impl GroupStore {
         let engine = self.engine();
         let space = self.group.log_space;
         let mut batch = engine.batch();
-        batch.insert(&engine.meta, keys::purged_key(self.group.id), encode_purged(index, marker));
+        batch.insert(Table::Meta, keys::purged_key(self.group.id), encode_purged(index, marker));
         let mut rest = None;
         if let Some((first, last)) = present.filter(|(first, _)| *first <= index) {
             let end = last.min(index);
             let now = end.min(first.saturating_add(STEP as u64 - 1));
             for gone in first..=now {
-                batch.remove(&engine.log, keys::log_key(space, gone));
+                batch.remove(Table::Log, keys::log_key(space, gone));
             }
             rest = (now < end).then(|| Task::TrimLog { space, start: now + 1, end: end + 1 });
         }

@@ -203,7 +203,7 @@ impl Reader {
 mod tests {
     use super::*;
     use crate::StoreOptions;
-    use crate::engine::Engine;
+    use crate::engine::{Engine, Table};
     use std::path::PathBuf;
 
     /// A journal as the engine writes it: batches of several items, one beyond the reader's buffer, and two syncs.
@@ -212,8 +212,8 @@ mod tests {
         for round in 1..=2_u64 {
             for n in 0..20_usize {
                 let mut batch = engine.batch();
-                batch.insert(&engine.log, keys::log_key(round, n as u64), vec![7; n * n * 400]);
-                batch.remove(&engine.state, keys::item_key(round, &[1; 30]));
+                batch.insert(Table::Log, keys::log_key(round, n as u64), vec![7; n * n * 400]);
+                batch.remove(Table::State, keys::item_key(round, &[1; 30]));
                 engine.commit(batch).unwrap();
             }
             engine.hand_over(round).unwrap();

@@ -5,6 +5,7 @@
 
 use crate::StoreError;
 use crate::locks::lock;
+use crate::memory::MemoryDisk;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -30,9 +31,31 @@ struct Measured {
     ballast: bool,
 }
 
+/// Where the free space is.
+enum Volume {
+    Directory { path: PathBuf, ballast: PathBuf },
+    Memory(MemoryDisk),
+}
+
+impl Volume {
+    fn free_bytes(&self) -> std::io::Result<u64> {
+        match self {
+            Self::Directory { path, .. } => free_bytes(path),
+            Self::Memory(disk) => Ok(disk.free_bytes()),
+        }
+    }
+
+    /// How long a measurement is believed: a disk in memory costs nothing to ask, and its time is not this process's.
+    fn believed(&self) -> Duration {
+        match self {
+            Self::Directory { .. } => BELIEVED,
+            Self::Memory(_) => Duration::ZERO,
+        }
+    }
+}
+
 pub(crate) struct SpaceWatch {
-    dir: PathBuf,
-    ballast_path: PathBuf,
+    volume: Volume,
     ballast_bytes: u64,
     min_free: u64,
     measured: Mutex<Measured>,
@@ -46,13 +69,18 @@ impl SpaceWatch {
                 .is_ok_and(|meta| meta.is_file() && meta.len() == ballast_bytes);
         // Starting as low without a ballast means that the first look makes one, if there is room for it.
         let measured = Measured { at: None, free: 0, low: ballast_bytes > 0 && !ballast, ballast };
-        let dir = dir.to_owned();
-        Self { dir, ballast_path, ballast_bytes, min_free, measured: Mutex::new(measured) }
+        let volume = Volume::Directory { path: dir.to_owned(), ballast: ballast_path };
+        Self { volume, ballast_bytes, min_free, measured: Mutex::new(measured) }
+    }
+
+    pub(crate) fn of_memory(disk: MemoryDisk, min_free: u64) -> Self {
+        let measured = Measured { at: None, free: 0, low: false, ballast: true };
+        Self { volume: Volume::Memory(disk), ballast_bytes: 0, min_free, measured: Mutex::new(measured) }
     }
 
     pub(crate) fn current(&self) -> Space {
         let mut measured = lock(&self.measured);
-        if measured.at.is_none_or(|at| at.elapsed() >= BELIEVED) {
+        if measured.at.is_none_or(|at| at.elapsed() >= self.volume.believed()) {
             self.look(&mut measured);
         }
         Space { free_bytes: measured.free, low: measured.low }
@@ -69,10 +97,10 @@ impl SpaceWatch {
     }
 
     fn look(&self, measured: &mut Measured) {
-        match free_bytes(&self.dir) {
+        match self.volume.free_bytes() {
             Ok(free) => measured.free = free,
             Err(error) => {
-                tracing::warn!(%error, dir = %self.dir.display(), "cannot measure free space");
+                tracing::warn!(%error, "cannot measure free space");
                 measured.at = Some(Instant::now());
                 return;
             }
@@ -102,23 +130,25 @@ impl SpaceWatch {
     }
 
     fn release_ballast(&self, measured: &mut Measured) {
-        match std::fs::remove_file(&self.ballast_path) {
+        let Volume::Directory { ballast, .. } = &self.volume else { return };
+        match std::fs::remove_file(ballast) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => tracing::error!(%error, "cannot give up the ballast file"),
         }
         measured.ballast = false;
-        measured.free = free_bytes(&self.dir).unwrap_or(measured.free);
+        measured.free = self.volume.free_bytes().unwrap_or(measured.free);
     }
 
     fn make_ballast(&self, measured: &mut Measured) -> bool {
+        let Volume::Directory { ballast, .. } = &self.volume else { return true };
         if self.ballast_bytes == 0 {
             return true;
         }
-        match allocate(&self.ballast_path, self.ballast_bytes) {
+        match allocate(ballast, self.ballast_bytes) {
             Ok(()) => {
                 measured.ballast = true;
-                measured.free = free_bytes(&self.dir).unwrap_or(measured.free);
+                measured.free = self.volume.free_bytes().unwrap_or(measured.free);
                 true
             }
             Err(error) => {

@@ -1,11 +1,11 @@
 //! The item state of a group: apply, read, scan, snapshot.
 
 use crate::StoreError;
+use crate::engine::{Rows, Snapshot, Table};
 use crate::group::GroupStore;
 use crate::keys;
 use crate::locks::{lock, read};
 use bytes::Bytes;
-use fjall::Readable;
 use meridian_types::GroupId;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -59,7 +59,7 @@ fn full_range(space: u64, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Option<KeyRan
 /// Items in key order, or in reverse. Shows the state as it was when the iterator was made.
 pub struct StateIter {
     group: GroupId,
-    iter: Option<fjall::Iter>,
+    iter: Option<Rows>,
     reverse: bool,
 }
 
@@ -69,17 +69,16 @@ impl Iterator for StateIter {
     fn next(&mut self) -> Option<Self::Item> {
         let iter = self.iter.as_mut()?;
         let item = if self.reverse { iter.next_back() } else { iter.next() }?;
-        let result = item
-            .into_inner()
-            .map_err(StoreError::reading("scan the state", Some(self.group), None))
-            .and_then(|(key, value)| {
+        let result = item.map_err(StoreError::reading("scan the state", Some(self.group), None)).and_then(
+            |(key, value)| {
                 let key = keys::item_of(&key).ok_or_else(|| StoreError::Corrupt {
                     group: Some(self.group),
                     index: None,
                     detail: "an item's key is cut short".to_owned(),
                 })?;
                 Ok((Bytes::copy_from_slice(key), Bytes::copy_from_slice(&value)))
-            });
+            },
+        );
         if result.is_err() {
             // Never go on behind damage as if nothing were missing.
             self.iter = None;
@@ -102,7 +101,7 @@ pub struct StateChunk {
 /// Holds back the engine's garbage collection while it lives.
 pub struct StateSnapshot {
     group: GroupStore,
-    snapshot: fjall::Snapshot,
+    snapshot: Snapshot,
     space: u64,
 }
 
@@ -126,7 +125,7 @@ impl StateSnapshot {
     fn read(&self, full: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let engine = self.group.engine();
         engine.check()?;
-        let value = self.snapshot.get(&engine.state, full).map_err(StoreError::reading(
+        let value = self.snapshot.get(engine, Table::State, full).map_err(StoreError::reading(
             "read the state",
             Some(self.group.id()),
             None,
@@ -141,8 +140,8 @@ impl StateSnapshot {
     pub fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>, reverse: bool) -> Result<StateIter, StoreError> {
         let engine = self.group.engine();
         engine.check()?;
-        let iter = full_range(self.space, from, to)
-            .map(|range| self.snapshot.range::<Vec<u8>, _>(&engine.state, range));
+        let iter =
+            full_range(self.space, from, to).map(|range| self.snapshot.range(engine, Table::State, range));
         Ok(StateIter { group: self.group.id(), iter, reverse })
     }
 
@@ -191,11 +190,11 @@ impl GroupStore {
         for (key, value) in last {
             let full = keys::item_key(space, key);
             match value {
-                Some(value) => batch.insert(&engine.state, full, &**value),
-                None => batch.remove(&engine.state, full),
+                Some(value) => batch.insert(Table::State, full, &**value),
+                None => batch.remove(Table::State, full),
             }
         }
-        batch.insert(&engine.state, keys::applied_key(space), applied_marker);
+        batch.insert(Table::State, keys::applied_key(space), applied_marker);
         engine.commit(batch)
     }
 
@@ -218,7 +217,7 @@ impl GroupStore {
     fn read_state(&self, key: impl FnOnce(u64) -> Vec<u8>) -> Result<Option<Bytes>, StoreError> {
         let space = read(&self.group.state_space);
         self.check()?;
-        let value = self.engine().state.get(key(*space)).map_err(StoreError::reading(
+        let value = self.engine().get(Table::State, key(*space)).map_err(StoreError::reading(
             "read the state",
             Some(self.group.id),
             None,
@@ -233,7 +232,8 @@ impl GroupStore {
     pub fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>, reverse: bool) -> Result<StateIter, StoreError> {
         let space = read(&self.group.state_space);
         self.check()?;
-        let iter = full_range(*space, from, to).map(|range| self.engine().state.range::<Vec<u8>, _>(range));
+        let iter =
+            full_range(*space, from, to).map(|range| self.engine().range::<Vec<u8>>(Table::State, range));
         Ok(StateIter { group: self.group.id, iter, reverse })
     }
 

@@ -1,15 +1,16 @@
 //! The store of a node: opening, closing, its groups, its one fsync.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Table};
 use crate::format::StoreDir;
 use crate::group::{Group, GroupStore};
 use crate::janitor::{Janitor, Task};
 use crate::journal::{JournalFile, SyncMark};
 use crate::keys::{self, SpaceKind, Spaces};
 use crate::locks::lock;
+use crate::memory::{self, MemoryDisk, MemoryDriver};
 use crate::recovery::prepare_journals;
 use crate::space::{Space, SpaceWatch};
-use crate::sync::{FailFn, OnDurable, SyncFn, SyncThread};
+use crate::sync::{Bell, FailFn, OnDurable, SyncFn, Syncer};
 use crate::tail::TailBudget;
 use crate::{StoreError, StoreOptions};
 use meridian_types::GroupId;
@@ -45,15 +46,38 @@ pub struct StoreStats {
 
 pub(crate) struct Inner {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) sync: SyncThread,
+    pub(crate) sync: Syncer,
     pub(crate) janitor: Janitor,
     pub(crate) space: SpaceWatch,
     pub(crate) tail_budget: Arc<TailBudget>,
     pub(crate) groups: Mutex<BTreeMap<GroupId, Arc<Group>>>,
     next_space: AtomicU64,
     syncs: Arc<AtomicU64>,
-    /// Last, so that the directory is free only once the engine is gone.
-    _dir: StoreDir,
+    /// Last, so that the directory is free only once the engine is gone. A disk in memory has none.
+    _dir: Option<StoreDir>,
+}
+
+/// What a store is put together from.
+struct Parts {
+    engine: Arc<Engine>,
+    sync: Syncer,
+    janitor: Janitor,
+    space: SpaceWatch,
+    syncs: Arc<AtomicU64>,
+    dir: Option<StoreDir>,
+}
+
+fn check_recovered(recovered: u64, synced: u64) -> Result<(), StoreError> {
+    if recovered >= synced {
+        return Ok(());
+    }
+    Err(StoreError::Corrupt {
+        group: None,
+        index: None,
+        detail: format!(
+            "the journal ends at sync {recovered}, but sync {synced} had succeeded: durable data is missing"
+        ),
+    })
 }
 
 impl Store {
@@ -78,23 +102,54 @@ impl Store {
         prepare_journals(&engine_dir, synced)?;
         let engine = Arc::new(Engine::open(&engine_dir, options)?);
         let recovered = engine.sync_number()?;
-        if recovered < synced {
-            return Err(StoreError::Corrupt {
-                group: None,
-                index: None,
-                detail: format!(
-                    "the journal ends at sync {recovered}, but sync {synced} had succeeded: durable data is missing"
-                ),
-            });
-        }
+        check_recovered(recovered, synced)?;
         let syncs = Arc::new(AtomicU64::new(recovered));
         let sync_fn = sync_fn(Arc::clone(&engine), JournalFile::new(engine_dir), mark, Arc::clone(&syncs));
         let starting = StoreError::io("start a thread for", dir.path());
-        let sync = SyncThread::start(wrap(sync_fn), fail_fn(Arc::clone(&engine))).map_err(starting)?;
+        let sync = Syncer::start(wrap(sync_fn), fail_fn(Arc::clone(&engine))).map_err(starting)?;
         let starting = StoreError::io("start a thread for", dir.path());
         let janitor = Janitor::start(Arc::clone(&engine)).map_err(starting)?;
+        let space = SpaceWatch::new(dir.path(), options.min_free, options.ballast_bytes);
+        Self::assemble(Parts { engine, sync, janitor, space, syncs, dir: Some(dir) }, options)
+    }
+
+    /// Opens the store on a disk in memory, for simulations. It has no thread: `bell` is called when someone waits for a sync,
+    /// and the driver does it. A call that blocks syncs at once by itself.
+    ///
+    /// # Errors
+    /// `Corrupt` when data that was durable is missing or damaged.
+    pub fn open_in_memory(
+        disk: &MemoryDisk,
+        options: &StoreOptions,
+        bell: impl Fn() + Send + Sync + 'static,
+    ) -> Result<(Self, MemoryDriver), StoreError> {
+        let (engine, synced) = disk.open();
+        let engine = Arc::new(engine);
+        let recovered = engine.sync_number()?;
+        check_recovered(recovered, synced)?;
+        let syncs = Arc::new(AtomicU64::new(recovered));
+        let sync_fn: SyncFn = Box::new({
+            let (engine, disk, syncs) = (Arc::clone(&engine), disk.clone(), Arc::clone(&syncs));
+            move || {
+                let number = syncs.load(Ordering::Relaxed) + 1;
+                memory::sync_now(&engine, &disk, number)?;
+                syncs.store(number, Ordering::Relaxed);
+                Ok(())
+            }
+        });
+        let bell: Bell = Box::new(bell);
+        let sync = Syncer::by_owner(bell, sync_fn, fail_fn(Arc::clone(&engine)));
+        let janitor = Janitor::by_owner(Arc::clone(&engine));
+        let space = SpaceWatch::of_memory(disk.clone(), options.min_free);
+        let store = Self::assemble(Parts { engine, sync, janitor, space, syncs, dir: None }, options)?;
+        let driver = MemoryDriver::new(&store.inner, disk.clone());
+        Ok((store, driver))
+    }
+
+    fn assemble(parts: Parts, options: &StoreOptions) -> Result<Self, StoreError> {
+        let Parts { engine, sync, janitor, space, syncs, dir } = parts;
         let inner = Inner {
-            space: SpaceWatch::new(dir.path(), options.min_free, options.ballast_bytes),
+            space,
             tail_budget: TailBudget::new(options.tail_cache_bytes),
             groups: Mutex::default(),
             next_space: AtomicU64::new(1),
@@ -180,6 +235,16 @@ impl Inner {
         self.next_space.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The number of the sync that comes after those that succeeded.
+    pub(crate) fn next_sync(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed) + 1
+    }
+
+    /// A sync has succeeded.
+    pub(crate) fn synced(&self, number: u64) {
+        self.syncs.store(number, Ordering::Relaxed);
+    }
+
     fn reserve_space(&self, space: u64) {
         self.next_space.fetch_max(space.saturating_add(1), Ordering::Relaxed);
     }
@@ -194,8 +259,8 @@ impl Inner {
         let reading = || StoreError::reading("read the list of groups", None, None);
         let damaged =
             |detail: &str| StoreError::Corrupt { group: None, index: None, detail: detail.to_owned() };
-        for item in self.engine.meta.prefix(keys::GARBAGE_PREFIX) {
-            let (key, value) = item.into_inner().map_err(reading())?;
+        for row in self.engine.prefix(Table::Meta, keys::GARBAGE_PREFIX) {
+            let (key, value) = row.map_err(reading())?;
             let space =
                 keys::garbage_space(&key).ok_or_else(|| damaged("a deletion record has a bad key"))?;
             let kind =
@@ -204,8 +269,8 @@ impl Inner {
             self.janitor.add(Task::DropSpace { space, kind });
         }
         let mut groups = lock(&self.groups);
-        for item in self.engine.meta.prefix(keys::GROUPS_PREFIX) {
-            let (key, value) = item.into_inner().map_err(reading())?;
+        for row in self.engine.prefix(Table::Meta, keys::GROUPS_PREFIX) {
+            let (key, value) = row.map_err(reading())?;
             let Some(id) = keys::group_of_record(&key) else { continue };
             let spaces = Spaces::decode(&value).ok_or_else(|| StoreError::Corrupt {
                 group: Some(id),

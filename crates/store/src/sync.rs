@@ -1,7 +1,8 @@
 //! Group commit: one thread makes everything written so far durable with one fsync, then tells all who waited.
 //!
 //! While an fsync runs, new waiters gather; they share the next one. An idle store answers a lone writer at once.
-//! What "make durable" means is passed in; this module knows neither files nor the engine.
+//! What "make durable" means is passed in; this module knows neither files nor the engine. Without a thread, whoever
+//! owns the store's disk takes the waiters and settles with them.
 
 use crate::StoreError;
 use crate::locks::{lock, wait};
@@ -18,7 +19,7 @@ pub type OnDurable = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 pub(crate) type SyncFn = Box<dyn FnMut() -> Result<(), StoreError> + Send>;
 
 /// Told of the error that ended the thread, before any waiter is; says what the waiters are told.
-pub(crate) type FailFn = Box<dyn Fn(StoreError) -> StoreError + Send>;
+pub(crate) type FailFn = Box<dyn Fn(StoreError) -> StoreError + Send + Sync>;
 
 #[derive(Default)]
 struct Queue {
@@ -34,13 +35,29 @@ struct Shared {
     wake: Condvar,
 }
 
-/// The door to the sync thread. Dropping it does not stop the thread; [`SyncThread::stop`] does.
-pub(crate) struct SyncThread {
-    shared: Arc<Shared>,
-    handle: Mutex<Option<JoinHandle<()>>>,
+/// Called when a waiter has come, where no thread is there to notice.
+pub(crate) type Bell = Box<dyn Fn() + Send + Sync>;
+
+enum Runner {
+    Thread(Mutex<Option<JoinHandle<()>>>),
+    Owner { bell: Bell, sync: Mutex<SyncFn>, fail: FailFn },
 }
 
-impl SyncThread {
+/// Waiters and what became of their fsync.
+pub(crate) struct Turn {
+    pub(crate) waiting: Vec<OnDurable>,
+    pub(crate) result: Result<(), StoreError>,
+}
+
+/// The door to whoever syncs. Dropping it does not stop the thread; [`Syncer::stop`] does.
+pub(crate) struct Syncer {
+    shared: Arc<Shared>,
+    runner: Runner,
+}
+
+impl Syncer {
+    /// Syncs on a thread of its own.
+    ///
     /// # Errors
     /// When the operating system refuses a thread.
     pub(crate) fn start(sync: SyncFn, fail: FailFn) -> std::io::Result<Self> {
@@ -49,17 +66,40 @@ impl SyncThread {
             let shared = Arc::clone(&shared);
             move || run(&shared, sync, &fail)
         })?;
-        Ok(Self { shared, handle: Mutex::new(Some(handle)) })
+        Ok(Self { shared, runner: Runner::Thread(Mutex::new(Some(handle))) })
     }
 
-    /// Queues a waiter for the next fsync. Once the thread has ended, the waiter is answered on this thread.
+    /// Leaves the syncing to the disk's owner, whom `bell` tells of waiters. A caller that blocks syncs by itself.
+    pub(crate) fn by_owner(bell: Bell, sync: SyncFn, fail: FailFn) -> Self {
+        Self { shared: Arc::default(), runner: Runner::Owner { bell, sync: Mutex::new(sync), fail } }
+    }
+
+    /// For the owner: those who wait now, if anyone does.
+    pub(crate) fn take_waiting(&self) -> Option<Vec<OnDurable>> {
+        let waiting = std::mem::take(&mut lock(&self.shared.queue).waiting);
+        (!waiting.is_empty()).then_some(waiting)
+    }
+
+    /// For the owner: answers those taken. After an error nothing is ever synced again.
+    pub(crate) fn settle(&self, turn: Turn) {
+        let result = match &self.runner {
+            Runner::Owner { fail, .. } => turn.result.map_err(fail),
+            Runner::Thread(_) => turn.result,
+        };
+        self.shared.settle(turn.waiting, &result);
+    }
+
+    /// Queues a waiter for the next fsync. Once there will be none, the waiter is answered on this thread.
     pub(crate) fn when_durable(&self, waiter: OnDurable) {
         let mut queue = lock(&self.shared.queue);
         match &queue.ended {
             None => {
                 queue.waiting.push(waiter);
                 drop(queue);
-                self.shared.wake.notify_one();
+                match &self.runner {
+                    Runner::Thread(_) => self.shared.wake.notify_one(),
+                    Runner::Owner { bell, .. } => bell(),
+                }
             }
             Some(answer) => {
                 let answer = answer.clone();
@@ -71,6 +111,15 @@ impl SyncThread {
 
     /// Waits until everything written before the call is on disk.
     pub(crate) fn wait_durable(&self) -> Result<(), StoreError> {
+        if let Runner::Owner { sync, .. } = &self.runner {
+            if let Some(answer) = lock(&self.shared.queue).ended.clone() {
+                return Err(answer);
+            }
+            let waiting = self.take_waiting().unwrap_or_default();
+            let result = lock(sync)();
+            self.settle(Turn { waiting, result: result.clone() });
+            return result;
+        }
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         self.when_durable(Box::new(move |result| {
             // The receiver waits below for as long as the sender lives.
@@ -83,7 +132,13 @@ impl SyncThread {
     pub(crate) fn stop(&self) {
         lock(&self.shared.queue).stop = true;
         self.shared.wake.notify_one();
-        let handle = lock(&self.handle).take();
+        let handle = match &self.runner {
+            Runner::Thread(handle) => lock(handle).take(),
+            Runner::Owner { .. } => {
+                self.shared.settle(Vec::new(), &Err(StoreError::Closed));
+                None
+            }
+        };
         if let Some(handle) = handle
             && handle.thread().id() != std::thread::current().id()
             && handle.join().is_err()
@@ -109,14 +164,23 @@ fn run(shared: &Shared, mut sync: SyncFn, fail: &FailFn) {
         let result = catch_unwind(AssertUnwindSafe(&mut sync))
             .unwrap_or_else(|_| Err(StoreError::Failed { reason: "the sync thread panicked".into() }))
             .map_err(fail);
-        answer(waiting, &result);
+        shared.settle(waiting, &result);
+        if result.is_err() {
+            return;
+        }
+    }
+}
+
+impl Shared {
+    /// Answers `waiting`, and after an error everyone who waits or will wait.
+    fn settle(&self, waiting: Vec<OnDurable>, result: &Result<(), StoreError>) {
+        answer(waiting, result);
         if let Err(error) = result {
-            let mut queue = lock(&shared.queue);
-            queue.ended = Some(error.clone());
+            let mut queue = lock(&self.queue);
+            let error = queue.ended.get_or_insert_with(|| error.clone()).clone();
             let late = std::mem::take(&mut queue.waiting);
             drop(queue);
             answer(late, &Err(error));
-            return;
         }
     }
 }
@@ -140,8 +204,8 @@ mod tests {
         StoreError::Failed { reason: "fsync".into() }
     }
 
-    fn start(sync: SyncFn) -> SyncThread {
-        SyncThread::start(sync, Box::new(|error| error)).unwrap()
+    fn start(sync: SyncFn) -> Syncer {
+        Syncer::start(sync, Box::new(|error| error)).unwrap()
     }
 
     #[test]

@@ -1,15 +1,14 @@
-//! Random sequences of calls give what a plain map gives, across reopening.
+//! Random sequences of calls give what a plain map gives, across reopening, on a real disk and on one in memory.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
 use bytes::Bytes;
-use meridian_store::{GroupStore, StateOp, Store, StoreError, StoreOptions};
+use meridian_store::{GroupStore, MemoryDisk, StateOp, Store, StoreError, StoreOptions};
 use meridian_types::GroupId;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
-use std::path::Path;
 
 const GROUPS: u32 = 3;
 
@@ -95,8 +94,23 @@ fn options() -> StoreOptions {
     StoreOptions { tail_cache_bytes: 4000, ..common::options() }
 }
 
-fn run(dir: &Path, calls: Vec<Call>) {
-    let mut store = Store::open(dir, &options()).unwrap();
+/// Where a store keeps its data across reopening.
+enum Disk {
+    Real(tempfile::TempDir),
+    Memory(MemoryDisk),
+}
+
+impl Disk {
+    fn open(&self) -> Store {
+        match self {
+            Self::Real(dir) => Store::open(dir.path(), &options()).unwrap(),
+            Self::Memory(disk) => Store::open_in_memory(disk, &options(), || ()).unwrap().0,
+        }
+    }
+}
+
+fn run(disk: &Disk, calls: Vec<Call>) {
+    let mut store = disk.open();
     let mut models = vec![Model::default(); GROUPS as usize];
     for call in calls {
         let (Call::Append { group, .. }
@@ -112,7 +126,7 @@ fn run(dir: &Path, calls: Vec<Call>) {
         | Call::Destroy { group }) = call
         else {
             drop(store);
-            store = Store::open(dir, &options()).unwrap();
+            store = disk.open();
             continue;
         };
         let model = &mut models[group as usize];
@@ -122,7 +136,7 @@ fn run(dir: &Path, calls: Vec<Call>) {
         }
     }
     drop(store);
-    let store = Store::open(dir, &options()).unwrap();
+    let store = disk.open();
     for (id, model) in (0..).zip(&models) {
         model.check(&store.group(GroupId(id)));
     }
@@ -247,7 +261,11 @@ proptest! {
 
     #[test]
     fn the_store_behaves_like_a_map(calls in proptest::collection::vec(call(), 1..50)) {
-        let dir = tempfile::tempdir().unwrap();
-        run(dir.path(), calls);
+        run(&Disk::Real(tempfile::tempdir().unwrap()), calls);
+    }
+
+    #[test]
+    fn the_store_in_memory_behaves_like_a_map(calls in proptest::collection::vec(call(), 1..50)) {
+        run(&Disk::Memory(MemoryDisk::new()), calls);
     }
 }
