@@ -16,7 +16,7 @@ use meridian_api::{ServedBy, Tables};
 use meridian_placement::{Distances, Node, Topology, TopologyError};
 use meridian_replication::system::{AllowList, Credential};
 use meridian_replication::transport::{PeerAddress, PeerTls, TlsError};
-use meridian_replication::{Evaluator, Founding, Replication, ReplicationOptions, Timing};
+use meridian_replication::{Evaluator, Founding, Network, Replication, ReplicationOptions, Timing};
 use meridian_store::{Store, StoreError, StoreOptions};
 use meridian_types::{Pattern, PolicyName};
 use std::net::SocketAddr;
@@ -160,14 +160,16 @@ fn replication_options(
         return Err(NodeError::ActiveActive(policy.name.clone()));
     }
     let tls = config.tls.as_ref().map(|tls| PeerTls::load(&tls.ca, &tls.cert, &tls.key)).transpose()?;
+    let network = match tls {
+        Some(tls) => Network::Mtls { peers: peers.collect(), tls, listener },
+        None => Network::Alone,
+    };
     let policies = config.all_policies().into_iter().filter(|policy| policy.pattern != Pattern::ActiveActive);
     Ok(ReplicationOptions {
         own: config.node.number,
         topology,
         distances: Distances::new(),
-        peers: peers.collect(),
-        tls,
-        listener,
+        network,
         store,
         timing: timing(config),
         evaluator,

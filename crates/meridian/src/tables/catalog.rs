@@ -2,11 +2,11 @@
 
 use meridian_api::{Credential, SecretAccessKey};
 use meridian_dynamo::table::{TableDefinition, TableDescription, TableStatus};
+use meridian_replication::runtime::watch;
 use meridian_replication::system::{self, SystemState, TableEntry};
 use meridian_types::{PolicyName, TableName};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::watch;
 
 /// A table, ready for use.
 #[derive(Clone, Debug)]

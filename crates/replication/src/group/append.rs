@@ -2,6 +2,7 @@
 
 use super::Silence;
 use crate::raft::{Raft, RaftTypes, respond};
+use crate::runtime;
 use crate::transport::Reply;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
@@ -20,7 +21,7 @@ pub(crate) struct AppendQueue {
 impl AppendQueue {
     pub(crate) fn start(raft: Raft, silence: Arc<Silence>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(pass_on(raft, silence, waiting));
+        runtime::spawn(pass_on(raft, silence, waiting));
         Self { queue }
     }
 
@@ -41,6 +42,7 @@ async fn pass_on(
     let mut under_way = FuturesOrdered::new();
     loop {
         tokio::select! {
+            biased;
             Some((result, reply)) = under_way.next() => answer(&silence, result, reply),
             next = waiting.recv() => {
                 let Some((request, reply)) = next else { return };

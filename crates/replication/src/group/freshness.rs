@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Messages remembered; older ones only say that the state is staler still.
 const REMEMBERED: usize = 64;

@@ -2,12 +2,12 @@
 
 use super::LeaderId;
 use crate::raft::Raft;
+use crate::runtime::{self, watch};
 use crate::system::SystemState;
 use meridian_placement::CommitGate;
 use meridian_types::{GroupId, NodeId};
 use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// Up to where the leader may answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) fn follow(
     own: NodeId,
 ) -> watch::Receiver<Answerable> {
     let (publish, follow) = watch::channel(Answerable::default());
-    tokio::spawn(async move {
+    runtime::spawn(async move {
         // The whole metrics: openraft publishes its parts before it, and `as_leader` reads the whole.
         let mut progress = raft.metrics();
         let mut gate = None;
@@ -50,6 +50,7 @@ pub(crate) fn follow(
             };
             publish.send_if_modified(|published| std::mem::replace(published, now) != now);
             tokio::select! {
+                biased;
                 changed = progress.changed() => if changed.is_err() { return },
                 changed = system.changed() => {
                     if changed.is_err() { return }

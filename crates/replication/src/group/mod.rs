@@ -23,6 +23,7 @@ pub(crate) use session::Session;
 use crate::config::Timing;
 use crate::evaluate::Evaluator;
 use crate::raft::{GroupNetworks, LogStore, Machine, MachineView, Raft, RaftTypes, SnapshotReceiver};
+use crate::runtime::watch;
 use crate::system::SystemState;
 use crate::transport::Peers;
 use meridian_placement::quorum_reached;
@@ -36,7 +37,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// Identifies one leadership: a term and its leader.

@@ -12,14 +12,15 @@ use super::{LeaderId, Session, Shared};
 use crate::error::Unserved;
 use crate::evaluate::{Evaluation, View};
 use crate::raft::{Command, MachineView, Raft, RaftTypes, WriteBatch, WriteRecord};
+use crate::runtime::{self, watch};
 use bytes::Bytes;
 use meridian_types::{GroupId, RequestId};
 use openraft::async_runtime::WatchReceiver;
 use openraft::impls::ProgressResponder;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{mpsc, oneshot, watch};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 
 /// Writes waiting to be evaluated, per group. Over it the client hears that the node is overloaded.
 const QUEUE: usize = 4_096;
@@ -68,7 +69,7 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Submission>, watch::Receiver<
     settle::start(settle_queue, parts.answerable.clone(), tell_broken);
     let overlay = Arc::default();
     let proposer = Proposer { parts, overlay, unsettled, session: publish, broken, sequence: 0, number: 0 };
-    tokio::spawn(proposer.run(queue));
+    runtime::spawn(proposer.run(queue));
     (submissions, session)
 }
 
@@ -171,8 +172,12 @@ impl Proposer {
         } else {
             let (responder, done) = ProgressResponder::<RaftTypes, _>::complete_only();
             self.number += 1;
-            let batch =
-                WriteBatch { session: session.barrier, number: self.number, stamp_ms: now_ms(), writes };
+            let batch = WriteBatch {
+                session: session.barrier,
+                number: self.number,
+                stamp_ms: runtime::wall_ms(),
+                writes,
+            };
             let write = self.parts.raft.write(Command::Write(batch)).with_leader(session.leader);
             if write.responder(responder).await.is_err() {
                 let stopped = Unserved::Storage("the group has stopped on this node".to_owned());
@@ -261,9 +266,4 @@ impl View for PendingView<'_> {
 pub(super) fn lock(overlay: &Mutex<Overlay>) -> MutexGuard<'_, Overlay> {
     // A panic while the lock is held ends the group's task, and with it the use of the overlay.
     overlay.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,11 +6,12 @@ use super::overlay::Overlay;
 use super::proposer::{WriteOutcome, lock};
 use crate::error::Unserved;
 use crate::raft::{Applied, RaftTypes};
+use crate::runtime::{self, watch};
 use bytes::Bytes;
 use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
 use std::sync::{Arc, Mutex};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 type Answers = Vec<(oneshot::Sender<Result<WriteOutcome, Unserved>>, Bytes)>;
 
@@ -45,7 +46,7 @@ pub(super) fn start(
     broken: watch::Sender<Option<Session>>,
 ) {
     let (pass_on, mut unanswered) = mpsc::channel::<Unanswered>(UNANSWERED);
-    tokio::spawn(async move {
+    runtime::spawn(async move {
         let mut last = 0;
         while let Some(Unsettled { sequence, session, overlay, floor, done, answers }) =
             unsettled.recv().await
@@ -72,7 +73,7 @@ pub(super) fn start(
             }
         }
     });
-    tokio::spawn(async move {
+    runtime::spawn(async move {
         while let Some(Unanswered { session, index, answers }) = unanswered.recv().await {
             let through = answerable
                 .wait_for(|now| now.leader != Some(session.leader) || now.index >= index)

@@ -4,6 +4,7 @@ use super::Replication;
 use crate::error::Unserved;
 use crate::group::{Group, Submission, WriteOutcome};
 use crate::raft::{Applied, Command, decode, encode};
+use crate::runtime;
 use crate::system::{SystemCommand, SystemError, SystemReply};
 use crate::transport::{CallError, Kind};
 use crate::wire::{
@@ -103,7 +104,7 @@ impl Replication {
                     self.write_here(group, id, request.clone(), deadline).await
                 }
                 Some(leader) => {
-                    let id = *id.get_or_insert_with(|| RequestId(rand::random()));
+                    let id = *id.get_or_insert_with(|| RequestId(runtime::random()));
                     self.write_there(leader, group, ForwardWrite { id, request: request.clone() }, deadline)
                         .await
                 }
@@ -298,8 +299,7 @@ impl Replication {
             .copied()
             .filter(|node| self.shared.peers.link(*node).is_some())
             .collect();
-        let start = if connected.is_empty() { return None } else { rand::random_range(0..connected.len()) };
-        connected.get(start).copied()
+        connected.get(runtime::random_index(connected.len())?).copied()
     }
 
     /// Asks a peer; errors say whether anything may have happened.

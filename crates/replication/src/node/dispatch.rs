@@ -6,6 +6,7 @@ use crate::group::{Group, note_leader};
 use crate::raft::{
     Complete, RaftTypes, SnapshotData, SnapshotPart, decode, encode, refuse_early_votes, respond,
 };
+use crate::runtime;
 use crate::transport::{Handler, Kind, Reply, Request};
 use crate::wire::{ForwardRead, ForwardSystem, ForwardWrite, ReadMode, Served, ServedOr, SystemAnswer};
 use bytes::Bytes;
@@ -44,7 +45,7 @@ impl Handler for Dispatch {
                 let Ok(permit) = Arc::clone(&self.at_once).try_acquire_owned() else {
                     return reply.refuse(&Unserved::Overloaded.to_string());
                 };
-                tokio::spawn(async move {
+                runtime::spawn(async move {
                     match serve(&node, &group, request).await {
                         Ok(payload) => reply.done(payload),
                         Err(why) => reply.refuse(&why),

@@ -9,9 +9,10 @@ pub use client::{ReadConsistency, ReadDone, WriteDone};
 use crate::config::Timing;
 use crate::evaluate::Evaluator;
 use crate::group::{Group, Shared};
+use crate::runtime::{self, watch};
 use crate::supervisor::{self, Founding};
 use crate::system::SystemState;
-use crate::transport::{self, PeerAddress, PeerTls, Peers};
+use crate::transport::{self, Acceptor, Dial, Handler, MtlsDialer, PeerAddress, PeerTls, Peers};
 use meridian_placement::{Distances, Topology};
 use meridian_store::Store;
 use meridian_types::{GroupId, NodeId};
@@ -19,8 +20,31 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+/// How a node reaches the others and is reached.
+pub enum Network {
+    /// A cluster of one node, which opens no peer port.
+    Alone,
+    /// gRPC streams over mTLS.
+    Mtls {
+        /// The other nodes.
+        peers: Vec<PeerAddress>,
+        /// This node's certificate.
+        tls: PeerTls,
+        /// Where peers connect.
+        listener: TcpListener,
+    },
+    /// Frames are carried by somebody else, such as a simulation.
+    Carried {
+        /// The other nodes.
+        peers: Vec<PeerAddress>,
+        /// Opens streams to them.
+        dialer: Arc<dyn Dial>,
+        /// Gets what takes the streams that they open.
+        door: Box<dyn FnOnce(Acceptor) + Send>,
+    },
+}
 
 /// What a node needs to take part in replication.
 pub struct ReplicationOptions {
@@ -30,12 +54,8 @@ pub struct ReplicationOptions {
     pub topology: Topology,
     /// Round trips between regions, for placement.
     pub distances: Distances,
-    /// How to reach the other nodes.
-    pub peers: Vec<PeerAddress>,
-    /// This node's certificate; `None` only for a cluster of one node, which then opens no peer port.
-    pub tls: Option<PeerTls>,
-    /// Where peers connect.
-    pub listener: TcpListener,
+    /// How to reach the other nodes and be reached.
+    pub network: Network,
     /// The engine.
     pub store: Store,
     /// Timings.
@@ -86,33 +106,37 @@ impl Replication {
             tasks: std::sync::Mutex::default(),
         });
         node.open_group(GroupId::SYSTEM).await?;
-        let handler: Arc<dyn transport::Handler> = Arc::new(dispatch::Dispatch::new(&node));
-        if let Some(tls) = options.tls {
-            node.connect(options.listener, &tls, options.peers, &handler);
-        }
+        node.connect(options.network);
         supervisor::start(&node);
         Ok(node)
     }
 
     /// Dials the peers with higher numbers and accepts the others.
-    fn connect(
-        &self,
-        listener: TcpListener,
-        tls: &PeerTls,
-        known: Vec<PeerAddress>,
-        handler: &Arc<dyn transport::Handler>,
-    ) {
-        let peers = &self.shared.peers;
-        for peer in known.iter().filter(|peer| peer.number > peers.own()) {
-            let dialling = Arc::clone(peers);
-            self.spawn(dialling.keep_dialling(peer.clone(), tls.clone(), Arc::clone(handler)));
-        }
-        let (peers, tls, handler) = (Arc::clone(peers), tls.clone(), Arc::clone(handler));
-        self.spawn(async move {
-            if let Err(error) = transport::serve(listener, tls, &known, peers, handler).await {
-                tracing::error!(%error, "the peer listener failed");
+    fn connect(self: &Arc<Self>, network: Network) {
+        let handler: Arc<dyn Handler> = Arc::new(dispatch::Dispatch::new(self));
+        let acceptor = Acceptor::new(Arc::clone(&self.shared.peers), Arc::clone(&handler));
+        match network {
+            Network::Alone => {}
+            Network::Mtls { peers, tls, listener } => {
+                self.dial(&peers, &(Arc::new(MtlsDialer::new(self.own(), tls.clone())) as _), &handler);
+                self.spawn(async move {
+                    if let Err(error) = transport::serve(listener, tls, &peers, acceptor).await {
+                        tracing::error!(%error, "the peer listener failed");
+                    }
+                });
             }
-        });
+            Network::Carried { peers, dialer, door } => {
+                self.dial(&peers, &dialer, &handler);
+                door(acceptor);
+            }
+        }
+    }
+
+    fn dial(&self, peers: &[PeerAddress], dialer: &Arc<dyn Dial>, handler: &Arc<dyn Handler>) {
+        for peer in peers.iter().filter(|peer| peer.number > self.own()) {
+            let own = Arc::clone(&self.shared.peers);
+            self.spawn(own.keep_dialling(peer.clone(), Arc::clone(dialer), Arc::clone(handler)));
+        }
     }
 
     /// This node's number.
@@ -160,7 +184,7 @@ impl Replication {
 
     /// Runs a task for as long as the node runs.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+        runtime::spawn_into(&mut self.tasks.lock().unwrap_or_else(PoisonError::into_inner), task);
     }
 
     /// Stops every task and group, then closes the engine.

@@ -84,12 +84,10 @@ impl RaftLogStorage<RaftTypes> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &VoteOf<RaftTypes>) -> Result<(), io::Error> {
-        let (group, vote) = (self.group.clone(), encode(vote)?);
-        // Waits for the disk: not on a thread that runs other tasks.
-        tokio::task::spawn_blocking(move || group.save_vote(&vote))
-            .await
-            .map_err(io::Error::other)?
-            .map_err(io::Error::other)
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let on_durable = Box::new(move |result| drop(tell.send(result)));
+        self.group.put_vote(&encode(vote)?, on_durable).map_err(io::Error::other)?;
+        told.await.map_err(io::Error::other)?.map_err(io::Error::other)
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<RaftTypes>) -> Result<(), io::Error>

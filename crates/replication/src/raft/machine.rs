@@ -2,6 +2,7 @@
 
 use super::snapshot::{SnapshotBuilder, SnapshotData, copy};
 use super::types::{Applied, Command, RaftTypes, WriteBatch, decode, encode};
+use crate::runtime::watch;
 use crate::system::SystemState;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
@@ -16,7 +17,6 @@ use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::watch;
 
 /// Entries applied in one atomic write at most.
 const APPLY_CHUNK: usize = 256;
@@ -385,7 +385,10 @@ impl RaftStateMachine<RaftTypes> for Machine {
             SnapshotData::Outgoing(view) => copy(&self.store, &view)?,
         };
         let marker: Marker = (meta.last_log_id, meta.last_membership.clone());
-        install.commit(&encode(&marker)?, &[]).map_err(io::Error::other)?;
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let on_durable = Box::new(move |result| drop(tell.send(result)));
+        install.commit_then(&encode(&marker)?, &[], on_durable).map_err(io::Error::other)?;
+        told.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
         self.reload()
     }
 

@@ -3,6 +3,7 @@
 use super::snapshot::{SnapshotData, SnapshotPart};
 use super::types::{Command, RaftTypes, decode, encode};
 use crate::group::AckClock;
+use crate::runtime;
 use crate::transport::{CallError, Kind, Link, Peers, PendingCall};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -259,6 +260,7 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
         };
         let send = self.send_snapshot(vote, snapshot.meta, &view);
         tokio::select! {
+            biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             response = send => response.map_err(StreamingError::from),
         }
@@ -273,7 +275,7 @@ impl GroupNetwork {
         view: &StateSnapshot,
     ) -> Result<SnapshotResponse<RaftTypes>, RPCError<RaftTypes>> {
         let link = self.link()?;
-        let transfer = rand::random();
+        let transfer = runtime::random();
         let mut under_way: VecDeque<PendingCall> = VecDeque::new();
         let mut number = 0;
         let mut after: Option<Bytes> = None;

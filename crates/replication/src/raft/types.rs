@@ -17,6 +17,7 @@ openraft::declare_raft_types!(
         // One leader a term, as in the Raft paper: a late hand-over can then never outdo a leader that was elected
         // meanwhile, whose lease the voters respect.
         LeaderId = openraft::impls::leader_id_std::LeaderId<u64, NodeId>,
+        AsyncRuntime = crate::runtime::Runtime,
 );
 
 /// A log entry's content.

@@ -4,6 +4,7 @@
 use super::members::placement;
 use crate::group::Group;
 use crate::node::Replication;
+use crate::runtime;
 use meridian_placement::election_turn;
 use meridian_types::GroupId;
 use openraft::async_runtime::WatchReceiver;
@@ -57,7 +58,7 @@ impl Attempts {
             return;
         }
         // Who meets another candidate in spite of the turns waits a random while longer.
-        self.next.insert(group.id, now + timing.turn().mul_f64(1.0 + rand::random::<f64>()));
+        self.next.insert(group.id, now + timing.turn().mul_f64(1.0 + runtime::random::<f64>()));
         tracing::info!(group = %group.id, turn, ?silent, "standing for election");
         if let Err(error) = group.raft.trigger().elect(!alone).await {
             tracing::debug!(group = %group.id, %error, "cannot stand");

@@ -3,12 +3,14 @@
 use super::members::placement;
 use crate::group::{Group, LeaderId};
 use crate::node::Replication;
+use crate::runtime;
 use meridian_placement::{LeaderChoice, MemberHealth, TransferRules, leader_choice};
 use meridian_types::{GroupId, NodeId};
 use openraft::async_runtime::WatchReceiver;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A hand-over that has not happened within this is given up.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -63,7 +65,7 @@ async fn hand_over(group: &Arc<Group>, session: LeaderId, target: NodeId) {
     // Before openraft lets the target be elected within the lease.
     group.offer(session);
     let group = Arc::clone(group);
-    tokio::spawn(async move {
+    runtime::spawn(async move {
         let mut metrics = group.raft.metrics();
         let _ = group.raft.trigger().transfer_leader(target).await;
         let still_leads =

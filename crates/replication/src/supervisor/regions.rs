@@ -9,7 +9,8 @@ use meridian_placement::CommitRule;
 use meridian_types::{GroupId, NodeId, RegionName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A pause of this process longer than this makes everyone look silent: nothing is decided until it is over again.
 const OWN_PAUSE: Duration = Duration::from_millis(700);

@@ -1,8 +1,7 @@
 //! Accepting links from peers with a lower number.
 
-use super::link::Link;
-use super::message::Handler;
-use super::peers::{PeerAddress, Peers};
+use super::carrier::Acceptor;
+use super::peers::PeerAddress;
 use super::proto::Frame;
 use super::proto::peer_server::{Peer, PeerServer};
 use super::tls::{PeerTls, certificate_is_for};
@@ -11,16 +10,14 @@ use futures_util::{Stream, StreamExt};
 use meridian_types::{NodeId, NodeName};
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
-struct Acceptor {
-    peers: Arc<Peers>,
+struct Service {
     names: BTreeMap<NodeId, NodeName>,
-    handler: Arc<dyn Handler>,
+    acceptor: Acceptor,
 }
 
 /// Serves the peer protocol on `listener` until the task is aborted.
@@ -31,11 +28,10 @@ pub async fn serve(
     listener: TcpListener,
     tls: PeerTls,
     known: &[PeerAddress],
-    peers: Arc<Peers>,
-    handler: Arc<dyn Handler>,
+    acceptor: Acceptor,
 ) -> Result<(), tonic::transport::Error> {
     let names = known.iter().map(|peer| (peer.number, peer.name.clone())).collect();
-    let service = PeerServer::new(Acceptor { peers, names, handler })
+    let service = PeerServer::new(Service { names, acceptor })
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     Server::builder()
@@ -48,24 +44,17 @@ pub async fn serve(
 }
 
 #[tonic::async_trait]
-impl Peer for Acceptor {
+impl Peer for Service {
     type LinkStream = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
 
     async fn link(&self, request: Request<Streaming<Frame>>) -> Result<Response<Self::LinkStream>, Status> {
         let peer = self.identify(&request)?;
-        let (link, frames) = Link::new(peer);
-        let inbound = request.into_inner();
-        let (peers, handler) = (Arc::clone(&self.peers), Arc::clone(&self.handler));
-        tokio::spawn(async move {
-            peers.up(&link);
-            link.run(inbound, &*handler).await;
-            peers.down(&link);
-        });
+        let frames = self.acceptor.accept(peer, request.into_inner());
         Ok(Response::new(frames.map(Ok).boxed()))
     }
 }
 
-impl Acceptor {
+impl Service {
     /// The node that opened the stream: it says its number, and its certificate must carry that node's name.
     fn identify(&self, request: &Request<Streaming<Frame>>) -> Result<NodeId, Status> {
         let number = request

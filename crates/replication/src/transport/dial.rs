@@ -1,11 +1,15 @@
 //! Dialling a peer, again and again, for as long as the node runs.
 
+use super::carrier::{Arrivals, Broken, Dial, Frames};
 use super::link::Link;
 use super::message::Handler;
 use super::peers::{PeerAddress, Peers};
 use super::proto::peer_client::PeerClient;
 use super::tls::PeerTls;
 use super::{MAX_MESSAGE, NODE_HEADER, WINDOW};
+use crate::runtime;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use meridian_types::NodeId;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,32 +26,71 @@ impl Peers {
     pub async fn keep_dialling(
         self: Arc<Self>,
         address: PeerAddress,
-        tls: PeerTls,
+        dialer: Arc<dyn Dial>,
         handler: Arc<dyn Handler>,
     ) {
         debug_assert!(self.own() < address.number, "the lower number dials");
         let mut wait = FIRST_RETRY;
         loop {
-            match open(&address, &tls, self.own()).await {
-                Ok(client) => {
-                    if run(&self, client, address.number, &*handler).await {
-                        wait = FIRST_RETRY;
-                    }
+            let (link, frames) = Link::new(address.number);
+            match dialer.dial(address.clone(), Frames::new(frames)).await {
+                Ok(arrivals) => {
+                    self.up(&link);
+                    link.run(arrivals, &*handler).await;
+                    self.down(&link);
+                    wait = FIRST_RETRY;
                 }
                 Err(error) => tracing::debug!(peer = %address.name, %error, "dialling failed"),
             }
             // Spread out, so that all nodes don't dial a returning one in the same instant.
-            tokio::time::sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;
+            tokio::time::sleep(wait.mul_f64(0.5 + runtime::random::<f64>() / 2.0)).await;
             wait = (wait * 2).min(LAST_RETRY);
         }
     }
 }
 
-async fn open(
-    address: &PeerAddress,
-    tls: &PeerTls,
+/// Opens gRPC streams over mTLS.
+pub struct MtlsDialer {
     own: NodeId,
-) -> Result<(PeerClient<Channel>, NodeId), tonic::transport::Error> {
+    tls: PeerTls,
+}
+
+impl MtlsDialer {
+    /// Dials as the node `own`, with its certificate.
+    #[must_use]
+    pub fn new(own: NodeId, tls: PeerTls) -> Self {
+        Self { own, tls }
+    }
+}
+
+impl Dial for MtlsDialer {
+    fn dial(&self, peer: PeerAddress, outgoing: Frames) -> BoxFuture<'static, Result<Arrivals, Broken>> {
+        open(self.own, self.tls.clone(), peer, outgoing).boxed()
+    }
+}
+
+async fn open(own: NodeId, tls: PeerTls, peer: PeerAddress, outgoing: Frames) -> Result<Arrivals, Broken> {
+    let mut client = connect(&tls, &peer).await.map_err(|error| Broken(error.to_string()))?;
+    let mut request = tonic::Request::new(outgoing);
+    request.metadata_mut().insert(NODE_HEADER, own.0.into());
+    match tokio::time::timeout(CONNECT_TIMEOUT, client.link(request)).await {
+        Ok(Ok(response)) => {
+            let arrivals = response.into_inner();
+            Ok(arrivals.map(|frame| frame.map_err(|status| Broken(status.to_string()))).boxed())
+        }
+        Ok(Err(status)) => {
+            let (peer, code, message) = (peer.number, status.code(), status.message());
+            tracing::warn!(%peer, ?code, message, "the peer refused the link");
+            Err(Broken(message.to_owned()))
+        }
+        Err(_) => Err(Broken("the peer did not answer in time".to_owned())),
+    }
+}
+
+async fn connect(
+    tls: &PeerTls,
+    address: &PeerAddress,
+) -> Result<PeerClient<Channel>, tonic::transport::Error> {
     let channel = Endpoint::from_shared(format!("https://{}", address.address))?
         .tls_config(tls.client(address.name.as_str()))?
         .connect_timeout(CONNECT_TIMEOUT)
@@ -56,32 +99,5 @@ async fn open(
         .initial_connection_window_size(WINDOW)
         .connect()
         .await?;
-    let client = PeerClient::new(channel)
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE);
-    Ok((client, own))
-}
-
-/// Runs one link to its end; whether it ever came up.
-async fn run(
-    peers: &Peers,
-    (mut client, own): (PeerClient<Channel>, NodeId),
-    peer: NodeId,
-    handler: &dyn Handler,
-) -> bool {
-    let (link, frames) = Link::new(peer);
-    let mut request = tonic::Request::new(frames);
-    request.metadata_mut().insert(NODE_HEADER, own.0.into());
-    let inbound = match tokio::time::timeout(CONNECT_TIMEOUT, client.link(request)).await {
-        Ok(Ok(response)) => response.into_inner(),
-        Ok(Err(status)) => {
-            tracing::warn!(%peer, code = ?status.code(), message = status.message(), "the peer refused the link");
-            return false;
-        }
-        Err(_) => return false,
-    };
-    peers.up(&link);
-    link.run(inbound, handler).await;
-    peers.down(&link);
-    true
+    Ok(PeerClient::new(channel).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE))
 }

@@ -3,16 +3,18 @@
 use super::message::{Handler, Kind, Request};
 use super::proto::{Envelope, Frame};
 use super::{MAX_FRAME, MAX_PENDING, MAX_QUEUED, PING_INTERVAL, SILENCE_LIMIT};
+use crate::runtime;
 use bytes::Bytes;
 use futures_util::Stream;
 use meridian_types::{GroupId, NodeId};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 
 const DONE: u32 = 1;
 const FAILED: u32 = 2;
@@ -38,7 +40,7 @@ type Pending = oneshot::Sender<Result<Bytes, CallError>>;
 pub struct Link {
     peer: NodeId,
     outgoing: mpsc::Sender<Envelope>,
-    pending: Mutex<HashMap<u64, Pending>>,
+    pending: Mutex<BTreeMap<u64, Pending>>,
     next_id: AtomicU64,
     opened: Instant,
     heard_ms: AtomicU64,
@@ -137,19 +139,21 @@ impl Link {
         ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // In this order: a busy stream must not keep the ticks from being served.
+                biased;
                 () = self.close.notified() => break,
+                _ = ping.tick() => {
+                    if self.silence() > SILENCE_LIMIT {
+                        break;
+                    }
+                    self.ping();
+                }
                 frame = inbound.next() => {
                     let Some(Ok(frame)) = frame else { break };
                     self.touch();
                     for envelope in frame.envelopes {
                         self.receive(envelope, handler);
                     }
-                }
-                _ = ping.tick() => {
-                    if self.silence() > SILENCE_LIMIT {
-                        break;
-                    }
-                    self.ping();
                 }
             }
         }
@@ -160,7 +164,7 @@ impl Link {
         let sent = Instant::now();
         let call = self.send(Kind::Ping, GroupId::SYSTEM, Bytes::new());
         let link = Arc::clone(self);
-        tokio::spawn(async move {
+        runtime::spawn(async move {
             if call.await.is_ok() {
                 let us = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
                 link.rtt_us.store(us.max(1), Ordering::Relaxed);
@@ -222,7 +226,7 @@ impl Link {
         }
     }
 
-    fn pending(&self) -> MutexGuard<'_, HashMap<u64, Pending>> {
+    fn pending(&self) -> MutexGuard<'_, BTreeMap<u64, Pending>> {
         // The map is never left half-changed, so a panic elsewhere while it was held does no harm.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,6 +4,7 @@
 //! [`Handler`]) and Raft (see `crate::network`).
 
 mod accept;
+mod carrier;
 mod dial;
 mod link;
 mod message;
@@ -11,9 +12,12 @@ mod peers;
 mod tls;
 
 pub use accept::serve;
+pub use carrier::{Acceptor, Arrivals, Broken, Dial, Frames};
+pub use dial::MtlsDialer;
 pub use link::{CallError, Link, PendingCall, Reply};
 pub use message::{Handler, Kind, Request};
 pub use peers::{PeerAddress, Peers};
+pub use proto::Frame;
 pub use tls::{PeerTls, TlsError};
 
 /// Generated from `proto/peer.proto`.

@@ -4,7 +4,8 @@ use super::link::Link;
 use meridian_types::{NodeId, NodeName};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How to reach a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,78 @@
+//! Where replication meets chance, the wall clock and the scheduler, so that a simulation can stand in for all three.
+//!
+//! Monotonic time is tokio's, which a simulation pauses and advances. The rest comes from here: [`spawn`], [`random`],
+//! [`wall_ms`] and the watch channel. A task that belongs to a simulated [`Process`] gets that process's; every other
+//! task, and so all of production, gets the operating system's.
+//!
+//! tokio's `select!` without `biased` and its watch channel draw from a generator that cannot be seeded, so neither is used in
+//! this crate.
+
+mod dice;
+mod openraft;
+mod process;
+pub mod watch;
+
+pub use self::openraft::Runtime;
+pub use dice::Dice;
+pub use process::{Mistake, Process};
+
+use rand::RngExt;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Spawns a task that belongs to the same process as the one that spawns it.
+pub(crate) fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match Process::current() {
+        None => tokio::spawn(future),
+        Some(process) => process.spawn(future),
+    }
+}
+
+/// As [`spawn`], into a set.
+pub(crate) fn spawn_into<F>(set: &mut JoinSet<()>, future: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    match Process::current() {
+        None => drop(set.spawn(future)),
+        Some(process) => process.adopt(set.spawn(process.scope(future))),
+    }
+}
+
+/// A random value.
+pub(crate) fn random<T>() -> T
+where
+    rand::distr::StandardUniform: rand::distr::Distribution<T>,
+{
+    Dice::here().random()
+}
+
+/// A random index below `len`, if there is any.
+pub(crate) fn random_index(len: usize) -> Option<usize> {
+    (len > 0).then(|| Dice::here().random_range(0..len))
+}
+
+/// Milliseconds since 1970 by this node's wall clock, which may jump.
+pub(crate) fn wall_ms() -> u64 {
+    if let Some(process) = Process::current() {
+        return process.wall_ms();
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Counts that a rare path was taken, so that a simulation can tell which ones its runs reached.
+pub(crate) fn mark(path: &'static str) {
+    if let Some(process) = Process::current() {
+        process.mark(path);
+    }
+}
+
+/// Whether the simulation wants this mistake to be made here. Never in a build without the feature `mistakes`.
+pub(crate) fn errs(mistake: Mistake) -> bool {
+    cfg!(feature = "mistakes") && Process::current().is_some_and(|process| process.makes(mistake))
+}

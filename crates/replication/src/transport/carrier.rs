@@ -1,0 +1,86 @@
+//! What lies under a link: something that carries frames to a peer and back, in order, until it breaks.
+//!
+//! In production that is a gRPC stream over mTLS. A simulation carries the frames itself.
+
+use super::link::Link;
+use super::message::Handler;
+use super::peers::{PeerAddress, Peers};
+use super::proto::Frame;
+use crate::runtime;
+use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt};
+use meridian_types::NodeId;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Frames to be sent. A type of its own, because the compiler cannot see through a boxed stream in a spawned task.
+pub struct Frames(Pin<Box<dyn Stream<Item = Frame> + Send>>);
+
+impl Frames {
+    pub(super) fn new(frames: impl Stream<Item = Frame> + Send + 'static) -> Self {
+        Self(frames.boxed())
+    }
+}
+
+impl Stream for Frames {
+    type Item = Frame;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
+        self.0.as_mut().poll_next(cx)
+    }
+}
+
+/// Frames as they arrive, up to the stream's end or its failure.
+pub type Arrivals = Pin<Box<dyn Stream<Item = Result<Frame, Broken>> + Send>>;
+
+/// A stream between nodes is no more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(pub String);
+
+/// Opens streams to peers.
+pub trait Dial: Send + Sync + 'static {
+    /// Opens a stream that sends `outgoing`, and hands back what arrives on it; [`Broken`] when the peer cannot be reached or
+    /// refuses.
+    fn dial(&self, peer: PeerAddress, outgoing: Frames) -> BoxFuture<'static, Result<Arrivals, Broken>>;
+}
+
+/// Takes streams that peers have opened.
+#[derive(Clone)]
+pub struct Acceptor {
+    peers: Arc<Peers>,
+    handler: Arc<dyn Handler>,
+}
+
+impl Acceptor {
+    /// Hands requests from the streams to `handler`.
+    #[must_use]
+    pub fn new(peers: Arc<Peers>, handler: Arc<dyn Handler>) -> Self {
+        Self { peers, handler }
+    }
+
+    /// Runs a link over a stream that `peer` has opened and proved to be its own; what is handed back is to be sent.
+    pub fn accept<E: Send + 'static>(
+        &self,
+        peer: NodeId,
+        arrivals: impl Stream<Item = Result<Frame, E>> + Unpin + Send + 'static,
+    ) -> Frames {
+        let (link, frames) = Link::new(peer);
+        let (peers, handler) = (Arc::clone(&self.peers), Arc::clone(&self.handler));
+        runtime::spawn(async move {
+            peers.up(&link);
+            link.run(arrivals, &*handler).await;
+            peers.down(&link);
+        });
+        Frames::new(frames)
+    }
+}
+
+impl Frame {
+    /// The frame as it is on the wire.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        prost::Message::encode_to_vec(self)
+    }
+}
