@@ -17,6 +17,14 @@ pub struct DocCommand {
 const SHELL: [&str; 4] = ["sh", "bash", "console", "shell"];
 /// How the documents call the binary.
 const CALLS: [&str; 3] = ["meridian", "./target/release/meridian", "target/release/meridian"];
+/// How they have cargo call it.
+const CARGO: [&str; 4] = ["cargo", "run", "--release", "--"];
+/// Words of the shell that may stand before a command.
+const BEFORE: [&str; 10] = ["if", "then", "else", "until", "while", "do", "!", "time", "exec", "sudo"];
+/// Bare words that end a command.
+const OPERATORS: [&str; 4] = ["|", "||", "&&", "&"];
+/// Bare words before the name of a file.
+const REDIRECTIONS: [&str; 5] = [">", ">>", "<", "2>", "2>>"];
 
 /// All commands of all Markdown files.
 #[must_use]
@@ -37,7 +45,8 @@ pub fn of_documents(tree: &Tree) -> Vec<DocCommand> {
                 }
                 Event::End(TagEnd::CodeBlock) => {
                     if let Some((at, content)) = block.take() {
-                        commands.extend(of_block(&content).map(|words| DocCommand { at: at.clone(), words }));
+                        let found = of_block(&content).into_iter();
+                        commands.extend(found.map(|words| DocCommand { at: at.clone(), words }));
                     }
                 }
                 _ => {}
@@ -48,50 +57,120 @@ pub fn of_documents(tree: &Tree) -> Vec<DocCommand> {
 }
 
 /// The `meridian` calls of one code block; lines that end in a backslash go on, a leading `$` is a prompt.
-fn of_block(content: &str) -> impl Iterator<Item = Vec<String>> {
+fn of_block(content: &str) -> Vec<Vec<String>> {
     let joined = content.replace("\\\n", " ");
-    let lines: Vec<String> = joined.lines().map(str::to_owned).collect();
-    lines.into_iter().filter_map(|line| {
-        let line = line.trim().trim_start_matches("$ ");
-        let mut words = split(line);
-        if let Some(rest) = line.strip_prefix("cargo run --release --") {
-            words = split(rest);
-        } else if words.first().is_some_and(|first| CALLS.contains(&first.as_str())) {
-            words.remove(0);
-        } else {
-            return None;
-        }
-        words.insert(0, "meridian".to_owned());
-        Some(words)
-    })
+    let lines = joined.lines().map(|line| line.trim().trim_start_matches("$ "));
+    lines.flat_map(simple_commands).filter_map(call).collect()
 }
 
-/// Splits a line as a shell would, up to a comment, a pipe, a redirection or the next command.
-fn split(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut quote = None;
-    let mut quoted = false;
-    for c in line.chars().chain([' ']) {
-        match (quote, c) {
-            (Some(open), _) if open == c => quote = None,
-            (None, '\'' | '"') => (quote, quoted) = (Some(c), true),
+/// The words of a simple command, when it calls the binary; the first is then `meridian`.
+fn call(mut words: Vec<String>) -> Option<Vec<String>> {
+    let assigns = |word: &str| {
+        word.split_once('=').is_some_and(|(name, _)| {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        })
+    };
+    let before = words.iter().take_while(|word| BEFORE.contains(&word.as_str()) || assigns(word)).count();
+    words.drain(..before);
+    if words.len() >= CARGO.len() && words.iter().zip(CARGO).all(|(word, known)| word == known) {
+        words.drain(..CARGO.len());
+    } else if words.first().is_some_and(|first| CALLS.contains(&first.as_str())) {
+        words.remove(0);
+    } else {
+        return None;
+    }
+    words.insert(0, "meridian".to_owned());
+    Some(words)
+}
+
+/// The words that a line collects, and where its quotes stand.
+#[derive(Default)]
+struct Split {
+    commands: Vec<Vec<String>>,
+    words: Vec<String>,
+    word: String,
+    quote: Option<char>,
+    quoted: bool,
+}
+
+impl Split {
+    /// Ends the word; a bare operator ends the command, and what a redirection names is no word. `false` at a comment.
+    fn end_word(&mut self) -> bool {
+        let bare = !std::mem::take(&mut self.quoted);
+        let word = std::mem::take(&mut self.word);
+        if bare && OPERATORS.contains(&word.as_str()) {
+            self.end_command();
+        } else if bare && word.starts_with('#') {
+            return false;
+        } else if !bare || !word.is_empty() {
+            self.words.push(word);
+        }
+        true
+    }
+
+    fn end_command(&mut self) {
+        let mut words = std::mem::take(&mut self.words).into_iter();
+        let mut command = Vec::new();
+        while let Some(word) = words.next() {
+            if REDIRECTIONS.contains(&word.as_str()) {
+                words.next();
+            } else {
+                command.push(word);
+            }
+        }
+        self.commands.push(command);
+    }
+}
+
+/// Splits a line into its simple commands as a shell would, those of substitutions `$(...)` included. What a substitution puts
+/// out is not known: in its place stands the text `SUBSTITUTED`.
+fn simple_commands(line: &str) -> Vec<Vec<String>> {
+    let mut split = Split::default();
+    let mut rest = line;
+    while let Some(c) = rest.chars().next() {
+        let inner = rest.strip_prefix("$(").filter(|_| split.quote != Some('\''));
+        if let Some((inner, behind)) = inner.and_then(closed) {
+            split.commands.extend(simple_commands(inner));
+            split.word.push_str("SUBSTITUTED");
+            rest = behind;
+            continue;
+        }
+        rest = &rest[c.len_utf8()..];
+        match (split.quote, c) {
+            (Some(open), _) if open == c => split.quote = None,
+            (None, '\'' | '"') => (split.quote, split.quoted) = (Some(c), true),
+            (None, ';') => {
+                split.end_word();
+                split.end_command();
+            }
             (None, ' ') => {
-                let bare = !std::mem::take(&mut quoted);
-                if bare && matches!(word.as_str(), "|" | ">" | "&&" | "&" | ";" | "2>" | "||") {
-                    break;
-                }
-                if bare && word.starts_with('#') {
-                    break;
-                }
-                if !bare || !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
+                if !split.end_word() {
+                    rest = "";
                 }
             }
-            _ => word.push(c),
+            _ => split.word.push(c),
         }
     }
-    words
+    split.end_word();
+    split.end_command();
+    split.commands.retain(|command| !command.is_empty());
+    split.commands
+}
+
+/// What stands before the bracket that closes, and what behind it.
+fn closed(text: &str) -> Option<(&str, &str)> {
+    let mut depth = 1;
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some((&text[..at], &text[at + 1..]));
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -108,5 +187,25 @@ mod tests {
             ["meridian|table|create|orders|--key|pk:S, sk:S", "meridian|status", "meridian|dev|--fresh"]
         );
         assert!(found.iter().all(|command| command.at == "a.md:3"));
+    }
+
+    #[test]
+    fn a_command_is_found_wherever_a_shell_runs_one() {
+        let words = |line: &str| -> Vec<String> {
+            of_block(line).iter().map(|command| command[1..].join("|")).collect()
+        };
+        assert_eq!(
+            words("eval \"$(meridian key create app --table 'a b')\""),
+            ["key|create|app|--table|a b"]
+        );
+        assert_eq!(words("until meridian status; do sleep 1; done"), ["status"]);
+        assert_eq!(words("cd x && A=1 ./target/release/meridian version 2> log > out"), ["version"]);
+        assert_eq!(
+            words("echo $(date) | meridian check --config $(pwd)/a.toml & # meridian no"),
+            ["check|--config|SUBSTITUTED/a.toml"]
+        );
+        assert_eq!(words("echo '$(meridian no)' meridian no"), Vec::<String>::new());
+        assert_eq!(words("meridian() { ./target/release/meridian \"$@\"; }"), Vec::<String>::new());
+        assert_eq!(words("echo \"$(meridian broken"), Vec::<String>::new());
     }
 }
