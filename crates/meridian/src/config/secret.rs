@@ -49,13 +49,16 @@ impl Credentials {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::read(path, source))?;
         check_private(path)?;
         let found: Self = toml::from_str(&text).map_err(|error| ConfigError::parse(path, &text, &error))?;
-        let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-        if plain(&found.access_key_id) && plain(found.secret_access_key.expose()) {
-            return Ok(found);
+        let usable = found.secret_access_key.expose().parse().and_then(|secret| {
+            meridian_api::Credential::new(&found.access_key_id, secret, Vec::new(), Vec::new())
+        });
+        match usable {
+            Ok(_) => Ok(found),
+            // A key that no request could be signed with is a mistake, not a key.
+            Err(error) => {
+                Err(ConfigError::Invalid { file: path.to_owned(), problems: vec![error.to_string()] })
+            }
         }
-        let what =
-            "`access_key_id` and `secret_access_key` must be printable ASCII without spaces, and not empty";
-        Err(ConfigError::Invalid { file: path.to_owned(), problems: vec![what.to_owned()] })
     }
 }
 
@@ -87,22 +90,24 @@ mod tests {
         file
     }
 
-    const GOOD: &str = "access_key_id = 'AKIA1'\nsecret_access_key = 's3cret'\n";
+    const GOOD: &str = "access_key_id = 'AKIAEXAMPLE000000000'\n\
+        secret_access_key = '0123456789abcdefghijABCDEFGHIJ0123456789'\n";
 
     #[test]
     fn a_secret_never_prints() {
         let found = Credentials::load(file(GOOD, 0o600).path()).unwrap();
-        assert_eq!(found.secret_access_key.expose(), "s3cret");
-        assert!(!format!("{found:?}").contains("s3cret"));
+        assert_eq!(found.secret_access_key.expose().len(), 40);
+        assert!(!format!("{found:?}").contains("0123456789"));
     }
 
     #[test]
     fn open_or_broken_files_are_refused() {
-        let error = |text, mode| Credentials::load(file(text, mode).path()).unwrap_err().to_string();
+        let error = |text: &str, mode| Credentials::load(file(text, mode).path()).unwrap_err().to_string();
         assert!(error(GOOD, 0o644).contains("mode 644); run: chmod 600"));
-        assert!(
-            error("access_key_id = ''\nsecret_access_key = 's'", 0o600).contains("must be printable ASCII")
-        );
+        let short = error("access_key_id = 'AKIAEXAMPLE000000000'\nsecret_access_key = 's3cret'", 0o600);
+        assert!(short.contains("a secret access key is exactly 40 characters"), "{short}");
+        assert!(!short.contains("s3cret"), "{short}");
+        assert!(error(&GOOD.replace("AKIAEX", "AK IA"), 0o600).contains("an access key id is 16 to 128"));
         assert!(error("access_key_id = 'a'", 0o600).contains("missing field `secret_access_key`"));
         let missing = Credentials::load(Path::new("/nonexistent/x")).unwrap_err().to_string();
         assert!(missing.contains("cannot read /nonexistent/x"), "{missing}");

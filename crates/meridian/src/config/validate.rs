@@ -196,13 +196,21 @@ impl NodeConfig {
         let tls = self.tls.iter().flat_map(|tls| {
             [("tls.ca", &tls.ca, false), ("tls.cert", &tls.cert, false), ("tls.key", &tls.key, true)]
         });
-        let credentials =
-            self.auth.bootstrap_credentials.iter().map(|path| ("auth.bootstrap_credentials", path, true));
-        for (field, path, private) in tls.chain(credentials) {
-            let shown = path.display();
+        let missing = |field: &str, path: &Path| {
+            format!("{field}: there is no file {}; make it or correct the path", path.display())
+        };
+        for (field, path, private) in tls {
             if !path.is_file() {
-                problems.push(format!("{field}: there is no file {shown}; make it or correct the path"));
+                problems.push(missing(field, path));
             } else if private && let Err(error) = secret::check_private(path) {
+                problems.push(format!("{field}: {error}"));
+            }
+        }
+        if let Some(path) = &self.auth.bootstrap_credentials {
+            let field = "auth.bootstrap_credentials";
+            if !path.is_file() {
+                problems.push(missing(field, path));
+            } else if let Err(error) = secret::Credentials::load(path) {
                 problems.push(format!("{field}: {error}"));
             }
         }
