@@ -1,8 +1,8 @@
-//! Writing files whole or not at all, with the right mode from the first byte.
+//! Writing files whole or not at all, with the right mode from the first byte; folders that only their owner may enter.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Mode of files that hold a secret.
@@ -44,6 +44,14 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Makes a folder, and those above it, that nobody but its owner may enter. One that is there is left as it is.
+///
+/// # Errors
+/// Those of the file system.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +68,16 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(write_new(&path, b"", PRIVATE).is_err());
         assert!(replace(&dir.path().join("no/such/dir"), b"", PRIVATE).is_err());
+    }
+
+    #[test]
+    fn a_private_folder_is_its_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        private_dir(&path).unwrap();
+        private_dir(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::write(path.join("file"), "").unwrap();
+        assert!(private_dir(&path.join("file")).is_err());
     }
 }

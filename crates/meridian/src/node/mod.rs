@@ -9,6 +9,7 @@ pub use admin::NodeAdmin;
 
 use crate::admin as admin_api;
 use crate::config::{AuthMode, ConfigError, Credentials, NodeConfig};
+use crate::files;
 use crate::shutdown::Shutdown;
 use crate::tables::{Catalogs, DynamoEvaluator, ReplicatedTables};
 use meridian_api::dynamodb::{self, FrontConfig};
@@ -20,6 +21,7 @@ use meridian_replication::{Evaluator, Founding, Network, Replication, Replicatio
 use meridian_store::{Store, StoreError, StoreOptions};
 use meridian_types::{Pattern, PolicyName};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -48,6 +50,14 @@ pub enum NodeError {
     /// A declared policy asks for what this version does not have.
     #[error("policy {0}: active-active is not available in this version; use active-passive or read-local")]
     ActiveActive(PolicyName),
+    /// The data folder cannot be made.
+    #[error("cannot make node.data_dir {}: {source}; make it for this user, or name another", dir.display())]
+    DataDir {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
@@ -71,7 +81,10 @@ pub async fn run(config: NodeConfig, shutdown: Shutdown) -> Result<(), NodeError
     let dynamodb = open("dynamodb", listen.dynamodb).await?;
     let admin = open("admin", listen.admin).await?;
     let peer = open("peer", listen.peer).await?;
-    let store = Store::open(&config.node.data_dir, &store_options(&config))?;
+    // Items and the secrets of access keys are in it.
+    let dir = &config.node.data_dir;
+    files::private_dir(dir).map_err(|source| NodeError::DataDir { dir: dir.clone(), source })?;
+    let store = Store::open(dir, &store_options(&config))?;
     let here = ServedBy { region: config.node.region.clone(), node: config.node.id.clone() };
 
     let evaluator: Arc<LateEvaluator> = Arc::default();
