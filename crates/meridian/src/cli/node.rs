@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::failure::Failure;
 use crate::config::{LogFormat, LogSection, NodeConfig};
-use crate::node;
+use crate::node::{self, NodeError};
 use crate::shutdown::Shutdown;
 use clap::Args;
 use std::path::PathBuf;
@@ -27,7 +27,13 @@ pub(super) async fn run(args: NodeArgs) -> Outcome {
     if args.exit_with_parent {
         Shutdown::with_parent(trigger);
     }
-    node::run(config, shutdown).await.map_err(Failure::failed)
+    Ok(node::run(config, shutdown).await?)
+}
+
+impl From<NodeError> for Failure {
+    fn from(error: NodeError) -> Self {
+        if error.is_usage() { Self::usage(error) } else { Self::failed(error) }
+    }
 }
 
 fn start_log(log: &LogSection) -> Outcome {

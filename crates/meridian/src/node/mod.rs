@@ -69,6 +69,28 @@ pub enum NodeError {
     StoreFailed(StoreError),
 }
 
+impl NodeError {
+    /// Whether the configuration, not the machine, is at fault.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Config(_) | Self::Topology(_) | Self::Tls(_) | Self::ActiveActive(_) | Self::DataDir { .. }
+        )
+    }
+}
+
+/// Refuses what a configuration may say and this version cannot do.
+///
+/// # Errors
+/// [`NodeError::ActiveActive`].
+pub fn check_supported(config: &NodeConfig) -> Result<(), NodeError> {
+    match config.policies.iter().find(|policy| policy.pattern == Pattern::ActiveActive) {
+        Some(policy) => Err(NodeError::ActiveActive(policy.name.clone())),
+        None => Ok(()),
+    }
+}
+
 /// How often the store's health is looked at.
 const HEALTH_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
 
@@ -77,6 +99,7 @@ const HEALTH_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
 /// # Errors
 /// [`NodeError`] when it cannot start, or when its store fails.
 pub async fn run(config: NodeConfig, shutdown: Shutdown) -> Result<(), NodeError> {
+    check_supported(&config)?;
     let listen = &config.listen;
     let dynamodb = open("dynamodb", listen.dynamodb).await?;
     let admin = open("admin", listen.admin).await?;
@@ -169,9 +192,6 @@ fn replication_options(
         name: node.id.clone(),
         address: node.peer.clone(),
     });
-    if let Some(policy) = config.policies.iter().find(|policy| policy.pattern == Pattern::ActiveActive) {
-        return Err(NodeError::ActiveActive(policy.name.clone()));
-    }
     let tls = config.tls.as_ref().map(|tls| PeerTls::load(&tls.ca, &tls.cert, &tls.key)).transpose()?;
     let network = match tls {
         Some(tls) => Network::Mtls { peers: peers.collect(), tls, listener },
