@@ -275,7 +275,18 @@ fn files_with_secrets_are_private() {
         let path: PathBuf = cluster.path().join(Path::new(name));
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
     };
-    for name in ["cluster.json", "credentials.toml", "certs/a-a-0-key.pem", "nodes/a-a-0/config.toml"] {
+    let private = [
+        "cluster.json",
+        "credentials.toml",
+        "certs/a-a-0-key.pem",
+        "nodes/a-a-0/config.toml",
+        "supervisor.log",
+    ];
+    for name in private {
         assert_eq!(mode(name), 0o600, "{name}");
     }
+    assert_eq!(mode("nodes/a-a-0/data"), 0o700);
+    let secret = cluster.file()["credentials"]["secret_access_key"].as_str().unwrap().to_owned();
+    let log = std::fs::read_to_string(cluster.path().join("supervisor.log")).unwrap();
+    assert!(!log.contains(&secret), "the log shows the secret: {log}");
 }

@@ -130,20 +130,30 @@ async fn start(args: DevArgs, global: &Global) -> Outcome {
     }
     let format = global.output;
     let announce = |plan: &Plan, file: &ClusterFile| {
-        // A result that cannot be written is no reason to stop a cluster that runs.
-        _ = show(file, &plan.options.dir, &plan.options.wan_text, format, !background);
+        // What waits in the foreground shows the result, which holds a secret: a log is no place for it.
+        if !background {
+            // A result that cannot be written is no reason to stop a cluster that runs.
+            _ = show(file, &plan.options, format, true);
+        }
     };
     Ok(dev::run(options, &trigger, shutdown, announce).await?)
 }
 
-fn show(file: &ClusterFile, dir: &Path, wan: &str, format: Format, foreground: bool) -> Outcome {
+fn show(file: &ClusterFile, options: &DevOptions, format: Format, foreground: bool) -> Outcome {
     match format {
         Format::Json => output::json(file),
         Format::Table => {
-            output::emit(&guide(file, dir, wan, foreground));
+            output::emit(&guide(file, options, &program(), foreground));
             Ok(())
         }
     }
+}
+
+/// How this program was called, so that what is shown can be pasted where it was.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if called.is_empty() || !called.chars().all(plain) { "meridian".to_owned() } else { called }
 }
 
 async fn start_detached(options: DevOptions, global: &Global, shutdown: &Shutdown) -> Outcome {
@@ -157,7 +167,7 @@ async fn start_detached(options: DevOptions, global: &Global, shutdown: &Shutdow
     let outcome = dev::run_detached(arguments, &plan.options.dir, shutdown).await;
     spinner.finish_and_clear();
     match outcome? {
-        Detached::Ready(file) => show(&file, &plan.options.dir, &plan.options.wan_text, global.output, false),
+        Detached::Ready(file) => show(&file, &plan.options, global.output, false),
         Detached::Failed(code, words) => {
             let message = words.strip_prefix("error: ").unwrap_or(&words).to_owned();
             Err(if code == 2 { Failure::usage(message) } else { Failure::failed(message) })

@@ -1,11 +1,14 @@
 //! `meridian dev --detach`: the same command once more as a background process, left alone when its cluster is ready.
 
 use super::cluster_file::ClusterFile;
+use super::folder::FolderError;
 use super::run::{DevError, tail};
+use crate::files::PRIVATE;
 use crate::shutdown::Shutdown;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -29,16 +32,16 @@ pub enum Detached {
 /// The new process makes a session of its own (`--background`), so the terminal's end does not reach it.
 ///
 /// # Errors
-/// [`DevError::Io`] when it cannot be started.
+/// [`DevError::Folder`] when the folder cannot be made, [`DevError::Io`] when the process cannot be started.
 pub async fn run_detached(
     arguments: Vec<OsString>,
     dir: &Path,
     shutdown: &Shutdown,
 ) -> Result<Detached, DevError> {
-    fs::create_dir_all(dir)?;
+    fs::create_dir_all(dir).map_err(FolderError::unusable(dir))?;
     // Not among the nodes' logs, which --fresh discards.
     let path = dir.join("supervisor.log");
-    let log = OpenOptions::new().create(true).write(true).truncate(true).open(&path)?;
+    let log = OpenOptions::new().create(true).write(true).truncate(true).mode(PRIVATE).open(&path)?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(arguments)
         .stdin(Stdio::null())

@@ -49,6 +49,14 @@ pub enum FolderError {
         /// What the system said.
         source: io::Error,
     },
+    /// The folder cannot be made or entered.
+    #[error("cannot use {} as the cluster's folder: {source}; name another with --dir", dir.display())]
+    Unusable {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Another supervisor runs there.
     #[error("a cluster is already running in {} (process {pid}); stop it with: meridian dev stop --dir {}", dir.display(), dir.display())]
     Running {
@@ -81,6 +89,13 @@ pub enum FolderError {
     },
 }
 
+impl FolderError {
+    /// The folder itself cannot be made or entered.
+    pub(super) fn unusable(dir: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        |source| Self::Unusable { dir: dir.to_owned(), source }
+    }
+}
+
 fn at(path: &Path) -> impl FnOnce(io::Error) -> FolderError + '_ {
     |source| FolderError::Io { path: path.to_owned(), source }
 }
@@ -103,13 +118,13 @@ impl Folder {
     /// Makes the folder when needed and takes hold of it.
     ///
     /// # Errors
-    /// [`FolderError::Running`] when another process holds it.
+    /// [`FolderError::Running`] when another process holds it, [`FolderError::Unusable`] when it cannot be written to.
     pub fn take(dir: &Path) -> Result<Self, FolderError> {
-        fs::create_dir_all(dir).map_err(at(dir))?;
-        let dir = fs::canonicalize(dir).map_err(at(dir))?;
+        fs::create_dir_all(dir).map_err(FolderError::unusable(dir))?;
+        let dir = fs::canonicalize(dir).map_err(FolderError::unusable(dir))?;
         let path = dir.join(LOCK);
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut lock = open.map_err(at(&path))?;
+        let mut lock = open.map_err(FolderError::unusable(&dir))?;
         let deadline = Instant::now() + LOCK_PATIENCE;
         loop {
             match lock.try_lock() {
@@ -386,6 +401,14 @@ mod tests {
         drop(folder);
         assert_eq!(holder(dir.path()), None);
         Folder::take(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_says_so() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Folder::take(file.path()).unwrap_err();
+        assert!(matches!(error, FolderError::Unusable { .. }), "{error:?}");
+        assert!(error.to_string().ends_with("name another with --dir"), "{error}");
     }
 
     #[test]

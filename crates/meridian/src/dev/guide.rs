@@ -2,12 +2,16 @@
 
 use super::cluster_file::{ClusterFile, NodeEntry};
 use super::folder::DEFAULT_DIR;
+use super::plan::DevOptions;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// The text for a cluster in `dir` whose WAN model is written `wan`; `foreground` says how it is stopped.
+/// The text for a cluster that was started with `options`. `program` is how the reader calls this binary, and `foreground` says
+/// how the cluster is stopped.
 #[must_use]
-pub fn guide(cluster: &ClusterFile, dir: &Path, wan: &str, foreground: bool) -> String {
+pub fn guide(cluster: &ClusterFile, options: &DevOptions, program: &str, foreground: bool) -> String {
+    let dir: &Path = &options.dir;
+    let wan = &options.wan_text;
     let mut out = String::new();
     let nodes = cluster.nodes().count();
     // Writing to a string cannot fail.
@@ -31,7 +35,7 @@ pub fn guide(cluster: &ClusterFile, dir: &Path, wan: &str, foreground: bool) -> 
         r#"
 A first table, a write here and a read there, with the AWS CLI:
 
-  meridian table create orders --key pk:S --policy active-passive-semi-sync{at}
+  {program} table create orders --key pk:S --policy active-passive-semi-sync{at}
   export AWS_ACCESS_KEY_ID={id}
   export AWS_SECRET_ACCESS_KEY={secret}
   aws dynamodb put-item --endpoint-url {write} --region {region} \
@@ -48,19 +52,22 @@ or with boto3:
   table.put_item(Item={{"pk": "1", "note": "hello"}})
   print(table.get_item(Key={{"pk": "1"}}, ConsistentRead=True)["Item"])
 
-Look at it, then lose a region under load and read the report:
-
-  meridian status{at}
-  meridian drill region-kill --region {region}{in_dir}
-
 "#,
         write = node.dynamodb,
         read = far_node.dynamodb,
     );
+    _ = if cluster.regions.len() > 1 {
+        writeln!(
+            out,
+            "Look at it, then lose a region under load and read the report:\n\n  {program} status{at}\n  {program} drill region-kill --region {region}{in_dir}\n"
+        )
+    } else {
+        writeln!(out, "Look at it:\n\n  {program} status{at}\n")
+    };
     if foreground {
         out.push_str("Ctrl-C stops the cluster; the data stays.\n");
     } else {
-        _ = writeln!(out, "Stop it with: meridian dev stop --dir {}", dir.display());
+        _ = writeln!(out, "Stop it with: {program} dev stop{in_dir}");
     }
     out
 }

@@ -83,7 +83,8 @@ impl DevError {
     /// Whether the request, not the machine, is at fault.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Plan(_) | Self::Folder(FolderError::OtherCluster { .. }))
+        use FolderError::{OtherCluster, Unusable};
+        matches!(self, Self::Plan(_) | Self::Folder(OtherCluster { .. } | Unusable { .. }))
     }
 }
 
