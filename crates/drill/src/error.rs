@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum DrillError {
     /// `cluster.json` cannot be used.
-    #[error("{path}: {reason}; start a cluster with `meridian dev`, or name the right file")]
+    #[error("{path}: {reason}; start a cluster with `meridian dev`, or name its folder with --dir")]
     ClusterFile {
         /// The file.
         path: PathBuf,

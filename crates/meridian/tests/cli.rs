@@ -81,6 +81,9 @@ fn bad_usage_is_exit_code_2_and_says_the_fix() {
         (&["node"], "--config <FILE>"),
         (&["node", "--config", "missing.toml"], "cannot read missing.toml: No such file"),
         (&["check", "--config", "missing.toml"], "cannot read missing.toml: No such file"),
+        (&["check", "--config", "."], "Is a directory (os error 21); name a file in it"),
+        (&["dev", "--dir", "/proc/no", "--base-port", "24900"], "as the cluster's folder"),
+        (&["dev", "--dir", "/proc/no", "--base-port", "24900", "--detach"], "name another with --dir"),
         (&["switchover", "--to", "a"], "unrecognized subcommand 'switchover'"),
     ];
     for (arguments, words) in cases {
@@ -193,6 +196,21 @@ fn certificates_and_a_checked_configuration() {
     assert_eq!(code, 2);
     assert!(err.contains("tls.ca: there is no file certs/ca.pem; make it or correct the path"), "{err}");
     assert!(err.contains("(mode 644); run: chmod 600 certs/n1-key.pem"), "{err}");
+}
+
+#[test]
+fn check_refuses_what_a_node_would() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[node]\nid='n1'\nnumber=1\nregion='us'\nzone='a'\ndata_dir='d'\n[cluster]\nname='t'\n\
+        nodes=[{id='n1',number=1,region='us',zone='a',peer='h:1'}]\n\
+        [[policy]]\nname='everywhere'\npattern='active-active'\nreplication='async'\nregions=['us']\nconflict='lww'";
+    std::fs::write(dir.path().join("node.toml"), config).unwrap();
+    for command in ["check", "node"] {
+        let (code, out, err) = run_in(dir.path(), &[command, "--config", "node.toml"]);
+        assert_eq!((code, out.as_str()), (2, ""), "{command}: {err}");
+        assert!(err.contains("policy everywhere: active-active is not available"), "{command}: {err}");
+    }
+    assert!(!dir.path().join("d").exists(), "nothing was made");
 }
 
 #[test]

@@ -27,6 +27,18 @@ use tracing_subscriber::EnvFilter;
 
 type Outcome = Result<(), Failure>;
 
+/// Below the list of commands: what to type first, and what the exit code says.
+const AFTER_HELP: &str = "\
+First steps:
+  meridian dev                                   three regions on this machine, and what to do with them
+  meridian status                                how they are
+  meridian drill region-kill --region us-east-1  lose one under load, and see what clients saw
+
+Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 an objective was missed,
+4 the cluster cannot be reached";
+/// Options that every command takes, set apart from its own.
+const COMMON: &str = "Common options";
+
 /// Keeps a service and its data running when a whole region dies.
 #[derive(Parser)]
 #[command(
@@ -34,7 +46,8 @@ type Outcome = Result<(), Failure>;
     version,
     propagate_version = true,
     arg_required_else_help = true,
-    max_term_width = 110
+    max_term_width = 110,
+    after_help = AFTER_HELP
 )]
 struct Cli {
     #[command(flatten)]
@@ -46,16 +59,37 @@ struct Cli {
 #[derive(Args)]
 struct Global {
     /// How results are written
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t = Format::Table,
+        value_name = "FORMAT",
+        help_heading = COMMON
+    )]
     output: Format,
     /// Admin API of any node; without it the nodes of ./meridian-dev/cluster.json are tried
-    #[arg(long, global = true, env = "MERIDIAN_ENDPOINT", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "MERIDIAN_ENDPOINT",
+        value_name = "URL",
+        hide_env_values = true,
+        help_heading = COMMON
+    )]
     endpoint: Option<String>,
     /// Token of the admin API
-    #[arg(long, global = true, env = "MERIDIAN_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "MERIDIAN_ADMIN_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        help_heading = COMMON
+    )]
     admin_token: Option<String>,
     /// Say more on standard error; twice for debugging
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = COMMON)]
     verbose: u8,
 }
 
@@ -104,6 +138,12 @@ enum Command {
     },
     /// Show the version
     Version,
+}
+
+/// The command line as `clap` sees it, for tests that hold the documents against it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Parses the arguments, runs the command, reports a failure, and answers the exit code.
@@ -185,6 +225,6 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

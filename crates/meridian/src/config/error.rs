@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}", file.display())]
+    #[error("cannot read {}: {source}; {}", file.display(), advice(source))]
     Read {
         /// The file.
         file: PathBuf,
@@ -59,6 +59,18 @@ impl ConfigError {
             None => shown.to_string(),
         };
         Self::Parse { place, message }
+    }
+}
+
+/// What to do about a file that cannot be read.
+fn advice(source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind as Kind;
+    match source.kind() {
+        Kind::NotFound => "correct the path, or make the file",
+        Kind::PermissionDenied => "let this user read it",
+        Kind::IsADirectory => "name a file in it",
+        Kind::InvalidData => "is it the right file?",
+        _ => "see to the disk it is on",
     }
 }
 
