@@ -30,8 +30,8 @@ type Outcome = Result<(), Failure>;
 /// Below the list of commands: what to type first, and what the exit code says.
 const AFTER_HELP: &str = "\
 First steps:
-  meridian dev                                   three regions on this machine, and what to do with them
-  meridian status                                how they are
+  meridian dev                                   run three regions on this machine
+  meridian status                                see how they are
   meridian drill region-kill --region us-east-1  lose one under load, and see what clients saw
 
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 an objective was missed,
