@@ -84,7 +84,7 @@ fn bad_usage_is_exit_code_2_and_says_the_fix() {
         (&["check", "--config", "."], "Is a directory (os error 21); name a file in it"),
         (&["dev", "--dir", "/proc/no", "--base-port", "24900"], "as the cluster's folder"),
         (&["dev", "--dir", "/proc/no", "--base-port", "24900", "--detach"], "name another with --dir"),
-        (&["switchover", "--to", "a"], "unrecognized subcommand 'switchover'"),
+        (&["teleport", "--to", "a"], "unrecognized subcommand 'teleport'"),
     ];
     for (arguments, words) in cases {
         let (code, out, err) = run(arguments);

@@ -27,12 +27,12 @@ fn every_command_in_the_documents_parses() {
 
 #[test]
 fn a_command_that_is_wrong_is_found() {
-    let text = "```sh\nmeridian status\nmeridian dev --help\nmeridian dev --region a\nmeridian switchover --to a\n\
+    let text = "```sh\nmeridian status\nmeridian dev --help\nmeridian dev --region a\nmeridian teleport --to a\n\
         meridian table create orders --key pk\nmeridian check\n```\n";
     let refused = refused(&Tree::of(&[("docs/a.md", text)]));
     let expected = [
         "docs/a.md:1: meridian dev --region a\nerror: unexpected argument '--region'",
-        "docs/a.md:1: meridian switchover --to a\nerror: unrecognized subcommand 'switchover'",
+        "docs/a.md:1: meridian teleport --to a\nerror: unrecognized subcommand 'teleport'",
         "docs/a.md:1: meridian table create orders --key pk\nerror: invalid value 'pk'",
         "docs/a.md:1: meridian check\nerror: the following required arguments",
     ];
