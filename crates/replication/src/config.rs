@@ -4,6 +4,8 @@ use meridian_types::GroupId;
 use openraft::SnapshotPolicy;
 use std::time::Duration;
 
+/// Between heartbeats of openraft, which every idle group pays for.
+const OPENRAFT_HEARTBEAT: Duration = Duration::from_secs(20);
 /// Entries after which the state is taken as a snapshot, so that the log before it can go.
 const SNAPSHOT_EVERY: u64 = 10_000;
 /// Entries kept behind a snapshot, so that a member that was away for a moment needs no snapshot.
@@ -16,8 +18,7 @@ const LAG_THRESHOLD: u64 = 20_000;
 /// How often leaders are heard and how long silence is borne.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// Between heartbeats of a group. Must exceed every round trip between members: a heartbeat that is not answered
-    /// within it does not count.
+    /// Between heartbeats of a node to a peer, for all groups that it leads.
     pub heartbeat: Duration,
     /// How long a leader may serve after a heartbeat that a majority answered, and how long followers wait for the
     /// next one before they may vote for another. The default is three heartbeats.
@@ -60,12 +61,13 @@ impl Timing {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         openraft::Config {
             cluster_name: format!("group-{group}"),
-            heartbeat_interval: ms(self.heartbeat),
-            // openraft's lease is `election_timeout_max`. When to stand is the supervisor's, in turns.
-            election_timeout_min: ms(self.lease) / 3 + 1,
-            election_timeout_max: ms(self.lease),
+            // Leases, pre-votes and the moment to stand are ours (`beat`, `group::promise`, `supervisor::campaign`). openraft's
+            // own heartbeats only catch what nothing else noticed, and its lease must not refuse what ours allows.
+            heartbeat_interval: ms(OPENRAFT_HEARTBEAT),
+            election_timeout_min: ms(OPENRAFT_HEARTBEAT) * 2,
+            election_timeout_max: ms(OPENRAFT_HEARTBEAT) * 6,
             enable_elect: false,
-            enable_pre_vote: Some(true),
+            enable_pre_vote: Some(false),
             max_payload_entries: APPEND_ENTRIES,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
             max_in_snapshot_log_to_keep: KEEP_ENTRIES,

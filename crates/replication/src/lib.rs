@@ -4,6 +4,7 @@
 //! are decided by the pure crate `meridian_placement`; requests are opaque bytes, evaluated by an [`Evaluator`] that the
 //! layer above provides. This crate knows nothing of DynamoDB.
 
+mod beat;
 mod config;
 mod error;
 mod evaluate;

@@ -1,9 +1,10 @@
 //! Appends from the leader, handed to openraft in the order of their arrival and pipelined.
 
-use super::Silence;
+use super::Promise;
 use crate::raft::{Raft, RaftTypes, respond};
 use crate::runtime;
 use crate::transport::Reply;
+use bytes::Bytes;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
@@ -19,9 +20,9 @@ pub(crate) struct AppendQueue {
 }
 
 impl AppendQueue {
-    pub(crate) fn start(raft: Raft, silence: Arc<Silence>) -> Self {
+    pub(crate) fn start(raft: Raft, promise: Arc<Promise>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        runtime::spawn(pass_on(raft, silence, waiting));
+        runtime::spawn(pass_on(raft, promise, waiting));
         Self { queue }
     }
 
@@ -36,21 +37,22 @@ impl AppendQueue {
 
 async fn pass_on(
     raft: Raft,
-    silence: Arc<Silence>,
+    promise: Arc<Promise>,
     mut waiting: mpsc::Receiver<(AppendEntriesRequest<RaftTypes>, Reply)>,
 ) {
     let mut under_way = FuturesOrdered::new();
     loop {
         tokio::select! {
             biased;
-            Some((result, reply)) = under_way.next() => answer(&silence, result, reply),
+            Some((answer, reply)) = under_way.next() => send(answer, reply),
             next = waiting.recv() => {
                 let Some((request, reply)) = next else { return };
                 let raft = raft.clone();
-                let mut append = async move { (raft.append_entries(request).await, reply) }.boxed();
+                let promise = Arc::clone(&promise);
+                let mut append = async move { (accept(&raft, &promise, request).await, reply) }.boxed();
                 // The first poll puts the request into openraft's queue: polling here keeps the order.
                 match (&mut append).now_or_never() {
-                    Some((result, reply)) => answer(&silence, result, reply),
+                    Some((answer, reply)) => send(answer, reply),
                     None => under_way.push_back(append),
                 }
             }
@@ -58,19 +60,27 @@ async fn pass_on(
     }
 }
 
-type Appended<E> = Result<AppendEntriesResponse<RaftTypes>, E>;
-
-/// Notes that a leader was heard, when its message was accepted: after openraft has noted it, so that what this node
-/// counts as silence never exceeds what openraft does.
-pub(crate) fn note_leader<E>(silence: &Silence, result: &Appended<E>) {
-    if result.as_ref().is_ok_and(|response| !matches!(response, AppendEntriesResponse::HigherVote(_))) {
-        silence.heard();
+/// Has openraft take a leader's message, and grants the lease that goes with it: the encoded answer.
+///
+/// # Errors
+/// Why the leader must not count the message as arrived.
+pub(crate) async fn accept(
+    raft: &Raft,
+    promise: &Promise,
+    request: AppendEntriesRequest<RaftTypes>,
+) -> Result<Bytes, String> {
+    let term = request.vote.leader_id().term;
+    let result = raft.append_entries(request).await;
+    let accepted =
+        result.as_ref().is_ok_and(|response| !matches!(response, AppendEntriesResponse::HigherVote(_)));
+    if accepted && !promise.renew(term) {
+        return Err("this node is voting".to_owned());
     }
+    respond(result)
 }
 
-fn answer<E: std::fmt::Display>(silence: &Silence, result: Appended<E>, reply: Reply) {
-    note_leader(silence, &result);
-    match respond(result) {
+fn send(answer: Result<Bytes, String>, reply: Reply) {
+    match answer {
         Ok(payload) => reply.done(payload),
         Err(why) => reply.refuse(&why),
     }

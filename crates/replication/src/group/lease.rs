@@ -40,29 +40,6 @@ impl AckClock {
     }
 }
 
-/// Since when nothing was heard from a leader.
-#[derive(Debug)]
-pub(crate) struct Silence {
-    heard: Mutex<Instant>,
-}
-
-impl Silence {
-    /// Counted from now: what a leader was promised before this node started is not known, so a whole lease is granted.
-    pub(crate) fn new() -> Self {
-        Self { heard: Mutex::new(Instant::now()) }
-    }
-
-    /// A message of a leader was accepted.
-    pub(crate) fn heard(&self) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    /// How long ago the last one was.
-    pub(crate) fn lasts(&self) -> std::time::Duration {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,15 +8,18 @@ mod freshness;
 mod gate;
 mod lease;
 mod overlay;
+mod promise;
 mod proposer;
 mod read;
 mod session;
 mod settle;
+mod would_vote;
 
-pub(crate) use append::{AppendQueue, note_leader};
+pub(crate) use append::{AppendQueue, accept};
 pub(crate) use freshness::Freshness;
 pub(crate) use gate::Answerable;
-pub(crate) use lease::{AckClock, Silence};
+pub(crate) use lease::AckClock;
+pub(crate) use promise::Promise;
 pub(crate) use proposer::{Submission, WriteOutcome};
 pub(crate) use session::Session;
 
@@ -66,19 +69,17 @@ pub(crate) struct Group {
     pub(crate) appends: AppendQueue,
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) freshness: Freshness,
-    pub(crate) silence: Arc<Silence>,
+    pub(crate) promise: Arc<Promise>,
     /// openraft's whole metrics.
     pub(crate) metrics: WatchReceiverOf<RaftTypes, RaftMetrics<RaftTypes>>,
     pub(crate) timing: Timing,
     pub(crate) opened: Instant,
-    /// Whether this replica had a vote on disk when it was opened.
-    pub(crate) had_state: bool,
     pub(crate) submissions: mpsc::Sender<Submission>,
     /// Held by the one change of voters that may run.
     pub(crate) changing: Arc<tokio::sync::Semaphore>,
     answerable: watch::Receiver<Answerable>,
     session: watch::Receiver<Option<Session>>,
-    acks: Arc<AckClock>,
+    pub(crate) acks: Arc<AckClock>,
     /// The leadership that was offered to another node, which may take it at any time from then on.
     offered: Mutex<Option<LeaderId>>,
     system: watch::Receiver<Arc<SystemState>>,
@@ -100,7 +101,7 @@ impl Group {
         };
         let config = Arc::new(shared.timing.raft_config(id).validate().map_err(io::Error::other)?);
         let acks = Arc::<AckClock>::default();
-        let silence = Arc::new(Silence::new());
+        let promise = Promise::new(had_state);
         let networks = GroupNetworks::new(
             id,
             Arc::clone(&shared.peers),
@@ -121,17 +122,16 @@ impl Group {
         Ok(Arc::new(Self {
             id,
             own: shared.peers.own(),
-            appends: AppendQueue::start(raft.clone(), Arc::clone(&silence)),
+            appends: AppendQueue::start(raft.clone(), Arc::clone(&promise)),
             metrics: raft.metrics(),
             raft,
             store,
             view,
             snapshots: SnapshotReceiver::default(),
             freshness: Freshness::default(),
-            silence,
+            promise,
             timing: shared.timing.clone(),
             opened: Instant::now(),
-            had_state,
             submissions,
             changing: Arc::new(tokio::sync::Semaphore::new(1)),
             answerable,
@@ -146,7 +146,7 @@ impl Group {
     /// The session in which this node may serve now: it leads and has applied all that came before.
     pub(crate) fn session(&self) -> Option<Session> {
         let session = (*self.session.borrow())?;
-        (self.leading()? == session.leader && *self.lock_offered() != Some(session.leader)).then_some(session)
+        (self.held_leadership()? == session.leader).then_some(session)
     }
 
     /// The leadership of this node, as far as it knows.
@@ -155,6 +155,12 @@ impl Group {
         let leader = metrics.vote.leader_id();
         let own = leader.node_id() == &self.own;
         (own && metrics.vote.is_committed()).then(|| leader.to_committed())
+    }
+
+    /// The leadership of this node, unless it was offered to another.
+    pub(crate) fn held_leadership(&self) -> Option<LeaderId> {
+        let leading = self.leading()?;
+        (*self.lock_offered() != Some(leading)).then_some(leading)
     }
 
     /// What remains of the leader's lease, with the allowed clock drift subtracted; `None` when it has ended.

@@ -15,7 +15,6 @@ use crate::raft::{Command, MachineView, Raft, RaftTypes, WriteBatch, WriteRecord
 use crate::runtime::{self, watch};
 use bytes::Bytes;
 use meridian_types::{GroupId, RequestId};
-use openraft::async_runtime::WatchReceiver;
 use openraft::impls::ProgressResponder;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -68,7 +68,8 @@ impl Group {
         id: Option<RequestId>,
         request: Bytes,
     ) -> Result<WriteOutcome, Unserved> {
-        if self.session().is_none() {
+        // Without a lease another node may lead: a clean refusal now is better than an unknown outcome later.
+        if self.session().is_none() || self.lease().is_none() {
             return Err(Unserved::NotLeader);
         }
         let (answer, answered) = oneshot::channel();

@@ -1,16 +1,16 @@
 //! Requests from peers, handed to the group that they address.
 
 use super::Replication;
+use crate::beat;
 use crate::error::Unserved;
-use crate::group::{Group, note_leader};
-use crate::raft::{
-    Complete, RaftTypes, SnapshotData, SnapshotPart, decode, encode, refuse_early_votes, respond,
-};
+use crate::group::{Group, accept};
+use crate::raft::{Complete, RaftTypes, SnapshotData, SnapshotPart, decode, encode, respond};
 use crate::runtime;
 use crate::transport::{Handler, Kind, Reply, Request};
 use crate::wire::{ForwardRead, ForwardSystem, ForwardWrite, ReadMode, Served, ServedOr, SystemAnswer};
 use bytes::Bytes;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use openraft::vote::RaftLeaderId;
 use serde::Serialize;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -41,6 +41,10 @@ impl Handler for Dispatch {
         };
         match request.kind {
             Kind::Append => append(&node, &group, &request.payload, reply),
+            Kind::Beat => match beat::hear(&node, request.from, &request.payload) {
+                Ok(payload) => reply.done(payload),
+                Err(error) => reply.refuse(&error.to_string()),
+            },
             _ => {
                 let Ok(permit) = Arc::clone(&self.at_once).try_acquire_owned() else {
                     return reply.refuse(&Unserved::Overloaded.to_string());
@@ -76,22 +80,10 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
         Kind::Heartbeat => {
             let request: AppendEntriesRequest<RaftTypes> = parse(payload)?;
             group.freshness.heard(request.leader_commit.map_or(0, |id| id.index));
-            let result = group.raft.append_entries(request).await;
-            note_leader(&group.silence, &result);
-            respond(result)
+            accept(&group.raft, &group.promise, request).await
         }
-        Kind::Vote | Kind::PreVote => {
-            let vote: VoteRequest<RaftTypes> = parse(payload)?;
-            if !vote.leadership_transfer
-                && refuse_early_votes(group.opened, group.timing.lease, group.had_state)
-            {
-                return Err("this voter has just started and may have granted a lease before".to_owned());
-            }
-            match request.kind {
-                Kind::Vote => respond(group.raft.vote(vote).await),
-                _ => respond(group.raft.pre_vote(vote).await),
-            }
-        }
+        Kind::Vote => vote(group, parse(payload)?).await,
+        Kind::PreVote => answer(&group.would_vote(parse(payload)?)),
         Kind::TransferLeader => {
             let transfer: TransferLeaderRequest<RaftTypes> = parse(payload)?;
             respond(group.raft.handle_transfer_leader(transfer).await)
@@ -112,8 +104,23 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
         }
         Kind::SystemIndex => answer(&node.system_index_here().await),
         Kind::Status => answer(&node.status_here()),
-        Kind::Append | Kind::Ping => Err("handled elsewhere".to_owned()),
+        Kind::Append | Kind::Ping | Kind::Beat => Err("handled elsewhere".to_owned()),
     }
+}
+
+async fn vote(group: &Group, mut request: VoteRequest<RaftTypes>) -> Result<Bytes, String> {
+    let term = request.vote.leader_id().term();
+    let lease = (!request.leadership_transfer).then_some(group.timing.lease);
+    let Some(voting) = group.promise.begin_vote(term, lease) else {
+        return Err("this voter has granted a lease that still runs".to_owned());
+    };
+    // The promise has kept the lease; openraft's own, which is longer, does not count.
+    request.leadership_transfer = true;
+    let result = group.raft.vote(request).await;
+    if result.as_ref().is_ok_and(|response| !response.vote_granted) {
+        voting.refused();
+    }
+    respond(result)
 }
 
 async fn read(group: &Arc<Group>, ForwardRead { mode, request, timeout_ms }: ForwardRead) -> ServedOr {
@@ -138,7 +145,6 @@ async fn snapshot(group: &Arc<Group>, request: &Request) -> Result<Bytes, String
     let Some(Complete { vote, meta, install }) = received else { return Ok(Bytes::new()) };
     let snapshot = openraft::storage::Snapshot { meta, snapshot: SnapshotData::Received(install) };
     let installed = group.raft.install_full_snapshot(vote, snapshot).await;
-    group.silence.heard();
     respond(installed)
 }
 

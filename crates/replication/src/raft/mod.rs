@@ -10,7 +10,7 @@ mod types;
 
 pub(crate) use log_store::LogStore;
 pub(crate) use machine::{Machine, MachineView};
-pub(crate) use network::{GroupNetworks, refuse_early_votes, respond};
+pub(crate) use network::{GroupNetworks, respond};
 pub(crate) use snapshot::SnapshotData;
 pub(crate) use snapshot::{Complete, SnapshotPart, SnapshotReceiver};
 pub use types::Mutation;

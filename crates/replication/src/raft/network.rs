@@ -34,6 +34,8 @@ const APPENDS_IN_FLIGHT: usize = 64;
 /// An append that is not answered within this is taken for lost. Far above any round trip: links have their own,
 /// faster, detection of silence.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a stream of appends waits for a link to come up.
+const LINK_PATIENCE: Duration = Duration::from_millis(500);
 /// Bytes of state in a snapshot part: small, so that heartbeats are not stuck behind it.
 const SNAPSHOT_PART: usize = 128 << 10;
 /// Snapshot parts under way at once.
@@ -203,10 +205,13 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
     where
         S: Stream<Item = AppendEntriesRequest<RaftTypes>> + OptionalSend + Unpin + 'static,
     {
-        let (link, no_data) = (self.link(), self.no_data);
-        let (kind, group, target, acks) = (self.append, self.group, self.target, Arc::clone(&self.acks));
+        let (target, peers, no_data) = (self.target, Arc::clone(&self.peers), self.no_data);
+        let (kind, group, acks) = (self.append, self.group, Arc::clone(&self.acks));
         async move {
-            let appends = Appends { link: link?, kind, group, target, acks };
+            // openraft tries again at once when a stream cannot begin, so the wait for the link is here.
+            let link = peers.link_within(target, LINK_PATIENCE).await;
+            let link = link.ok_or_else(|| unreachable(&CallError::NotSent))?;
+            let appends = Appends { link, kind, group, target, acks };
             let results = input
                 .map(move |request| {
                     let request = if no_data { without_data(request) } else { request };
@@ -230,14 +235,6 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
         option: RPCOption,
     ) -> Result<VoteResponse<RaftTypes>, RPCError<RaftTypes>> {
         self.call(Kind::Vote, &rpc, option.hard_ttl()).await
-    }
-
-    async fn pre_vote(
-        &mut self,
-        rpc: VoteRequest<RaftTypes>,
-        option: RPCOption,
-    ) -> Result<VoteResponse<RaftTypes>, RPCError<RaftTypes>> {
-        self.call(Kind::PreVote, &rpc, option.hard_ttl()).await
     }
 
     async fn transfer_leader(
@@ -301,12 +298,6 @@ impl GroupNetwork {
             }
         }
     }
-}
-
-/// Whether a vote must be refused because this process has started too recently to know whose lease it granted
-/// before: openraft keeps a follower's promise in memory, so a voter that restarts waits one lease before it votes.
-pub(crate) fn refuse_early_votes(started: Instant, lease: Duration, had_state: bool) -> bool {
-    had_state && started.elapsed() < lease
 }
 
 /// The response to one Raft request, encoded for the wire.

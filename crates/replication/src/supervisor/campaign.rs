@@ -1,15 +1,21 @@
 //! Stands for election when a group's leader has been silent for a whole lease: in turn, so that members do not split the
-//! votes. openraft's own election timer is off; what it does with a candidate is unchanged, pre-vote included.
+//! votes. openraft's own election timer is off; terms and votes are its own, what asks and guards them is ours.
 
 use super::members::placement;
 use crate::group::Group;
 use crate::node::Replication;
+use crate::raft::{decode, encode};
 use crate::runtime;
-use meridian_placement::election_turn;
-use meridian_types::GroupId;
+use crate::transport::Kind;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use meridian_placement::{election_turn, quorum_reached};
+use meridian_types::{GroupId, NodeId};
 use openraft::async_runtime::WatchReceiver;
-use std::collections::BTreeMap;
-use std::sync::Weak;
+use openraft::vote::RaftLeaderId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -31,20 +37,20 @@ pub(super) async fn run(node: Weak<Replication>) {
         ticks.tick().await;
         let Some(node) = node.upgrade() else { return };
         for group in node.groups() {
-            attempts.consider(&node, &group).await;
+            attempts.consider(&node, &group);
         }
     }
 }
 
 impl Attempts {
-    async fn consider(&mut self, node: &Replication, group: &Group) {
+    fn consider(&mut self, node: &Arc<Replication>, group: &Arc<Group>) {
         let timing = &node.shared.timing;
-        let Some(voters) = standing(group, node) else {
+        let Some(voters) = voters_without_leader(group, node.own()) else {
             self.next.remove(&group.id);
             return;
         };
         let alone = voters == 1;
-        let silent = group.silence.lasts();
+        let silent = group.promise.silence();
         if !alone && silent < timing.lease {
             self.next.remove(&group.id);
             return;
@@ -60,21 +66,59 @@ impl Attempts {
         // Who meets another candidate in spite of the turns waits a random while longer.
         self.next.insert(group.id, now + timing.turn().mul_f64(1.0 + runtime::random::<f64>()));
         tracing::info!(group = %group.id, turn, ?silent, "standing for election");
-        if let Err(error) = group.raft.trigger().elect(!alone).await {
-            tracing::debug!(group = %group.id, %error, "cannot stand");
-        }
+        runtime::spawn(stand(Arc::clone(node), Arc::clone(group)));
     }
 }
 
 /// The number of voters, if this node is one of them and does not lead.
-fn standing(group: &Group, node: &Replication) -> Option<usize> {
+fn voters_without_leader(group: &Group, own: NodeId) -> Option<usize> {
     let metrics = group.metrics.borrow_watched();
     let leads = metrics.state == openraft::ServerState::Leader;
     if leads {
-        // Whoever takes over has a whole lease to be heard.
-        group.silence.heard();
+        group.promise.lead();
     }
     let membership = metrics.membership_config.membership();
-    let votes = membership.voter_ids().any(|voter| voter == node.own());
+    let votes = membership.voter_ids().any(|voter| voter == own);
     (votes && !leads).then(|| membership.voter_ids().count())
+}
+
+/// Asks the voters whether they would vote for this node, and has openraft stand for election if a majority would.
+async fn stand(node: Arc<Replication>, group: Arc<Group>) {
+    let (term, membership) = {
+        let metrics = group.metrics.borrow_watched();
+        (metrics.current_term, metrics.membership_config.membership().clone())
+    };
+    let configurations = membership.get_joint_config();
+    let mut willing = BTreeSet::from([node.own()]);
+    let enough = |willing: &BTreeSet<NodeId>| {
+        quorum_reached(configurations, |voter| willing.contains(&voter).then_some(())).is_some()
+    };
+    let Ok(payload) = encode(&group.standing()) else { return };
+    let others = membership.voter_ids().filter(|voter| *voter != node.own());
+    let mut asked: FuturesUnordered<_> =
+        others.map(|voter| would_vote(&node, voter, group.id, payload.clone())).collect();
+    while !enough(&willing) {
+        match asked.next().await {
+            Some(Some(voter)) => drop(willing.insert(voter)),
+            Some(None) => {}
+            None => return,
+        }
+    }
+    // This node votes too: for itself, and for nobody's lease.
+    let lease = (membership.voter_ids().count() > 1).then_some(group.timing.lease);
+    let Some(voting) = group.promise.begin_vote(term + 1, lease) else { return };
+    if let Err(error) = group.raft.trigger().elect(false).await {
+        tracing::debug!(group = %group.id, %error, "cannot stand");
+        return;
+    }
+    // In openraft's queue behind the election, so it sees the term that was voted in.
+    if let Ok(voted) = group.raft.with_raft_state(|state| state.vote_ref().leader_id().term()).await {
+        voting.given(voted);
+    }
+}
+
+async fn would_vote(node: &Replication, voter: NodeId, group: GroupId, payload: Bytes) -> Option<NodeId> {
+    let link = node.shared.peers.link(voter)?;
+    let answer = link.call(Kind::PreVote, group, payload, node.shared.timing.turn()).await.ok()?;
+    decode::<bool>(&answer).ok()?.then_some(voter)
 }

@@ -25,6 +25,7 @@ pub(crate) fn start(node: &Arc<Replication>) {
     node.spawn(open);
     node.spawn(rounds(Arc::downgrade(node)));
     node.spawn(campaign::run(Arc::downgrade(node)));
+    node.spawn(crate::beat::run(Arc::downgrade(node)));
 }
 
 async fn rounds(node: Weak<Replication>) {

@@ -16,7 +16,7 @@ pub enum Kind {
     Heartbeat = 3,
     /// Raft: a vote.
     Vote = 4,
-    /// Raft: a vote that changes nothing.
+    /// Whether the peer would vote for this node; changes nothing.
     PreVote = 5,
     /// Raft: the leader asks this node to take over.
     TransferLeader = 6,
@@ -32,6 +32,8 @@ pub enum Kind {
     SystemIndex = 11,
     /// What this node knows about its groups.
     Status = 12,
+    /// A leader's word on all groups that it leads and the peer is a member of.
+    Beat = 13,
 }
 
 impl Kind {
@@ -39,8 +41,8 @@ impl Kind {
     #[must_use]
     pub fn from_wire(number: u32) -> Option<Kind> {
         use Kind::{
-            Append, Heartbeat, Ping, PreVote, Read, Snapshot, Status, System, SystemIndex, TransferLeader,
-            Vote, Write,
+            Append, Beat, Heartbeat, Ping, PreVote, Read, Snapshot, Status, System, SystemIndex,
+            TransferLeader, Vote, Write,
         };
         let all = [
             Ping,
@@ -55,6 +57,7 @@ impl Kind {
             System,
             SystemIndex,
             Status,
+            Beat,
         ];
         all.into_iter().find(|kind| *kind as u32 == number)
     }

@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Between looks for a link.
+const LINK_POLL: Duration = Duration::from_millis(25);
+
 /// How to reach a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerAddress {
@@ -49,6 +52,17 @@ impl Peers {
     #[must_use]
     pub fn link(&self, node: NodeId) -> Option<Arc<Link>> {
         self.lock().get(&node)?.link.clone()
+    }
+
+    /// As [`Self::link`], waiting up to `patience` for one to come up.
+    pub async fn link_within(&self, node: NodeId, patience: Duration) -> Option<Arc<Link>> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.link(node) {
+                None if Instant::now() < deadline => tokio::time::sleep(LINK_POLL).await,
+                found => return found,
+            }
+        }
     }
 
     /// How long ago anything was heard from a node: since this node started when nothing ever was, and zero for

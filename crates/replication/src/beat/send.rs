@@ -1,0 +1,66 @@
+//! A leader's side: tells every peer of the groups that this node leads, and notes who heard it.
+
+use super::{Beat, Refused};
+use crate::group::{Group, LeaderId};
+use crate::node::Replication;
+use crate::raft::{decode, encode};
+use crate::runtime;
+use crate::transport::{Kind, Link};
+use meridian_types::{GroupId, NodeId};
+use openraft::async_runtime::WatchReceiver;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use tokio::time::Instant;
+
+/// Runs as long as the node.
+pub(crate) async fn run(node: Weak<Replication>) {
+    let Some(period) = node.upgrade().map(|node| node.shared.timing.heartbeat) else { return };
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(node) = node.upgrade() else { return };
+        for (peer, led) in led_by_peer(&node) {
+            if let Some(link) = node.shared.peers.link(peer) {
+                runtime::spawn(tell(link, led, node.shared.timing.lease));
+            }
+        }
+    }
+}
+
+/// A group that this node leads, and what to say of it.
+struct Led {
+    group: Arc<Group>,
+    leader: LeaderId,
+    beat: Beat,
+}
+
+fn led_by_peer(node: &Replication) -> BTreeMap<NodeId, Vec<Led>> {
+    let mut by_peer: BTreeMap<NodeId, Vec<Led>> = BTreeMap::new();
+    for group in node.groups() {
+        let Some(leader) = group.held_leadership() else { continue };
+        let metrics = group.metrics.borrow_watched();
+        let committed = metrics.cluster_committed.as_ref().map_or(0, |id| id.index);
+        let beat = Beat { group: group.id, term: leader.term, committed };
+        for (member, _) in metrics.membership_config.membership().nodes().filter(|(id, _)| **id != node.own())
+        {
+            by_peer.entry(*member).or_default().push(Led { group: Arc::clone(&group), leader, beat });
+        }
+    }
+    by_peer
+}
+
+async fn tell(link: Arc<Link>, led: Vec<Led>, patience: std::time::Duration) {
+    let beats: Vec<Beat> = led.iter().map(|led| led.beat).collect();
+    let Ok(payload) = encode(&beats) else { return };
+    let sent = Instant::now();
+    let Ok(answer) = link.call(Kind::Beat, GroupId::SYSTEM, payload, patience).await else { return };
+    let Ok(refused) = decode::<Refused>(&answer) else { return };
+    for Led { group, leader, beat } in led {
+        if !refused.contains(&beat.group) {
+            group.acks.acked(link.peer(), leader, sent);
+        } else if let Err(error) = group.raft.trigger().heartbeat().await {
+            tracing::debug!(group = %group.id, %error, "cannot ask why a beat was refused");
+        }
+    }
+}

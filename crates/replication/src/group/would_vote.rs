@@ -1,0 +1,27 @@
+//! The pre-vote (Raft dissertation, section 9.6): asked before an election, so that a node that cannot win disturbs nobody.
+
+use super::Group;
+use crate::raft::RaftTypes;
+use openraft::async_runtime::WatchReceiver;
+use openraft::type_config::alias::LogIdOf;
+use serde::{Deserialize, Serialize};
+
+/// What a node says that wants to stand.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    /// The end of its log.
+    pub(crate) last: Option<LogIdOf<RaftTypes>>,
+}
+
+impl Group {
+    /// How this node would stand now.
+    pub(crate) fn standing(&self) -> Standing {
+        Standing { last: self.raft.data_metrics().borrow_watched().last_log }
+    }
+
+    /// Whether this replica would vote for a node that stands so: no lease of another runs, and its log is no shorter.
+    pub(crate) fn would_vote(&self, candidate: Standing) -> bool {
+        let leads = self.held_leadership().is_some() && self.lease().is_some();
+        !leads && !self.promise.runs(self.timing.lease) && candidate.last >= self.standing().last
+    }
+}
