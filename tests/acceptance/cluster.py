@@ -178,7 +178,7 @@ class Cluster:
 
     def unready(self) -> str:
         """What keeps the cluster from serving all of its groups, as every region sees it."""
-        for region in REGIONS:
+        for region in self.nodes():
             try:
                 with urllib.request.urlopen(f"{self.admin(region)}/v1/status", timeout=10) as answer:
                     status = json.load(answer)
@@ -212,7 +212,7 @@ class Cluster:
             BillingMode="PAY_PER_REQUEST",
             Tags=[{"Key": "meridian:policy", "Value": policy}],
         )
-        for other in REGIONS:
+        for other in self.nodes():
             wait_until(f"table {name} is active in {other}", lambda other=other: self.active(name, other))
         return name
 

@@ -40,8 +40,9 @@ pub struct CommitGate {
 impl CommitGate {
     /// The gate for a group led by `leader`, with the regions that the system group has recorded as `lost`.
     ///
-    /// Lost regions are no longer required by `sync`; they make no difference to the other rules. A gate that no node could ever
-    /// satisfy (semi-sync with the data in one region) lets nothing through.
+    /// Lost regions are no longer required by `sync`. They make no difference to `semi-sync` as long as another data region is left;
+    /// when all others are lost (two data regions and a witness) the majority is enough, as it then is the survivor and the
+    /// witness. A gate that no node could ever satisfy (semi-sync with the data in one region) lets nothing through.
     #[must_use]
     pub fn new(placement: &Placement, leader: NodeId, lost: &BTreeSet<RegionName>) -> Self {
         let mut regions: BTreeMap<&RegionName, Vec<NodeId>> = BTreeMap::new();
@@ -52,8 +53,10 @@ impl CommitGate {
             CommitRule::Majority => Vec::new(),
             CommitRule::OtherRegion => {
                 let home = placement.data.get(&leader);
-                let others = regions.into_iter().filter(|(region, _)| Some(*region) != home);
-                Vec::from([others.flat_map(|(_, nodes)| nodes).collect()])
+                let others: Vec<_> = regions.into_iter().filter(|(region, _)| Some(*region) != home).collect();
+                let all_lost = !others.is_empty() && others.iter().all(|(region, _)| lost.contains(*region));
+                let nodes = others.into_iter().flat_map(|(_, nodes)| nodes).collect();
+                if all_lost { Vec::new() } else { Vec::from([nodes]) }
             }
             CommitRule::EveryRegion => regions
                 .into_iter()

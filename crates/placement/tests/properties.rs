@@ -264,7 +264,10 @@ proptest! {
                 }
                 Replication::SemiSync => {
                     let home = &placement.data[&leader];
-                    prop_assert!(answerable == 0 || has_it.iter().any(|region| *region != home));
+                    let mut others = placement.data.values().filter(|region| *region != home);
+                    let alone = others.clone().next().is_some() && others.all(|region| lost.contains(region));
+                    let elsewhere = has_it.iter().any(|region| *region != home);
+                    prop_assert!(answerable == 0 || elsewhere || alone);
                 }
                 Replication::Async => prop_assert_eq!(answerable, committed),
             }
@@ -345,6 +348,10 @@ fn a_witness_never_counts_as_the_other_region() {
     let gate = CommitGate::new(&placement, NodeId(1), &BTreeSet::new());
     let disks = BTreeMap::from([(NodeId(1), 9), (NodeId(2), 4), (NodeId(3), 9)]);
     assert_eq!(gate.answerable(9, |node| disks[&node]), 4);
+    let alone = CommitGate::new(&placement, NodeId(1), &BTreeSet::from([region(1)]));
+    assert_eq!(alone.answerable(9, |node| disks[&node]), 9, "the survivor and the witness go on");
+    let other = CommitGate::new(&placement, NodeId(1), &BTreeSet::from([region(0)]));
+    assert_eq!(other.answerable(9, |node| disks[&node]), 4, "its own loss excuses nobody");
 }
 
 #[test]

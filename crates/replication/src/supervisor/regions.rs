@@ -80,12 +80,12 @@ async fn record(node: &Arc<Replication>, command: SystemCommand) {
     }
 }
 
-/// Whether the leaders of all groups that wait for every region see one of the region's nodes close behind.
+/// Whether the leaders of all groups that wait for other regions see one of the region's nodes close behind.
 async fn has_caught_up(node: &Arc<Replication>, region: &[NodeId]) -> bool {
     let state = node.system();
     let statuses = node.status_everywhere(node.shared.timing.heartbeat * 2).await;
     let waiting = state.groups.values().filter(|group| {
-        group.placement.rule == CommitRule::EveryRegion
+        group.placement.rule != CommitRule::Majority
             && region.iter().any(|member| group.placement.data.contains_key(member))
     });
     let mut groups = waiting.map(|group| group.id);
