@@ -53,7 +53,8 @@ impl CommitGate {
             CommitRule::Majority => Vec::new(),
             CommitRule::OtherRegion => {
                 let home = placement.data.get(&leader);
-                let others: Vec<_> = regions.into_iter().filter(|(region, _)| Some(*region) != home).collect();
+                let others: Vec<_> =
+                    regions.into_iter().filter(|(region, _)| Some(*region) != home).collect();
                 let all_lost = !others.is_empty() && others.iter().all(|(region, _)| lost.contains(*region));
                 let nodes = others.into_iter().flat_map(|(_, nodes)| nodes).collect();
                 if all_lost { Vec::new() } else { Vec::from([nodes]) }
