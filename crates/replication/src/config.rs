@@ -67,6 +67,9 @@ impl Timing {
             election_timeout_min: ms(OPENRAFT_HEARTBEAT) * 2,
             election_timeout_max: ms(OPENRAFT_HEARTBEAT) * 6,
             enable_elect: false,
+            // A leader sends entries before they are on its own disk. One that restarts may have lost some that others
+            // have: under the same term it would give other entries the same ids, and replicas would differ for good.
+            enable_leader_restore: Some(false),
             enable_pre_vote: Some(false),
             max_payload_entries: APPEND_ENTRIES,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),

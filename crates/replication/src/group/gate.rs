@@ -1,6 +1,6 @@
 //! Follows the answerable index of a group while this node leads it.
 
-use super::LeaderId;
+use super::{LeaderId, leadership};
 use crate::raft::Raft;
 use crate::runtime::{self, watch};
 use crate::system::SystemState;
@@ -27,18 +27,18 @@ pub(crate) fn follow(
 ) -> watch::Receiver<Answerable> {
     let (publish, follow) = watch::channel(Answerable::default());
     runtime::spawn(async move {
-        // The whole metrics: openraft publishes its parts before it, and `as_leader` reads the whole.
+        // The whole metrics: openraft publishes its parts before it.
         let mut progress = raft.metrics();
         let mut gate = None;
         loop {
             progress.borrow_and_update();
-            let now = match raft.as_leader() {
-                Err(_) => {
+            let leading = leadership(&progress.borrow_watched());
+            let now = match leading {
+                None => {
                     gate = None;
                     Answerable::default()
                 }
-                Ok(leading) => {
-                    let leader = leading.to_committed_leader_id();
+                Some(leader) => {
                     if gate.is_none() || system.has_changed().unwrap_or(false) {
                         gate = make_gate(group, &system.borrow_and_update(), own);
                     }

@@ -86,6 +86,15 @@ pub(crate) struct Group {
     evaluator: Arc<dyn Evaluator>,
 }
 
+/// The leadership that a node's metrics tell of. The vote alone does not: after a restart it still names the leadership of
+/// the process before, which is over.
+pub(crate) fn leadership(metrics: &RaftMetrics<RaftTypes>) -> Option<LeaderId> {
+    let leader = metrics.vote.leader_id();
+    let leads = metrics.state == openraft::ServerState::Leader;
+    let own = leader.node_id() == &metrics.id && metrics.vote.is_committed();
+    (leads && own).then(|| leader.to_committed())
+}
+
 impl Group {
     /// Opens the group's replica on this node and starts its tasks, which end when the Raft does.
     pub(crate) async fn open(
@@ -151,10 +160,7 @@ impl Group {
 
     /// The leadership of this node, as far as it knows.
     fn leading(&self) -> Option<LeaderId> {
-        let metrics = self.metrics.borrow_watched();
-        let leader = metrics.vote.leader_id();
-        let own = leader.node_id() == &self.own;
-        (own && metrics.vote.is_committed()).then(|| leader.to_committed())
+        leadership(&self.metrics.borrow_watched())
     }
 
     /// The leadership of this node, unless it was offered to another.

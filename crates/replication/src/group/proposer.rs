@@ -8,13 +8,14 @@
 use super::gate::Answerable;
 use super::overlay::Overlay;
 use super::settle::{self, Unsettled};
-use super::{LeaderId, Session, Shared};
+use super::{LeaderId, Session, Shared, leadership};
 use crate::error::Unserved;
 use crate::evaluate::{Evaluation, View};
 use crate::raft::{Command, MachineView, Raft, RaftTypes, WriteBatch, WriteRecord};
 use crate::runtime::{self, watch};
 use bytes::Bytes;
 use meridian_types::{GroupId, RequestId};
+use openraft::async_runtime::WatchReceiver;
 use openraft::impls::ProgressResponder;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,7 +88,7 @@ struct Proposer {
 
 impl Proposer {
     async fn run(mut self, mut queue: mpsc::Receiver<Submission>) {
-        // The whole metrics: openraft publishes its parts before it, and `as_leader` reads the whole.
+        // The whole metrics: openraft publishes its parts before it.
         let mut metrics = self.parts.raft.metrics();
         let mut retry = tokio::time::interval(RETRY_BARRIER);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -112,7 +113,7 @@ impl Proposer {
 
     /// Begins a session when this node has begun to lead or a session was broken, ends it when it no longer leads.
     async fn follow_leadership(&mut self) {
-        let leader = self.parts.raft.as_leader().ok().map(|leading| leading.to_committed_leader_id());
+        let leader = self.leads();
         let current = *self.session.borrow();
         let broken = *self.broken.borrow_and_update();
         if leader == current.map(|session| session.leader) && (current.is_none() || broken != current) {
@@ -132,6 +133,11 @@ impl Proposer {
                 tracing::warn!(group = %self.parts.id, "no majority has taken the new leader's barrier yet");
             }
         }
+    }
+
+    /// The leadership of this node, if it leads.
+    fn leads(&self) -> Option<LeaderId> {
+        leadership(&self.parts.raft.metrics().borrow_watched())
     }
 
     /// Commits and applies an entry of this leadership, and says its index.
