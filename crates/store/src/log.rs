@@ -150,6 +150,19 @@ impl GroupStore {
     /// `NotContiguous`, `DiskFull`, `TooLarge`, `Busy`, `Failed`, `Closed`, `Destroyed`.
     pub fn append(&self, entries: Vec<(u64, Bytes)>, on_durable: OnDurable) -> Result<(), StoreError> {
         self.inner().space.check_room()?;
+        self.append_from_reserve(entries, on_durable)
+    }
+
+    /// As [`GroupStore::append`], also when the disk is nearly full: for callers that refuse their clients by
+    /// [`Store::space`](crate::Store::space) themselves, and have little to append that cannot be refused.
+    ///
+    /// # Errors
+    /// `NotContiguous`, `TooLarge`, `Busy`, `Failed`, `Closed`, `Destroyed`.
+    pub fn append_from_reserve(
+        &self,
+        entries: Vec<(u64, Bytes)>,
+        on_durable: OnDurable,
+    ) -> Result<(), StoreError> {
         {
             let _writer = lock(&self.group.log_writer);
             self.ensure_recorded()?;

@@ -135,8 +135,9 @@ fn a_full_disk_refuses_entries_and_recovers() {
     let group = store.group(GROUP);
     disk.set_free_bytes(999);
     assert!(matches!(group.append_durable(vec![(1, Bytes::new())]), Err(StoreError::DiskFull { .. })));
+    group.append_from_reserve(vec![(1, Bytes::new())], Box::new(|_| ())).unwrap();
     disk.set_free_bytes(10_000);
-    group.append_durable(vec![(1, Bytes::new())]).unwrap();
+    group.append_durable(vec![(2, Bytes::new())]).unwrap();
 }
 
 #[test]

@@ -102,7 +102,9 @@ impl RaftLogStorage<RaftTypes> for LogStore {
         let on_durable = Box::new(move |result: Result<(), meridian_store::StoreError>| {
             callback.io_completed(result.map_err(io::Error::other));
         });
-        self.group.append(encoded, on_durable).map_err(io::Error::other)
+        // Writes and appends from leaders are refused before they come here when the disk is nearly full. What is left is
+        // openraft's own, such as a new leader's first entry, and refusing that would end the group on this node.
+        self.group.append_from_reserve(encoded, on_durable).map_err(io::Error::other)
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogIdOf<RaftTypes>>) -> Result<(), io::Error> {
