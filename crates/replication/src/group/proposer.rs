@@ -21,6 +21,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// Writes waiting to be evaluated, per group. Over it the client hears that the node is overloaded.
 const QUEUE: usize = 4_096;
@@ -30,8 +31,8 @@ const BATCH: usize = 128;
 const BATCH_BYTES: usize = 1 << 20;
 /// Entries proposed and not yet answered, per group.
 const UNSETTLED: usize = 1_024;
-/// Between tries to begin a session.
-const RETRY_BARRIER: Duration = Duration::from_millis(250);
+/// Between tries to begin a session: openraft refuses a new leader's writes until a majority has answered it.
+const RETRY_BARRIER: Duration = Duration::from_millis(20);
 /// How long a new leader waits for its barrier before it tries again.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -68,7 +69,8 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Submission>, watch::Receiver<
     let (tell_broken, broken) = watch::channel(None);
     settle::start(settle_queue, parts.answerable.clone(), tell_broken);
     let overlay = Arc::default();
-    let proposer = Proposer { parts, overlay, unsettled, session: publish, broken, sequence: 0, number: 0 };
+    let proposer =
+        Proposer { parts, overlay, unsettled, session: publish, broken, sequence: 0, number: 0, tried: None };
     runtime::spawn(proposer.run(queue));
     (submissions, session)
 }
@@ -84,6 +86,8 @@ struct Proposer {
     sequence: u64,
     /// Entries proposed in the current session.
     number: u64,
+    /// When a session was last tried to begin, and under which leadership.
+    tried: Option<(LeaderId, Instant)>,
 }
 
 impl Proposer {
@@ -95,7 +99,7 @@ impl Proposer {
         loop {
             metrics.borrow_and_update();
             self.follow_leadership().await;
-            let missed = self.session.borrow().is_none();
+            let missed = self.session.borrow().is_none() && self.leads().is_some();
             tokio::select! {
                 biased;
                 changed = metrics.changed() => if changed.is_err() { return },
@@ -121,6 +125,11 @@ impl Proposer {
         }
         self.session.send_replace(None);
         let Some(leader) = leader else { return };
+        // Every refusal changes the metrics: without a pause this would try again at once, and again.
+        if self.tried.is_some_and(|(of, at)| of == leader && at.elapsed() < RETRY_BARRIER) {
+            return;
+        }
+        self.tried = Some((leader, Instant::now()));
         match tokio::time::timeout(BARRIER_TIMEOUT, self.barrier(leader)).await {
             Ok(Some(barrier)) => {
                 tracing::info!(group = %self.parts.id, ?leader, barrier, "leading");
