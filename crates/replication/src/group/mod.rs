@@ -63,6 +63,8 @@ pub(crate) struct Shared {
 pub(crate) struct Group {
     pub(crate) id: GroupId,
     own: NodeId,
+    /// Whether this node is a witness.
+    witness: bool,
     pub(crate) raft: Raft,
     pub(crate) store: GroupStore,
     pub(crate) view: MachineView,
@@ -131,6 +133,7 @@ impl Group {
         Ok(Arc::new(Self {
             id,
             own: shared.peers.own(),
+            witness: shared.witnesses.contains(&shared.peers.own()),
             appends: AppendQueue::start(raft.clone(), Arc::clone(&promise)),
             metrics: raft.metrics(),
             raft,
@@ -156,6 +159,11 @@ impl Group {
     pub(crate) fn session(&self) -> Option<Session> {
         let session = (*self.session.borrow())?;
         (self.held_leadership()? == session.leader).then_some(session)
+    }
+
+    /// Whether this replica has the state; a witness follows the log without it.
+    pub(crate) fn holds_items(&self) -> bool {
+        self.id.is_system() || !self.witness
     }
 
     /// The leadership of this node, as far as it knows.

@@ -163,7 +163,7 @@ impl Replication {
     ) -> Result<ReadDone, Unserved> {
         if let ReadConsistency::Local { token, max_staleness } = consistency {
             let position = demand(token, group);
-            match self.group(group) {
+            match self.group(group).filter(|replica| replica.holds_items()) {
                 Some(replica) => {
                     if let Some(done) =
                         self.read_here(&replica, &request, position, max_staleness, deadline).await?

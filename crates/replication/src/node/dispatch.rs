@@ -84,6 +84,7 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
         }
         Kind::Vote => vote(group, parse(payload)?).await,
         Kind::PreVote => answer(&group.would_vote(parse(payload)?)),
+        Kind::TransferLeader if !group.holds_items() => Err("a witness does not lead".to_owned()),
         Kind::TransferLeader => {
             let transfer: TransferLeaderRequest<RaftTypes> = parse(payload)?;
             respond(group.raft.handle_transfer_leader(transfer).await)
@@ -127,6 +128,7 @@ async fn read(group: &Arc<Group>, ForwardRead { mode, request, timeout_ms }: For
     let deadline = Instant::now() + Duration::from_millis(timeout_ms);
     let outcome = match mode {
         ReadMode::Consistent => group.read_consistent(&request, deadline).await?,
+        ReadMode::Local(_) if !group.holds_items() => return Err(Unserved::NoReplica),
         ReadMode::Local(position) => {
             if let Some(position) = position
                 && !group.wait_applied(position.index, deadline).await
