@@ -42,7 +42,7 @@ pub(crate) fn follow(
                     if gate.is_none() || system.has_changed().unwrap_or(false) {
                         gate = make_gate(group, &system.borrow_and_update(), own);
                     }
-                    let index = answerable(&progress.borrow_watched(), gate.as_ref(), own);
+                    let index = answerable(&progress.borrow_watched(), gate.as_ref());
                     let before: Answerable = *publish.borrow();
                     let floor = if before.leader == Some(leader) { before.index } else { 0 };
                     Answerable { leader: Some(leader), index: index.max(floor) }
@@ -71,14 +71,13 @@ fn make_gate(group: GroupId, system: &SystemState, own: NodeId) -> Option<Commit
 fn answerable(
     metrics: &openraft::metrics::RaftMetrics<crate::raft::RaftTypes>,
     gate: Option<&CommitGate>,
-    own: NodeId,
 ) -> u64 {
     let committed = metrics.cluster_committed.map_or(0, |id| id.index);
     let matched = |node: NodeId| {
         let replicated = metrics.replication.as_ref().and_then(|all| all.get(&node).copied().flatten());
-        // The leader's own entry is its progress too; what is committed and applied here is on this disk.
-        let own_index = if node == own { metrics.last_applied.map_or(0, |id| id.index) } else { 0 };
-        replicated.map_or(0, |id| id.index).max(own_index)
+        // The leader's own entry is there too, and says what is on its disk. What it has applied need not be: a majority of
+        // the others commits without it.
+        replicated.map_or(0, |id| id.index)
     };
     gate.map_or(committed, |gate| gate.answerable(committed, matched))
 }
