@@ -50,6 +50,8 @@ pub(crate) struct Submission {
 pub(crate) struct WriteOutcome {
     pub(crate) response: Bytes,
     pub(crate) index: u64,
+    /// Whether an entry was committed for it. Without one the response was only read from this node's state.
+    pub(crate) entry: bool,
 }
 
 /// What the proposer needs.

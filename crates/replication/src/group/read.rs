@@ -1,6 +1,6 @@
 //! Reads: consistent ones under the lease and behind the answerable index, others from the replica's own state.
 
-use super::Group;
+use super::{Group, Session};
 use crate::error::Unserved;
 use crate::evaluate::View;
 use crate::raft::MachineView;
@@ -87,6 +87,15 @@ impl Group {
         } else {
             Err(Unserved::NotLeader)
         }
+    }
+
+    /// Proves that until now nobody else could have led since `session` began.
+    pub(crate) async fn prove_leadership(&self, session: Session) -> Result<(), Unserved> {
+        if self.lease().is_none() {
+            let now = Instant::now();
+            self.confirm(now, now + self.timing.lease).await?;
+        }
+        if self.session() == Some(session) { Ok(()) } else { Err(Unserved::NotLeader) }
     }
 
     /// Waits until a majority has answered, under this leadership, something that was sent at `since` or later: nobody

@@ -34,6 +34,7 @@ pub(super) struct Unsettled {
 struct Unanswered {
     session: Session,
     index: u64,
+    entry: bool,
     answers: Answers,
 }
 
@@ -51,6 +52,7 @@ pub(super) fn start(
         while let Some(Unsettled { sequence, session, overlay, floor, done, answers }) =
             unsettled.recv().await
         {
+            let entry = done.is_some();
             let was_broken = *broken.borrow() == Some(session);
             let settled = match done {
                 // Evaluated on top of a proposal without effect, and changes nothing itself.
@@ -62,7 +64,7 @@ pub(super) fn start(
             match settled {
                 Ok(index) => {
                     last = index;
-                    if pass_on.send(Unanswered { session, index, answers }).await.is_err() {
+                    if pass_on.send(Unanswered { session, index, entry, answers }).await.is_err() {
                         return;
                     }
                 }
@@ -74,7 +76,7 @@ pub(super) fn start(
         }
     });
     runtime::spawn(async move {
-        while let Some(Unanswered { session, index, answers }) = unanswered.recv().await {
+        while let Some(Unanswered { session, index, entry, answers }) = unanswered.recv().await {
             let through = answerable
                 .wait_for(|now| now.leader != Some(session.leader) || now.index >= index)
                 .await
@@ -85,7 +87,7 @@ pub(super) fn start(
                 continue;
             }
             for (answer, response) in answers {
-                let _ = answer.send(Ok(WriteOutcome { response, index }));
+                let _ = answer.send(Ok(WriteOutcome { response, index, entry }));
             }
         }
     });

@@ -69,12 +69,16 @@ impl Group {
         request: Bytes,
     ) -> Result<WriteOutcome, Unserved> {
         // Without a lease another node may lead: a clean refusal now is better than an unknown outcome later.
-        if self.session().is_none() || self.lease().is_none() {
-            return Err(Unserved::NotLeader);
-        }
+        let session = self.session().filter(|_| self.lease().is_some()).ok_or(Unserved::NotLeader)?;
         let (answer, answered) = oneshot::channel();
         self.submissions.try_send(Submission { id, request, answer }).map_err(|_| Unserved::Overloaded)?;
-        answered.await.unwrap_or(Err(Unserved::Unknown))
+        let outcome = answered.await.unwrap_or(Err(Unserved::Unknown))?;
+        if !outcome.entry {
+            // A condition that did not hold, or a response from memory: as good as a read, so it needs a read's proof
+            // that nobody else has led meanwhile. Nothing happened, so it may be tried again elsewhere.
+            self.prove_leadership(session).await?;
+        }
+        Ok(outcome)
     }
 
     /// Who this replica thinks leads.
