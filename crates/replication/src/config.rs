@@ -1,19 +1,30 @@
 //! Timings of replication, derived from one number: the longest round trip that the cluster must live with.
 
+use crate::runtime::{Mistake, errs};
 use meridian_types::GroupId;
 use openraft::SnapshotPolicy;
 use std::time::Duration;
 
 /// Between heartbeats of openraft, which every idle group pays for.
 const OPENRAFT_HEARTBEAT: Duration = Duration::from_secs(20);
-/// Entries after which the state is taken as a snapshot, so that the log before it can go.
-const SNAPSHOT_EVERY: u64 = 10_000;
-/// Entries kept behind a snapshot, so that a member that was away for a moment needs no snapshot.
-const KEEP_ENTRIES: u64 = 10_000;
 /// Entries in one append at most.
 const APPEND_ENTRIES: u64 = 512;
-/// A follower this far behind is sent a snapshot when the log no longer reaches back to it.
-const LAG_THRESHOLD: u64 = 20_000;
+/// How long a group's log may grow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Entries after which the state is taken as a snapshot, so that the log before it can go.
+    pub snapshot_every: u64,
+    /// Entries kept behind a snapshot, so that a member that was away for a moment needs no snapshot.
+    pub keep: u64,
+    /// A follower this far behind is sent a snapshot when the log no longer reaches back to it.
+    pub lag_threshold: u64,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self { snapshot_every: 10_000, keep: 10_000, lag_threshold: 20_000 }
+    }
+}
 
 /// How often leaders are heard and how long silence is borne.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,13 +68,16 @@ impl Timing {
         self.heartbeat * 2
     }
 
-    pub(crate) fn raft_config(&self, group: GroupId) -> openraft::Config {
+    pub(crate) fn raft_config(&self, group: GroupId, log: &LogLimits) -> openraft::Config {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        // The mistake includes what made it plausible: openraft's heartbeats as the only ones.
+        let trusting = errs(Mistake::TrustOpenraftLease);
+        let heartbeat = if trusting { self.heartbeat } else { OPENRAFT_HEARTBEAT };
         openraft::Config {
             cluster_name: format!("group-{group}"),
             // Leases, pre-votes and the moment to stand are ours (`beat`, `group::promise`, `supervisor::campaign`). openraft's
             // own heartbeats only catch what nothing else noticed, and its lease must not refuse what ours allows.
-            heartbeat_interval: ms(OPENRAFT_HEARTBEAT),
+            heartbeat_interval: ms(heartbeat),
             election_timeout_min: ms(OPENRAFT_HEARTBEAT) * 2,
             election_timeout_max: ms(OPENRAFT_HEARTBEAT) * 6,
             enable_elect: false,
@@ -72,9 +86,9 @@ impl Timing {
             enable_leader_restore: Some(false),
             enable_pre_vote: Some(false),
             max_payload_entries: APPEND_ENTRIES,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
-            max_in_snapshot_log_to_keep: KEEP_ENTRIES,
-            replication_lag_threshold: LAG_THRESHOLD,
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(log.snapshot_every),
+            max_in_snapshot_log_to_keep: log.keep,
+            replication_lag_threshold: log.lag_threshold,
             backoff: "50ms 100ms ..500ms".to_owned(),
             ..openraft::Config::default()
         }

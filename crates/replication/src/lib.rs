@@ -18,7 +18,7 @@ pub mod system;
 pub mod transport;
 mod wire;
 
-pub use config::Timing;
+pub use config::{LogLimits, Timing};
 pub use error::Unserved;
 pub use evaluate::{Evaluation, Evaluator, View};
 pub use keys::{table_prefix, table_range};

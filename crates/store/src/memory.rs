@@ -9,6 +9,7 @@ use crate::keys;
 use crate::locks::lock;
 use crate::store::Inner;
 use crate::sync::{OnDurable, Turn};
+use bytes::Bytes;
 use meridian_types::GroupId;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
@@ -82,6 +83,29 @@ impl MemoryDisk {
     /// Makes every write fail from now on, until the next crash.
     pub fn fail_writes(&self) {
         lock(&self.content).writes_fail = true;
+    }
+
+    /// The applied marker of `group`'s state as it would survive a crash now.
+    #[must_use]
+    pub fn durable_applied(&self, group: GroupId) -> Option<Bytes> {
+        let content = lock(&self.content);
+        let spaces = content.durable.get(Table::Meta, &keys::record_key(group))?;
+        let marker =
+            content.durable.get(Table::State, &keys::applied_key(keys::Spaces::decode(&spaces)?.state))?;
+        Some(Bytes::copy_from_slice(&marker))
+    }
+
+    /// The last index of `group` whose record would survive a crash now; 0 when there is none.
+    #[must_use]
+    pub fn durable_index(&self, group: GroupId) -> u64 {
+        let content = lock(&self.content);
+        let spaces = content.durable.get(Table::Meta, &keys::record_key(group));
+        let Some(spaces) = spaces.and_then(|record| keys::Spaces::decode(&record)) else { return 0 };
+        let range = keys::log_key(spaces.log, 0)..=keys::log_key(spaces.log, u64::MAX);
+        let last = content.durable.range(Table::Log, &range).next_back();
+        let purged = content.durable.get(Table::Meta, &keys::purged_key(group));
+        let purged = purged.and_then(|record| record.first_chunk().copied().map(u64::from_be_bytes));
+        last.and_then(|(key, _)| keys::log_index(&key)).max(purged).unwrap_or(0)
     }
 
     /// Flips one bit of the durable log record of `group` that is `back` records before the newest; whether there was one.

@@ -17,7 +17,9 @@ use meridian_api::{ServedBy, Tables};
 use meridian_placement::{Distances, Node, Topology, TopologyError};
 use meridian_replication::system::{AllowList, Credential};
 use meridian_replication::transport::{PeerAddress, PeerTls, TlsError};
-use meridian_replication::{Evaluator, Founding, Network, Replication, ReplicationOptions, Timing};
+use meridian_replication::{
+    Evaluator, Founding, LogLimits, Network, Replication, ReplicationOptions, Timing,
+};
 use meridian_store::{Store, StoreError, StoreOptions};
 use meridian_types::{Pattern, PolicyName};
 use std::net::SocketAddr;
@@ -205,6 +207,7 @@ fn replication_options(
         network,
         store,
         timing: timing(config),
+        log: LogLimits::default(),
         evaluator,
         founding: Founding {
             cluster: config.cluster.name.clone(),

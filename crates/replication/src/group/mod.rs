@@ -23,10 +23,10 @@ pub(crate) use promise::Promise;
 pub(crate) use proposer::{Submission, WriteOutcome};
 pub(crate) use session::Session;
 
-use crate::config::Timing;
+use crate::config::{LogLimits, Timing};
 use crate::evaluate::Evaluator;
 use crate::raft::{GroupNetworks, LogStore, Machine, MachineView, Raft, RaftTypes, SnapshotReceiver};
-use crate::runtime::watch;
+use crate::runtime::{Mistake, errs, watch};
 use crate::system::SystemState;
 use crate::transport::Peers;
 use meridian_placement::quorum_reached;
@@ -52,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) peers: Arc<Peers>,
     pub(crate) timing: Timing,
+    pub(crate) log: LogLimits,
     pub(crate) evaluator: Arc<dyn Evaluator>,
     pub(crate) system: watch::Receiver<Arc<SystemState>>,
     pub(crate) node_name: String,
@@ -110,7 +111,8 @@ impl Group {
             Some(publish) => Machine::open_system(store.clone(), publish)?,
             None => Machine::open(store.clone())?,
         };
-        let config = Arc::new(shared.timing.raft_config(id).validate().map_err(io::Error::other)?);
+        let config =
+            Arc::new(shared.timing.raft_config(id, &shared.log).validate().map_err(io::Error::other)?);
         let acks = Arc::<AckClock>::default();
         let promise = Promise::new(had_state);
         let networks = GroupNetworks::new(
@@ -174,11 +176,16 @@ impl Group {
     /// The leadership of this node, unless it was offered to another.
     pub(crate) fn held_leadership(&self) -> Option<LeaderId> {
         let leading = self.leading()?;
-        (*self.lock_offered() != Some(leading)).then_some(leading)
+        let offered = *self.lock_offered() == Some(leading) && !errs(Mistake::KeepOfferedLease);
+        (!offered).then_some(leading)
     }
 
     /// What remains of the leader's lease, with the allowed clock drift subtracted; `None` when it has ended.
     pub(crate) fn lease(&self) -> Option<Duration> {
+        if errs(Mistake::TrustOpenraftLease) {
+            let acked = self.raft.as_leader().ok()?.last_quorum_acked()?;
+            return self.timing.holder_lease().checked_sub(openraft::Instant::elapsed(&acked));
+        }
         self.timing.holder_lease().checked_sub(self.majority_sent()?.elapsed())
     }
 

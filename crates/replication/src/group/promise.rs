@@ -5,6 +5,7 @@
 //! and a vote against it never overlap, whatever openraft does with the messages meanwhile. openraft's own lease is not used;
 //! its votes pass here first.
 
+use crate::runtime::{Mistake, errs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -31,7 +32,8 @@ impl Promise {
     /// having done so now.
     pub(crate) fn new(had_state: bool) -> Arc<Self> {
         let opened = Instant::now();
-        let state = State { renewed: had_state.then_some(opened), voting: 0, voted: 0 };
+        let remembers = had_state && !errs(Mistake::VoteEarly);
+        let state = State { renewed: remembers.then_some(opened), voting: 0, voted: 0 };
         Arc::new(Self { state: Mutex::new(state), opened })
     }
 

@@ -12,7 +12,7 @@ use super::{LeaderId, Session, Shared, leadership};
 use crate::error::Unserved;
 use crate::evaluate::{Evaluation, View};
 use crate::raft::{Command, MachineView, Raft, RaftTypes, WriteBatch, WriteRecord};
-use crate::runtime::{self, watch};
+use crate::runtime::{self, Mistake, errs, mark, watch};
 use bytes::Bytes;
 use meridian_types::{GroupId, RequestId};
 use openraft::async_runtime::WatchReceiver;
@@ -141,6 +141,7 @@ impl Proposer {
             }
             Ok(None) => {}
             Err(_) => {
+                mark("a new leader's barrier was not taken in time");
                 tracing::warn!(group = %self.parts.id, "no majority has taken the new leader's barrier yet");
             }
         }
@@ -165,6 +166,7 @@ impl Proposer {
             return;
         };
         if self.parts.shared.store.space().low {
+            mark("a write was refused for lack of space");
             refuse(batch, &Unserved::DiskFull(self.parts.shared.node_name.clone()));
             return;
         }
@@ -227,12 +229,13 @@ impl Proposer {
     }
 
     fn already_done(&self, id: Option<RequestId>) -> io::Result<Option<Bytes>> {
-        let Some(id) = id else { return Ok(None) };
+        let Some(id) = id.filter(|_| !errs(Mistake::ForgetRequests)) else { return Ok(None) };
         let pending = lock(&self.overlay).response(id);
-        if pending.is_some() {
-            return Ok(pending);
+        let done = if pending.is_some() { pending } else { self.parts.view.remembered(id)? };
+        if done.is_some() {
+            mark("a write that came again was answered from memory");
         }
-        self.parts.view.remembered(id)
+        Ok(done)
     }
 }
 

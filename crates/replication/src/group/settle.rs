@@ -6,7 +6,7 @@ use super::overlay::Overlay;
 use super::proposer::{WriteOutcome, lock};
 use crate::error::Unserved;
 use crate::raft::{Applied, RaftTypes};
-use crate::runtime::{self, watch};
+use crate::runtime::{self, Mistake, errs, mark, watch};
 use bytes::Bytes;
 use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
@@ -78,10 +78,14 @@ pub(super) fn start(
     runtime::spawn(async move {
         while let Some(Unanswered { session, index, entry, answers }) = unanswered.recv().await {
             let through = answerable
-                .wait_for(|now| now.leader != Some(session.leader) || now.index >= index)
+                .wait_for(|now| {
+                    let through = now.index >= index || errs(Mistake::AcknowledgeBeforeGate);
+                    now.leader != Some(session.leader) || through
+                })
                 .await
                 .is_ok_and(|now| now.leader == Some(session.leader));
             if !through {
+                mark("an applied write was not answered, because leadership was lost at the gate");
                 // It is applied here, but what the policy promises is not known.
                 fail(answers, &Unserved::Unknown);
                 continue;
@@ -96,7 +100,10 @@ pub(super) fn start(
 /// What became of a proposal: the index of its entry, or what its client is told. `None`: openraft said nothing.
 fn outcome(done: Option<ClientWriteResult<RaftTypes>>) -> Result<u64, Unserved> {
     match done {
-        Some(Ok(written)) if *written.response() == Applied::Skipped => Err(Unserved::NotLeader),
+        Some(Ok(written)) if *written.response() == Applied::Skipped => {
+            mark("a write was skipped, because one that it was evaluated on never came into the log");
+            Err(Unserved::NotLeader)
+        }
         Some(Ok(written)) => Ok(written.log_id.index),
         // openraft did not take it into the log.
         Some(Err(ClientWriteError::ForwardToLeader(_))) => Err(Unserved::NotLeader),

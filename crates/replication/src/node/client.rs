@@ -4,7 +4,7 @@ use super::Replication;
 use crate::error::Unserved;
 use crate::group::{Group, Submission, WriteOutcome};
 use crate::raft::{Applied, Command, decode, encode};
-use crate::runtime;
+use crate::runtime::{self, Mistake, errs, mark};
 use crate::system::{SystemCommand, SystemError, SystemReply};
 use crate::transport::{CallError, Kind};
 use crate::wire::{
@@ -118,7 +118,10 @@ impl Replication {
             match tried {
                 Ok(done) => return Ok(done),
                 // Sent with an id that the group remembers: sending it again changes nothing.
-                Err(Unserved::Unknown) if id.is_some() => maybe_done = true,
+                Err(Unserved::Unknown) if id.is_some() => {
+                    mark("a write was sent again with its id");
+                    maybe_done = true;
+                }
                 Err(Unserved::NotLeader | Unserved::NoLeader | Unserved::NoReplica) => {}
                 // A refusal of this try says nothing about an earlier one.
                 Err(error) => return Err(if maybe_done { Unserved::Unknown } else { error }),
@@ -202,7 +205,8 @@ impl Replication {
         }
         if let Some(position) = position {
             let patience = deadline.min(Instant::now() + TOKEN_PATIENCE);
-            if !replica.wait_applied(position.index, patience).await {
+            if !errs(Mistake::IgnoreTokens) && !replica.wait_applied(position.index, patience).await {
+                mark("a read with a token went to the leader");
                 return Ok(None);
             }
         }

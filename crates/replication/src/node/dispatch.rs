@@ -5,7 +5,7 @@ use crate::beat;
 use crate::error::Unserved;
 use crate::group::{Group, accept};
 use crate::raft::{Complete, RaftTypes, SnapshotData, SnapshotPart, decode, encode, respond};
-use crate::runtime;
+use crate::runtime::{self, mark};
 use crate::transport::{Handler, Kind, Reply, Request};
 use crate::wire::{ForwardRead, ForwardSystem, ForwardWrite, ReadMode, Served, ServedOr, SystemAnswer};
 use bytes::Bytes;
@@ -67,6 +67,7 @@ fn append(node: &Replication, group: &Group, payload: &[u8], reply: Reply) {
         Err(error) => return reply.refuse(&error.to_string()),
     };
     if !request.entries.is_empty() && node.shared.store.space().low {
+        mark("an append was refused for lack of space");
         // The leader keeps the entries and tries again; this replica goes on when there is space.
         return reply.refuse(&Unserved::DiskFull(node.shared.node_name.clone()).to_string());
     }
@@ -113,6 +114,7 @@ async fn vote(group: &Group, mut request: VoteRequest<RaftTypes>) -> Result<Byte
     let term = request.vote.leader_id().term();
     let lease = (!request.leadership_transfer).then_some(group.timing.lease);
     let Some(voting) = group.promise.begin_vote(term, lease) else {
+        mark("a vote was refused, because a lease runs");
         return Err("this voter has granted a lease that still runs".to_owned());
     };
     // The promise has kept the lease; openraft's own, which is longer, does not count.

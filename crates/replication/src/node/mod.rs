@@ -6,7 +6,7 @@ mod status;
 
 pub use client::{ReadConsistency, ReadDone, WriteDone};
 
-use crate::config::Timing;
+use crate::config::{LogLimits, Timing};
 use crate::evaluate::Evaluator;
 use crate::group::{Group, Shared};
 use crate::runtime::{self, watch};
@@ -60,6 +60,8 @@ pub struct ReplicationOptions {
     pub store: Store,
     /// Timings.
     pub timing: Timing,
+    /// How long logs may grow.
+    pub log: LogLimits,
     /// Evaluates requests.
     pub evaluator: Arc<dyn Evaluator>,
     /// What to found the cluster with, if it is new.
@@ -91,6 +93,7 @@ impl Replication {
             store: options.store,
             peers: Arc::clone(&peers),
             timing: options.timing,
+            log: options.log,
             evaluator: options.evaluator,
             system,
             node_name,

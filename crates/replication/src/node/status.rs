@@ -3,7 +3,7 @@
 use super::Replication;
 use crate::group::Group;
 use crate::wire::{NodeStatus, ReplicaStatus};
-use meridian_types::NodeId;
+use meridian_types::{GroupId, NodeId};
 use openraft::async_runtime::WatchReceiver;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +23,15 @@ impl Replication {
             free_bytes: space.free_bytes,
             disk_low: space.low,
         }
+    }
+
+    /// The groups whose latest state this node would show to a client now: those that it leads under a lease. Never two nodes
+    /// for one group.
+    #[must_use]
+    pub fn serves(&self) -> Vec<GroupId> {
+        let groups = self.groups();
+        let serves = groups.iter().filter(|group| group.session().is_some() && group.lease().is_some());
+        serves.map(|group| group.id).collect()
     }
 
     /// Whether this node can serve: the cluster is founded, and every group that this node holds has a leader.

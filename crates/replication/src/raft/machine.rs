@@ -2,7 +2,7 @@
 
 use super::snapshot::{SnapshotBuilder, SnapshotData, copy};
 use super::types::{Applied, Command, RaftTypes, WriteBatch, decode, encode};
-use crate::runtime::watch;
+use crate::runtime::{Mistake, errs, mark, watch};
 use crate::system::SystemState;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
@@ -294,7 +294,10 @@ impl Machine {
     /// Turns a batch into engine operations; whether anything was deleted.
     fn apply_writes(&self, index: u64, batch: WriteBatch, ops: &mut Vec<StateOp>) -> io::Result<bool> {
         let mut deleted = false;
-        for record in batch.writes {
+        for mut record in batch.writes {
+            if index.is_multiple_of(7) && errs(Mistake::ApplyDifferently) {
+                record.mutations.pop();
+            }
             for mutation in record.mutations {
                 deleted |= mutation.value.is_none();
                 let value = mutation.value.map(|value| StoredValue::encode(index, &value));
@@ -391,7 +394,10 @@ impl RaftStateMachine<RaftTypes> for Machine {
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
         let install = match snapshot {
-            SnapshotData::Received(install) => install,
+            SnapshotData::Received(install) => {
+                mark("a snapshot was installed");
+                install
+            }
             SnapshotData::Outgoing(view) => copy(&self.store, &view)?,
         };
         let marker: Marker = (meta.last_log_id, meta.last_membership.clone());

@@ -33,9 +33,11 @@ pub enum Mistake {
     VoteEarly,
     /// Goes on under a leadership that was offered to another node.
     KeepOfferedLease,
+    /// Takes openraft's word for when a majority last answered.
+    TrustOpenraftLease,
     /// Answers a read with a token before the token's position is applied.
     IgnoreTokens,
-    /// Leaves the last mutation of every seventh entry out, on every second node.
+    /// Leaves the last change of every seventh entry out, on every second node.
     ApplyDifferently,
 }
 
@@ -134,15 +136,21 @@ impl Process {
         lock(&self.0.parked).clear();
     }
 
+    /// Calls `f` as if a task of the process did.
+    pub fn within<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _here = Here::enter(self);
+        f()
+    }
+
     /// Moves the wall clock, without a word to anyone.
     pub fn jump_wall_clock(&self, ms: i64) {
         self.0.wall_offset_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
-    /// The rare paths that the process has taken, and how often.
+    /// The rare paths that the process has taken since the last call, and how often.
     #[must_use]
-    pub fn marks(&self) -> BTreeMap<&'static str, u64> {
-        lock(&self.0.marks).clone()
+    pub fn take_marks(&self) -> BTreeMap<&'static str, u64> {
+        std::mem::take(&mut *lock(&self.0.marks))
     }
 
     /// Counts that a rare path was taken.

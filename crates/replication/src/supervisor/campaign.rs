@@ -5,7 +5,7 @@ use super::members::placement;
 use crate::group::Group;
 use crate::node::Replication;
 use crate::raft::{decode, encode};
-use crate::runtime;
+use crate::runtime::{self, mark};
 use crate::transport::Kind;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -65,6 +65,7 @@ impl Attempts {
         }
         // Who meets another candidate in spite of the turns waits a random while longer.
         self.next.insert(group.id, now + timing.turn().mul_f64(1.0 + runtime::random::<f64>()));
+        mark("a member stood for election");
         tracing::info!(group = %group.id, turn, ?silent, "standing for election");
         runtime::spawn(stand(Arc::clone(node), Arc::clone(group)));
     }

@@ -3,7 +3,7 @@
 use super::members::placement;
 use crate::group::{Group, LeaderId};
 use crate::node::Replication;
-use crate::runtime;
+use crate::runtime::{self, mark};
 use meridian_placement::{LeaderChoice, MemberHealth, TransferRules, leader_choice};
 use meridian_types::{GroupId, NodeId};
 use openraft::async_runtime::WatchReceiver;
@@ -38,6 +38,24 @@ impl Leadership {
     }
 }
 
+impl Replication {
+    /// Offers leadership of a group that this node leads to another member; whether it was offered. Whether it is taken is
+    /// seen in the status.
+    pub async fn offer_leadership(&self, group: GroupId, to: NodeId) -> bool {
+        let Some(group) = self.group(group) else { return false };
+        let Some(session) = group.session() else { return false };
+        // A witness must not lead: it has nothing to serve.
+        let may_lead = placement(self, group.id).is_some_and(|placement| {
+            placement.voters.contains(&to) && !placement.witnesses.contains(&to) && to != self.own()
+        });
+        if !may_lead {
+            return false;
+        }
+        hand_over(&group, session.leader, to).await;
+        true
+    }
+}
+
 fn choose(node: &Replication, group: &Group, led_for: Duration) -> Option<NodeId> {
     let placement = placement(node, group.id)?;
     let metrics = group.metrics.borrow_watched().clone();
@@ -64,6 +82,7 @@ async fn hand_over(group: &Arc<Group>, session: LeaderId, target: NodeId) {
     tracing::info!(group = %group.id, to = %target, "handing leadership over");
     // Before openraft lets the target be elected within the lease.
     group.offer(session);
+    mark("leadership was offered to another node");
     let group = Arc::clone(group);
     runtime::spawn(async move {
         let mut metrics = group.raft.metrics();
@@ -72,6 +91,7 @@ async fn hand_over(group: &Arc<Group>, session: LeaderId, target: NodeId) {
             || group.raft.as_leader().is_ok_and(|leading| leading.to_committed_leader_id() == session);
         let moved = async { while still_leads() && metrics.changed().await.is_ok() {} };
         if tokio::time::timeout(HAND_OVER_TIMEOUT, moved).await.is_err() {
+            mark("a hand-over was given up");
             // openraft sends no more heartbeats under this leadership, so the others elect a leader.
             tracing::warn!(group = %group.id, to = %target, "leadership was not taken over in time");
         }

@@ -4,6 +4,7 @@
 //! majority of the system group follows; a node cut off with its region commits nothing.
 
 use crate::node::Replication;
+use crate::runtime::mark;
 use crate::system::SystemCommand;
 use meridian_placement::CommitRule;
 use meridian_types::{GroupId, NodeId, RegionName};
@@ -53,11 +54,13 @@ impl Regions {
             };
             let lost = state.lost_regions.contains(&region);
             if !lost && silent(node.shared.timing.region_lost_after) {
+                mark("a region was recorded as lost");
                 tracing::warn!(%region, "every node of the region is silent: recording it as lost");
                 record(node, SystemCommand::MarkRegionLost(region)).await;
             } else if lost && !silent(node.shared.timing.heartbeat) && now >= self.next_return_check {
                 self.next_return_check = now + RETURN_CHECK;
                 if has_caught_up(node, &nodes).await {
+                    mark("a lost region was required again");
                     tracing::info!(%region, "the region has caught up: it is required again");
                     record(node, SystemCommand::MarkRegionBack(region)).await;
                 }

@@ -3,7 +3,7 @@
 //! In production that is a gRPC stream over mTLS. A simulation carries the frames itself.
 
 use super::link::Link;
-use super::message::Handler;
+use super::message::{Handler, Kind};
 use super::peers::{PeerAddress, Peers};
 use super::proto::Frame;
 use crate::runtime;
@@ -82,5 +82,16 @@ impl Frame {
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         prost::Message::encode_to_vec(self)
+    }
+
+    /// What is in it, in a few words for a trace.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let words =
+            self.envelopes.iter().map(|envelope| match (Kind::from_wire(envelope.kind), envelope.outcome) {
+                (Some(kind), 0) => format!("{kind:?}#{} g{}", envelope.id, envelope.group),
+                (_, outcome) => format!("re#{} {outcome}", envelope.id),
+            });
+        words.collect::<Vec<_>>().join(", ")
     }
 }

@@ -3,7 +3,7 @@
 use super::message::{Handler, Kind, Request};
 use super::proto::{Envelope, Frame};
 use super::{MAX_FRAME, MAX_PENDING, MAX_QUEUED, PING_INTERVAL, SILENCE_LIMIT};
-use crate::runtime;
+use crate::runtime::{self, mark};
 use bytes::Bytes;
 use futures_util::Stream;
 use meridian_types::{GroupId, NodeId};
@@ -144,6 +144,7 @@ impl Link {
                 () = self.close.notified() => break,
                 _ = ping.tick() => {
                     if self.silence() > SILENCE_LIMIT {
+                        mark("a silent link was cut");
                         break;
                     }
                     self.ping();
