@@ -1,0 +1,91 @@
+//! Invariants 1 and 2: an acknowledged write is on the disks that its policy names at that moment.
+
+use crate::cluster::{Cluster, Up};
+use crate::judge::monitor;
+use crate::workload::Notes;
+use meridian_placement::{CommitRule, Placement};
+use meridian_types::{NodeId, Position, RegionName};
+use std::collections::BTreeSet;
+
+/// A write that was just acknowledged.
+pub struct Acknowledged {
+    /// Where it landed.
+    pub position: Position,
+    /// Who evaluated it.
+    pub server: NodeId,
+    /// When it was sent.
+    pub invoked: u64,
+    /// The node that was asked.
+    pub asked: Up,
+}
+
+impl Acknowledged {
+    /// Looks at the disks.
+    pub fn check(self, cluster: &Cluster, notes: &Notes) {
+        let Position { group, index, .. } = self.position;
+        let now = cluster.trace().now();
+        monitor::note_lost(cluster, notes);
+        let system = self.asked.replication.system();
+        let Some(info) = system.groups.get(&group) else { return };
+        let placement = &info.placement;
+        let has = |node: &NodeId| {
+            let disk = cluster.disk(*node);
+            disk.is_some_and(|disk| {
+                let applied = disk.memory().durable_applied(group).and_then(|marker| applied_index(&marker));
+                disk.memory().durable_index(group).max(applied.unwrap_or(0)) >= index
+            })
+        };
+        let voters = placement.voters.iter().filter(|node| has(node)).count();
+        if voters * 2 <= placement.voters.len() {
+            notes.broken(
+                now,
+                &format!("{group}/{index} is acknowledged and on the disks of {voters} voters only"),
+            );
+        }
+        // What counts is the record at the moment at which the leader answered, which lies in between.
+        let lost: BTreeSet<RegionName> = {
+            let noted = notes.lock();
+            noted
+                .lost_at
+                .iter()
+                .filter(|(_, at)| **at >= self.invoked)
+                .map(|(region, _)| region.clone())
+                .collect()
+        };
+        for region in missing(placement, self.server, &lost, has) {
+            notes.broken(now, &format!("{group}/{index} is acknowledged and on no disk of {region}"));
+        }
+    }
+}
+
+/// The index in an applied marker, which begins with the last log id: a term and an index, if there is one.
+fn applied_index(marker: &[u8]) -> Option<u64> {
+    let (last, _) = postcard::take_from_bytes::<Option<(u64, u64)>>(marker).ok()?;
+    last.map(|(_, index)| index)
+}
+
+/// The regions that the commit rule wants and that do not have the entry.
+fn missing(
+    placement: &Placement,
+    server: NodeId,
+    lost: &BTreeSet<RegionName>,
+    has: impl Fn(&NodeId) -> bool,
+) -> Vec<String> {
+    let regions: BTreeSet<&RegionName> = placement.data.values().collect();
+    let on_disk = |region: &RegionName| placement.data.iter().any(|(node, of)| of == region && has(node));
+    match placement.rule {
+        CommitRule::Majority => Vec::new(),
+        CommitRule::OtherRegion => {
+            let home = placement.data.get(&server);
+            let others: Vec<_> = regions.iter().filter(|region| Some(**region) != home).collect();
+            let excused = !others.is_empty() && others.iter().all(|region| lost.contains(**region));
+            let held = others.iter().any(|region| on_disk(region));
+            if excused || held { Vec::new() } else { vec!["any other region".to_owned()] }
+        }
+        CommitRule::EveryRegion => regions
+            .into_iter()
+            .filter(|region| !lost.contains(*region) && !on_disk(region))
+            .map(ToString::to_string)
+            .collect(),
+    }
+}

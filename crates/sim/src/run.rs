@@ -1,0 +1,218 @@
+//! One run: found a cluster, work and break things, heal, and judge.
+
+use crate::cluster::{Cluster, Shape};
+use crate::disk::Bugs;
+use crate::faults::{self, Menu};
+use crate::judge::{self, monitor, replicas};
+use crate::register::{Request, Response, decode, encode};
+use crate::rng::Rng;
+use crate::trace::Trace;
+use crate::workload::{Client, Notes, group_of, keys};
+use meridian_history::{FinalState, Key, Value};
+use meridian_replication::ReadConsistency;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long a cluster may take to be founded, and to serve again once everything is healed.
+const RECOVERY: Duration = Duration::from_secs(120);
+/// How long replicas may take to hold the same.
+const CONVERGENCE: Duration = Duration::from_secs(60);
+/// Between tries.
+const RETRY: Duration = Duration::from_millis(200);
+/// How long a try may take.
+const TRY: Duration = Duration::from_secs(3);
+
+/// What is asked of a run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long things go wrong, in virtual time.
+    pub chaos: Duration,
+    /// Which things go wrong.
+    pub menu: Menu,
+    /// How many clients work.
+    pub clients: u32,
+    /// What the cluster gets wrong on purpose.
+    pub bugs: Bugs,
+    /// Whether every event is printed.
+    pub trace: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            chaos: Duration::from_secs(40),
+            menu: Menu::default(),
+            clients: 4,
+            bugs: Bugs::default(),
+            trace: false,
+        }
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The seed, which replays it.
+    pub seed: u64,
+    /// What is wrong; empty when nothing is.
+    pub wrong: Vec<String>,
+    /// A hash over everything that happened, and how much that was.
+    pub digest: (u64, u64),
+    /// How long it took, in virtual milliseconds.
+    pub virtual_ms: u64,
+    /// Operations of clients, by how they ended.
+    pub ends: BTreeMap<&'static str, u64>,
+    /// Rare paths taken, and how often.
+    pub marks: BTreeMap<&'static str, u64>,
+}
+
+/// Runs one seed from beginning to end, on this thread and in virtual time.
+#[must_use]
+pub fn run(seed: u64, settings: &Settings) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let Ok(runtime) = runtime else {
+        return Report { seed, wrong: vec!["no runtime could be made".to_owned()], ..Report::default() };
+    };
+    runtime.block_on(play(seed, settings))
+}
+
+async fn play(seed: u64, settings: &Settings) -> Report {
+    let trace = Trace::new(settings.trace);
+    let mut rng = Rng::new(seed);
+    let shape = Shape::draw(&mut rng.fork());
+    trace.event(format_args!("shape {shape:?}"));
+    let cluster = Cluster::new(shape, settings.bugs, &mut rng, &trace);
+    let notes = Notes::default();
+    let state = act(&cluster, &notes, &mut rng, settings).await;
+    let mut wrong = match state {
+        Ok(state) => judge::judge(&notes, &state),
+        Err(why) => {
+            let mut wrong = notes.lock().broken.clone();
+            wrong.push(format!("{why} ({})", positions(&cluster)));
+            wrong
+        }
+    };
+    wrong.dedup();
+    let ends = notes.lock().ends.clone();
+    trace.event(format_args!("end {ends:?}"));
+    Report {
+        seed,
+        wrong,
+        digest: trace.digest(),
+        virtual_ms: trace.now() / 1_000_000,
+        ends,
+        marks: cluster.marks(),
+    }
+}
+
+async fn act(
+    cluster: &Cluster,
+    notes: &Notes,
+    rng: &mut Rng,
+    settings: &Settings,
+) -> Result<FinalState, String> {
+    for node in cluster.shape().nodes() {
+        cluster.start(node.id).await?;
+    }
+    until(RECOVERY, "the cluster was not founded", async || {
+        cluster.all_up().iter().all(|(_, up)| up.replication.is_ready())
+    })
+    .await?;
+    cluster.trace().event(format_args!("founded"));
+
+    let end = Instant::now() + settings.chaos;
+    let onlooker = tokio::spawn(monitor::watch(cluster.clone(), notes.clone()));
+    let healer = tokio::spawn(faults::watch_stores(cluster.clone(), notes.clone(), rng.fork()));
+    let nodes = cluster.shape().nodes();
+    let clients: Vec<_> = (0..settings.clients)
+        .filter_map(|id| {
+            let home = nodes.get(id as usize % nodes.len())?.id;
+            Some(tokio::spawn(Client::new(id, home, cluster, notes, rng.fork()).run(end)))
+        })
+        .collect();
+    faults::bring(cluster, settings.menu, rng.fork(), end).await?;
+    faults::heal(cluster).await?;
+    for client in clients {
+        client.await.map_err(|error| error.to_string())?;
+    }
+    let state = read_back(cluster).await?;
+    until(CONVERGENCE, "the replicas did not become equal", async || {
+        replicas::differences(cluster).is_empty()
+    })
+    .await
+    .map_err(|why| format!("{why}: {}", replicas::differences(cluster).join("; ")))?;
+    healer.abort();
+    onlooker.abort();
+    Ok(state)
+}
+
+/// Reads every key consistently, and so shows that every group serves again.
+async fn read_back(cluster: &Cluster) -> Result<FinalState, String> {
+    let (registers, lists) = keys(cluster.shape().policies().len() as u64);
+    let mut state = FinalState::default();
+    for key in registers {
+        if let Some(value) = read(cluster, &key).await?.first() {
+            state.registers.insert(key, *value);
+        }
+    }
+    for key in lists {
+        let values = read(cluster, &key).await?;
+        state.lists.insert(key, values);
+    }
+    Ok(state)
+}
+
+async fn read(cluster: &Cluster, key: &Key) -> Result<Vec<Value>, String> {
+    let mut found = None;
+    let what = format!("{key} cannot be read");
+    until(RECOVERY, &what, async || {
+        for (_, up) in cluster.all_up() {
+            let replication = Arc::clone(&up.replication);
+            let Ok(request) = encode(&Request::Read(key.to_string())) else { return false };
+            let group = group_of(key);
+            let task = up.process.spawn(async move {
+                let deadline = Instant::now() + TRY;
+                replication.read(group, request, ReadConsistency::Consistent, deadline).await
+            });
+            if let Ok(Ok(done)) = task.await
+                && let Ok(Response::Saw(values)) = decode(&done.response)
+            {
+                found = Some(values.into_iter().map(Value).collect());
+                return true;
+            }
+        }
+        false
+    })
+    .await?;
+    found.ok_or(what)
+}
+
+/// What every node says of its replicas, for a person who wonders why nothing moves.
+fn positions(cluster: &Cluster) -> String {
+    let mut lines = Vec::new();
+    for (node, up) in cluster.all_up() {
+        for replica in up.process.within(|| up.replication.status_here()).replicas {
+            let meridian_replication::ReplicaStatus {
+                group, term, leader, lease_ms, committed, applied, ..
+            } = replica;
+            let leader = leader.map_or_else(|| "nobody".to_owned(), |leader| format!("node {leader}"));
+            lines.push(format!(
+                "node {node} group {group}: term {term}, follows {leader}, lease {lease_ms:?}, committed {committed}, applied {applied}"
+            ));
+        }
+    }
+    lines.join("; ")
+}
+
+async fn until(patience: Duration, what: &str, mut done: impl AsyncFnMut() -> bool) -> Result<(), String> {
+    let end = Instant::now() + patience;
+    while !done().await {
+        if Instant::now() > end {
+            return Err(what.to_owned());
+        }
+        sleep(RETRY).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! Seeds are repeatable, and nothing goes wrong in any of them.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use meridian_sim::{Settings, marks, run, run_many};
+
+/// Seeds of a plain test run; continuous integration asks for more.
+const SEEDS: u64 = 50;
+/// From so many seeds on, every rare path must have been taken.
+const COVERING: u64 = 200;
+
+#[test]
+fn a_seed_is_a_run_byte_for_byte() {
+    for seed in [3, 17] {
+        let (first, again) = (run(seed, &Settings::default()), run(seed, &Settings::default()));
+        assert_eq!(first, again, "seed {seed}");
+    }
+    assert_ne!(run(3, &Settings::default()).digest, run(4, &Settings::default()).digest);
+}
+
+#[test]
+fn nothing_goes_wrong_in_many_seeds() {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let asked = std::env::var("MERIDIAN_SIM_SEEDS").ok();
+    let seeds = asked.map_or(SEEDS, |text| text.parse().unwrap());
+    let summary = run_many(0..seeds, threads, &Settings::default(), |report| {
+        for wrong in &report.wrong {
+            println!("seed {}: {wrong}", report.seed);
+        }
+    });
+    println!("{summary}");
+    let failed: Vec<u64> = summary.failures.iter().map(|report| report.seed).collect();
+    assert!(
+        failed.is_empty(),
+        "run one of them again with: meridian-sim --seed N --trace; failed: {failed:?}"
+    );
+    if seeds >= COVERING {
+        assert_eq!(marks::missed(&summary.marks), Vec::<&str>::new(), "rare paths that no seed took");
+    }
+}
