@@ -1,7 +1,7 @@
 //! Where replication meets chance, the wall clock and the scheduler, so that a simulation can stand in for all three.
 //!
-//! Monotonic time is tokio's, which a simulation pauses and advances. The rest comes from here: [`spawn`], [`random`],
-//! [`wall_ms`] and the watch channel. A task that belongs to a simulated [`Process`] gets that process's; every other
+//! Monotonic time is tokio's, which a simulation pauses and advances. The rest comes from here: `spawn`, `random`,
+//! `wall_ms` and the watch channel. A task that belongs to a simulated [`Process`] gets that process's; every other
 //! task, and so all of production, gets the operating system's.
 //!
 //! tokio's `select!` without `biased` and its watch channel draw from a generator that cannot be seeded, so neither is used in
