@@ -11,6 +11,7 @@ pub(crate) use send::run;
 
 use meridian_types::GroupId;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A leader's word on one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,4 +24,4 @@ struct Beat {
 }
 
 /// The groups whose beats were not taken: the receiver does not follow the sender there, or is voting.
-type Refused = Vec<GroupId>;
+type Refused = BTreeSet<GroupId>;

@@ -98,6 +98,12 @@ pub(crate) fn leadership(metrics: &RaftMetrics<RaftTypes>) -> Option<LeaderId> {
     (leads && own).then(|| leader.to_committed())
 }
 
+/// The last index that a leader's metrics know a member to have on its disk; `None` before the first answer.
+pub(crate) fn matched(metrics: &RaftMetrics<RaftTypes>, member: NodeId) -> Option<u64> {
+    let matched = metrics.replication.as_ref()?.get(&member)?.as_ref()?;
+    Some(matched.index)
+}
+
 impl Group {
     /// Opens the group's replica on this node and starts its tasks, which end when the Raft does.
     pub(crate) async fn open(
@@ -169,7 +175,7 @@ impl Group {
     }
 
     /// The leadership of this node, as far as it knows.
-    fn leading(&self) -> Option<LeaderId> {
+    pub(crate) fn leading(&self) -> Option<LeaderId> {
         leadership(&self.metrics.borrow_watched())
     }
 

@@ -58,7 +58,7 @@ impl Replication {
 
 fn choose(node: &Replication, group: &Group, led_for: Duration) -> Option<NodeId> {
     let placement = placement(node, group.id)?;
-    let metrics = group.metrics.borrow_watched().clone();
+    let metrics = group.metrics.borrow_watched();
     let last = metrics.last_log_index.unwrap_or(0);
     let voters: BTreeSet<NodeId> = metrics.membership_config.membership().voter_ids().collect();
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -87,9 +87,7 @@ async fn hand_over(group: &Arc<Group>, session: LeaderId, target: NodeId) {
     runtime::spawn(async move {
         let mut metrics = group.raft.metrics();
         let _ = group.raft.trigger().transfer_leader(target).await;
-        let still_leads =
-            || group.raft.as_leader().is_ok_and(|leading| leading.to_committed_leader_id() == session);
-        let moved = async { while still_leads() && metrics.changed().await.is_ok() {} };
+        let moved = async { while group.leading() == Some(session) && metrics.changed().await.is_ok() {} };
         if tokio::time::timeout(HAND_OVER_TIMEOUT, moved).await.is_err() {
             mark("a hand-over was given up");
             // openraft sends no more heartbeats under this leadership, so the others elect a leader.
