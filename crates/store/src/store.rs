@@ -194,6 +194,12 @@ impl Store {
         self.inner.sync.when_durable(on_durable);
     }
 
+    /// The number of the sync that is under way. One that stays is a disk that hangs.
+    #[must_use]
+    pub fn sync_under_way(&self) -> Option<u64> {
+        self.inner.sync.busy().then(|| self.inner.next_sync())
+    }
+
     /// Whether the store still works.
     ///
     /// # Errors

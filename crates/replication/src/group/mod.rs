@@ -43,6 +43,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+/// Between looks whether all writes are answered; only a planned move looks.
+const ANSWERED_POLL: Duration = Duration::from_millis(2);
+
 /// Identifies one leadership: a term and its leader.
 pub(crate) type LeaderId = CommittedLeaderIdOf<RaftTypes>;
 
@@ -85,6 +88,8 @@ pub(crate) struct Group {
     pub(crate) acks: Arc<AckClock>,
     /// The leadership that was offered to another node, which may take it at any time from then on.
     offered: Mutex<Option<LeaderId>>,
+    /// Held once by every write that this node has been given and has not answered.
+    pub(crate) unanswered: Arc<()>,
     system: watch::Receiver<Arc<SystemState>>,
     evaluator: Arc<dyn Evaluator>,
 }
@@ -158,6 +163,7 @@ impl Group {
             session,
             acks,
             offered: Mutex::default(),
+            unanswered: Arc::default(),
             system: shared.system.clone(),
             evaluator: Arc::clone(&shared.evaluator),
         }))
@@ -209,6 +215,14 @@ impl Group {
     /// may be taken up late, whatever became of the hand-over.
     pub(crate) fn offer(&self, leader: LeaderId) {
         *self.lock_offered() = Some(leader);
+    }
+
+    /// Waits until every write that this node has been given is answered, at most for `patience`.
+    pub(crate) async fn answer_all(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while Arc::strong_count(&self.unanswered) > 1 && Instant::now() < deadline {
+            tokio::time::sleep(ANSWERED_POLL).await;
+        }
     }
 
     fn lock_offered(&self) -> std::sync::MutexGuard<'_, Option<LeaderId>> {

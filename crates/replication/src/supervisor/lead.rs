@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 /// A hand-over that has not happened within this is given up.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a hand-over waits for the writes under way, whose outcome is not known here once another node leads.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// A member silent for this long does not count as healthy.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -85,6 +87,7 @@ async fn hand_over(group: &Arc<Group>, session: LeaderId, target: NodeId) {
     mark("leadership was offered to another node");
     let group = Arc::clone(group);
     runtime::spawn(async move {
+        group.answer_all(ANSWER_TIMEOUT).await;
         let mut metrics = group.raft.metrics();
         let _ = group.raft.trigger().transfer_leader(target).await;
         let moved = async { while group.leading() == Some(session) && metrics.changed().await.is_ok() {} };
