@@ -1,5 +1,6 @@
 //! What a client of a group can be told.
 
+use meridian_types::RegionName;
 use serde::{Deserialize, Serialize};
 
 /// Why a request was not served. Says whether a retry is safe and whether anything may have happened.
@@ -20,6 +21,11 @@ pub enum Unserved {
     /// The disk of the node that leads is almost full. Nothing happened.
     #[error("the disk of {0} is almost full: writes are refused until space is freed; reads go on")]
     DiskFull(String),
+    /// A region is lost, and the policy says to take no write without it. Nothing happened.
+    #[error(
+        "region {0} is lost, and the table's policy takes no write without it (on_region_loss = \"block\")"
+    )]
+    RegionLost(RegionName),
     /// The write may or may not have taken effect: leadership was lost, or time ran out, after it was proposed.
     #[error("it is not known whether the write took effect; read before you retry")]
     Unknown,

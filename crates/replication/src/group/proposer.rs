@@ -180,6 +180,12 @@ impl Proposer {
             refuse(batch, &Unserved::DiskFull(self.parts.shared.node_name.clone()));
             return;
         }
+        let blocked_by = self.parts.shared.system.borrow().blocked_by(self.parts.id).cloned();
+        if let Some(region) = blocked_by {
+            mark("a write was refused, because the policy blocks without a lost region");
+            refuse(batch, &Unserved::RegionLost(region));
+            return;
+        }
         self.sequence += 1;
         let mut writes = Vec::new();
         let mut answers = Vec::with_capacity(batch.len());

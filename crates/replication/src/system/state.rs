@@ -292,11 +292,20 @@ impl SystemState {
     /// The lost regions that `group` may go on without: none when its policy says to block.
     #[must_use]
     pub fn excused_regions(&self, group: &GroupInfo) -> BTreeSet<RegionName> {
-        let policy = self.policies.get(&group.policy).map(|entry| &entry.policy);
-        match policy.and_then(|policy| policy.on_region_loss) {
-            Some(OnRegionLoss::Block) => BTreeSet::new(),
-            _ => self.lost_regions.clone(),
-        }
+        if self.blocks(group) { BTreeSet::new() } else { self.lost_regions.clone() }
+    }
+
+    /// The lost region for which `group` takes no writes, if its policy says to block.
+    #[must_use]
+    pub fn blocked_by(&self, group: GroupId) -> Option<&RegionName> {
+        let group = self.groups.get(&group).filter(|group| self.blocks(group))?;
+        let holds = |region: &RegionName| group.placement.data.values().any(|data| data == region);
+        self.lost_regions.iter().find(|region| holds(region))
+    }
+
+    fn blocks(&self, group: &GroupInfo) -> bool {
+        let entry = self.policies.get(&group.policy);
+        entry.is_some_and(|entry| entry.policy.on_region_loss == Some(OnRegionLoss::Block))
     }
 
     /// The preferred leaders that are not in a drained region; all of them when no other is left.
