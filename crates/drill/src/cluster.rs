@@ -3,9 +3,10 @@
 use crate::client::{Connection, Credentials, Endpoint, SendError, Target};
 use crate::error::DrillError;
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 use http_body_util::Full;
-use meridian_types::{NodeName, RegionName, ZoneName};
+use meridian_types::{NodeName, PolicyName, RegionName, Replication, ZoneName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -112,9 +113,9 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct PolicyStatus {
     /// Its name.
-    pub name: meridian_types::PolicyName,
-    /// `sync`, `semi-sync` or `async`.
-    pub replication: String,
+    pub name: PolicyName,
+    /// When its writes are acknowledged.
+    pub replication: Replication,
 }
 
 /// A region in the status.
@@ -133,6 +134,10 @@ pub struct GroupStatus {
     pub id: u32,
     /// The region that leads it, if one does.
     pub leader_region: Option<RegionName>,
+    /// The node that leads it, if one does.
+    pub leader: Option<NodeName>,
+    /// The policy that it belongs to.
+    pub policy: Option<PolicyName>,
 }
 
 impl Status {
@@ -140,6 +145,29 @@ impl Status {
     #[must_use]
     pub fn all_healthy(&self) -> bool {
         !self.regions.is_empty() && self.regions.iter().all(|region| region.health == "healthy")
+    }
+
+    /// When writes of a policy's tables are acknowledged; `None` when the status does not know the policy.
+    #[must_use]
+    pub fn replication_of(&self, policy: &PolicyName) -> Option<Replication> {
+        self.policies.iter().find(|one| one.name == *policy).map(|one| one.replication)
+    }
+
+    /// The region that leads the first group of a policy that is led at all.
+    #[must_use]
+    pub fn home_of(&self, policy: &PolicyName) -> Option<RegionName> {
+        self.groups_of(policy).find_map(|group| group.leader_region.clone())
+    }
+
+    /// Whether every group of a policy is led from `region`.
+    #[must_use]
+    pub fn is_led_from(&self, policy: &PolicyName, region: &RegionName) -> bool {
+        self.groups_of(policy).next().is_some()
+            && self.groups_of(policy).all(|group| group.leader_region.as_ref() == Some(region))
+    }
+
+    fn groups_of<'a>(&'a self, policy: &'a PolicyName) -> impl Iterator<Item = &'a GroupStatus> {
+        self.groups.iter().filter(move |group| group.policy.as_ref() == Some(policy))
     }
 
     /// Whether this status shows that the cluster has noticed that `lost` is in trouble, when `before` was normal:
@@ -159,38 +187,31 @@ impl Status {
     }
 }
 
+/// How long one look at a node or the supervisor may take.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
+
+/// The status as the first node says that can be asked.
+///
+/// # Errors
+/// [`DrillError::Unreachable`] when there is none.
+pub async fn reach(cluster: &ClusterFile) -> Result<Status, DrillError> {
+    let mut reasons = Vec::new();
+    for node in cluster.regions.iter().flat_map(|region| &region.nodes) {
+        let mut connection = Connection::new(node.admin.clone());
+        match status(&mut connection, LOOK_LIMIT).await {
+            Ok(status) => return Ok(status),
+            Err(reason) => reasons.push(format!("{}: {reason}", node.id)),
+        }
+    }
+    Err(DrillError::Unreachable(reasons.join("; ")))
+}
+
 /// Asks one node for its status.
 ///
 /// # Errors
 /// Why there is none.
 pub async fn status(connection: &mut Connection, limit: Duration) -> Result<Status, String> {
-    json_call(connection, Method::GET, "/v1/status", limit).await
-}
-
-/// What the supervisor can do to a region or a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// SIGKILL; it stays down until started.
-    Kill,
-    /// Start again.
-    Start,
-    /// SIGSTOP: the process stands still with its sockets open.
-    Freeze,
-    /// SIGCONT.
-    Thaw,
-}
-
-impl Action {
-    /// The word in the control API's path.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Kill => "kill",
-            Self::Start => "start",
-            Self::Freeze => "freeze",
-            Self::Thaw => "thaw",
-        }
-    }
+    json_call(connection, Method::GET, "/v1/status", None, limit).await
 }
 
 /// The control API of `meridian dev`.
@@ -200,9 +221,6 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// How long one order may take; starting a node includes its recovery.
-    const LIMIT: Duration = Duration::from_secs(20);
-
     /// The supervisor of a cluster.
     ///
     /// # Errors
@@ -212,32 +230,42 @@ impl Supervisor {
         Ok(Self { control: address.control.clone() })
     }
 
-    /// Gives an order for all nodes of a region.
+    /// Where it listens.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.control
+    }
+
+    /// Whether there are links between regions that could be cut or slowed.
     ///
     /// # Errors
     /// [`DrillError::Supervisor`] with what it said.
-    pub async fn region(&self, region: &RegionName, action: Action) -> Result<(), DrillError> {
-        let path = format!("/v1/regions/{region}/{}", action.word());
+    pub async fn has_links(&self) -> Result<bool, DrillError> {
+        #[derive(Deserialize)]
+        struct Links {
+            emulated: bool,
+        }
         let mut connection = Connection::new(self.control.clone());
-        let answer: Result<Value, String> =
-            json_call(&mut connection, Method::POST, &path, Self::LIMIT).await;
-        let failed = |reason| DrillError::Supervisor { order: format!("{} {region}", action.word()), reason };
-        answer.map(|_| ()).map_err(failed)
+        let answer = json_call(&mut connection, Method::GET, "/v1/links", None, LOOK_LIMIT).await;
+        let failed = |reason| DrillError::Supervisor { order: "/v1/links".to_owned(), reason };
+        answer.map(|links: Links| links.emulated).map_err(failed)
     }
 }
 
-/// One JSON request of the admin or control API: no request body, any JSON (or nothing) in the answer.
-async fn json_call<T: DeserializeOwned>(
+/// One JSON request of the admin or control API; any JSON (or nothing) in the answer.
+pub(crate) async fn json_call<T: DeserializeOwned>(
     connection: &mut Connection,
     method: Method,
     path: &str,
+    body: Option<&Value>,
     limit: Duration,
 ) -> Result<T, String> {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .body(Full::new(Bytes::new()))
-        .map_err(|error| error.to_string())?;
+    let mut request = Request::builder().method(method).uri(path);
+    if body.is_some() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+    let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
     let response = connection.send(request, limit).await.map_err(|error: SendError| error.to_string())?;
     if !response.status.is_success() {
         let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();

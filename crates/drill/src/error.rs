@@ -45,6 +45,12 @@ pub enum DrillError {
     /// The table could not be made or looked at.
     #[error("the drill's table: {0}")]
     Table(String),
+    /// No node says anything.
+    #[error("no node of the cluster can be reached ({0}); is it running?")]
+    Unreachable(String),
+    /// This cluster cannot have this fault.
+    #[error("{0}")]
+    Unfit(String),
     /// The cluster was not well before the fault; what a drill then measured would say nothing.
     #[error("before the fault {0}; wait until `meridian status` shows every region healthy")]
     NotReady(String),
@@ -82,9 +88,11 @@ impl DrillError {
             | Self::UnknownRegion { .. }
             | Self::NoSurvivor
             | Self::Scenario(_)
+            | Self::Unfit(_)
             | Self::NoTable(_) => 2,
-            Self::ClusterFile { .. } | Self::NotReady(_) => 4,
+            Self::ClusterFile { .. } | Self::Unreachable(_) => 4,
             Self::Table(_)
+            | Self::NotReady(_)
             | Self::Supervisor { .. }
             | Self::Interrupted
             | Self::Broken(_)

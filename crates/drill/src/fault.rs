@@ -1,16 +1,12 @@
 //! Injects a fault and makes sure that it is undone: by the drill's own order, or when the drill ends in any other way.
 
-use crate::cluster::Supervisor;
 use crate::error::DrillError;
-use crate::scenario::FaultKind;
-use meridian_types::RegionName;
+use crate::orders::Orders;
 
 /// A fault that is in force. Dropping it undoes it, so that an early error, a panic or Ctrl-C leaves nothing behind.
 #[derive(Debug)]
 pub struct Fault {
-    supervisor: Supervisor,
-    region: RegionName,
-    kind: FaultKind,
+    orders: Orders,
     undone: bool,
 }
 
@@ -19,14 +15,12 @@ impl Fault {
     ///
     /// # Errors
     /// [`DrillError::Supervisor`]; whatever part of the fault took effect is undone.
-    pub async fn inject(
-        supervisor: &Supervisor,
-        region: &RegionName,
-        kind: FaultKind,
-    ) -> Result<Self, DrillError> {
+    pub async fn inject(orders: Orders) -> Result<Self, DrillError> {
         // Made before the order goes out: should the order fail half-way, or this future be dropped, it is undone too.
-        let fault = Self { supervisor: supervisor.clone(), region: region.clone(), kind, undone: false };
-        fault.supervisor.region(region, kind.inject()).await?;
+        let fault = Self { orders, undone: false };
+        for order in &fault.orders.inject {
+            order.give().await?;
+        }
         Ok(fault)
     }
 
@@ -35,7 +29,7 @@ impl Fault {
     /// # Errors
     /// [`DrillError::Supervisor`] after a second try failed too.
     pub async fn undo(mut self) -> Result<(), DrillError> {
-        let undoing = self.supervisor.region(&self.region, self.kind.undo()).await;
+        let undoing = self.orders.take_back().await;
         // On an error dropping tries once more, with a connection of its own.
         self.undone = undoing.is_ok();
         undoing
@@ -47,16 +41,16 @@ impl Drop for Fault {
         if self.undone {
             return;
         }
-        let (supervisor, region, order) = (self.supervisor.clone(), self.region.clone(), self.kind.undo());
+        let orders = self.orders.clone();
         // A thread with a runtime of its own: the drill's may be the one that is ending.
         let undoing = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.map_err(|error| error.to_string()).and_then(|runtime| {
-                runtime.block_on(supervisor.region(&region, order)).map_err(|error| error.to_string())
-            })
+            runtime
+                .map_err(|error| error.to_string())
+                .and_then(|runtime| runtime.block_on(orders.take_back()).map_err(|error| error.to_string()))
         });
         if let Ok(Err(reason)) = undoing.join() {
-            tracing::error!(region = %self.region, %reason, "the fault could not be undone");
+            tracing::error!(%reason, "the fault could not be undone");
         }
     }
 }
@@ -64,14 +58,17 @@ impl Drop for Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::ClusterFile;
+    use crate::cluster::{ClusterFile, Status};
+    use crate::scenario::Scenario;
+    use crate::target::Target;
+    use meridian_types::{PolicyName, RegionName};
     use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::sync::{Arc, Mutex};
 
     /// A supervisor, on a thread of its own as it is a process of its own, that notes its orders and refuses those that
     /// contain `refused`.
-    fn supervisor(refused: &'static str) -> (Supervisor, Arc<Mutex<Vec<String>>>) {
+    fn supervisor(refused: &'static str) -> (ClusterFile, Arc<Mutex<Vec<String>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let control = format!("http://{}", listener.local_addr().unwrap());
         let orders = Arc::new(Mutex::new(Vec::new()));
@@ -89,27 +86,32 @@ mod tests {
                 stream.write_all(answer.as_bytes()).unwrap();
             }
         });
-        let text = format!(r#"{{"regions":[],"supervisor":{{"control":"{control}"}}}}"#);
-        let file: ClusterFile = serde_json::from_str(&text).unwrap();
-        (Supervisor::of(&file).unwrap(), orders)
+        let node = r#"{"id":"n","zone":"a","dynamodb":"http://127.0.0.1:1","admin":"http://127.0.0.1:2"}"#;
+        let text = format!(
+            r#"{{"regions":[{{"name":"eu-west-1","nodes":[{node}]}}],"supervisor":{{"control":"{control}"}}}}"#
+        );
+        (serde_json::from_str(&text).unwrap(), orders)
     }
 
-    fn region() -> RegionName {
-        RegionName::new("eu-west-1").unwrap()
+    fn orders_of(cluster: &ClusterFile, drill: &str) -> Orders {
+        let (region, policy) = (RegionName::new("eu-west-1").unwrap(), PolicyName::new("p").unwrap());
+        let (scenario, status) = (Scenario::built_in(drill).unwrap(), Status::default());
+        let target = Target::choose(cluster, &region, scenario.scope, &status, &policy).unwrap();
+        Orders::of(&scenario, &target, cluster, &status, &policy).unwrap()
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn undoing_is_ordered_once() {
-        let (supervisor, orders) = supervisor("nothing");
-        Fault::inject(&supervisor, &region(), FaultKind::Kill).await.unwrap().undo().await.unwrap();
+        let (cluster, orders) = supervisor("nothing");
+        Fault::inject(orders_of(&cluster, "region-kill")).await.unwrap().undo().await.unwrap();
         assert_eq!(*orders.lock().unwrap(), ["/v1/regions/eu-west-1/kill", "/v1/regions/eu-west-1/start"]);
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_panic_undoes_the_fault() {
-        let (supervisor, orders) = supervisor("nothing");
+        let (cluster, orders) = supervisor("nothing");
         let task = tokio::spawn(async move {
-            let _fault = Fault::inject(&supervisor, &region(), FaultKind::Freeze).await.unwrap();
+            let _fault = Fault::inject(orders_of(&cluster, "region-freeze")).await.unwrap();
             panic!("on purpose");
         });
         assert!(task.await.unwrap_err().is_panic());
@@ -118,17 +120,27 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_fault_that_was_refused_is_undone_too_since_a_part_may_have_taken_effect() {
-        let (supervisor, orders) = supervisor("freeze");
-        let error = Fault::inject(&supervisor, &region(), FaultKind::Freeze).await.unwrap_err();
-        assert!(error.to_string().contains("freeze eu-west-1"), "{error}");
+        let (cluster, orders) = supervisor("freeze");
+        let error = Fault::inject(orders_of(&cluster, "region-freeze")).await.unwrap_err();
+        assert!(error.to_string().contains("eu-west-1/freeze"), "{error}");
         assert_eq!(orders.lock().unwrap().last().unwrap(), "/v1/regions/eu-west-1/thaw");
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn an_undoing_that_was_refused_is_tried_again() {
-        let (supervisor, orders) = supervisor("start");
-        let fault = Fault::inject(&supervisor, &region(), FaultKind::Kill).await.unwrap();
+        let (cluster, orders) = supervisor("start");
+        let fault = Fault::inject(orders_of(&cluster, "region-kill")).await.unwrap();
         assert!(fault.undo().await.is_err());
         assert_eq!(orders.lock().unwrap().iter().filter(|order| order.ends_with("start")).count(), 2);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_part_is_undone_although_one_is_refused() {
+        let (cluster, orders) = supervisor("nodes");
+        let fault = Fault::inject(orders_of(&cluster, "region-partition")).await.unwrap();
+        fault.undo().await.unwrap();
+        assert_eq!(*orders.lock().unwrap(), ["/v1/links"; 4]);
+        assert!(Fault::inject(orders_of(&cluster, "disk-full")).await.is_err());
+        assert_eq!(orders.lock().unwrap()[4..], ["/v1/nodes/n/pretence"; 2]);
     }
 }

@@ -31,11 +31,16 @@ struct View {
 }
 
 impl Watch {
-    /// Begins to look, through the first node of each region but `lost`.
-    pub(crate) fn start(cluster: &ClusterFile, lost: &RegionName, clock: &Arc<Shared>) -> Self {
+    /// Begins to look for trouble in `lost`, through the first node of each region that `serves`.
+    pub(crate) fn start(
+        cluster: &ClusterFile,
+        lost: &RegionName,
+        serves: impl Fn(&RegionName) -> bool,
+        clock: &Arc<Shared>,
+    ) -> Self {
         let mut tasks = JoinSet::new();
         let mut views = Vec::new();
-        for region in cluster.regions.iter().filter(|region| region.name != *lost) {
+        for region in cluster.regions.iter().filter(|region| serves(&region.name)) {
             let Some(node) = region.nodes.first() else { continue };
             let view = Arc::new(Mutex::new(View::default()));
             let connection = Connection::new(node.admin.clone());

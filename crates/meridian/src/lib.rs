@@ -10,6 +10,7 @@ pub mod dev;
 pub mod files;
 pub mod http;
 pub mod node;
+pub mod parent;
 pub mod shutdown;
 pub mod tables;
 pub mod wan;

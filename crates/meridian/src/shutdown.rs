@@ -1,8 +1,8 @@
 //! The one way to tell every task of a process to end: a flag that is set once and waited for.
 //!
-//! Signals and the end of the parent process set it; see [`Shutdown::on_signals`] and [`Shutdown::with_parent`].
+//! Signals and the end of the parent process set it; see [`Shutdown::on_signals`] and
+//! [`crate::parent`].
 
-use std::io::Read;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -52,24 +52,6 @@ impl Shutdown {
             }
         });
         Ok((trigger, shutdown))
-    }
-
-    /// Fires `trigger` when standard input ends: a supervisor holds the other end of that pipe, and the kernel closes
-    /// it however the supervisor ends.
-    pub fn with_parent(trigger: Trigger) {
-        // A thread, since reading standard input cannot be cancelled and must not hold up a runtime's end.
-        std::thread::spawn(move || {
-            let mut sink = [0u8; 256];
-            let mut input = std::io::stdin().lock();
-            loop {
-                match input.read(&mut sink) {
-                    Ok(0) => break,
-                    Err(error) if error.kind() != std::io::ErrorKind::Interrupted => break,
-                    _ => {}
-                }
-            }
-            trigger.fire();
-        });
     }
 
     /// Whether the end was asked for.

@@ -71,6 +71,11 @@ impl Drop for Cluster {
 }
 
 fn http(address: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
+    let (status, body) = http_text(address, method, path, body);
+    (status, serde_json::from_str(&body).unwrap())
+}
+
+fn http_text(address: &str, method: &str, path: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     let length = body.len();
@@ -83,8 +88,7 @@ fn http(address: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    let body = answer.split_once("\r\n\r\n").unwrap().1;
-    (status, serde_json::from_str(body).unwrap())
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
 }
 
 fn succeeded(output: &Output) -> String {
@@ -167,12 +171,28 @@ fn a_cluster_is_started_hurt_healed_and_stopped() {
     assert_eq!((status, answer["blocked"].to_string()), (200, r#"[["a","b"],["a","c"]]"#.to_owned()));
     let (_, answer) = cluster.control("POST", "/v1/links", r#"{"from":"*","to":"*","block":false}"#);
     assert_eq!(answer["blocked"].to_string(), "[]");
+    let (status, answer) = cluster.control("POST", "/v1/links", r#"{"from":"a","to":"b","delay_ms":250}"#);
+    assert_eq!((status, answer["delayed"].to_string()), (200, r#"[["a","b",250]]"#.to_owned()));
+    let (_, answer) = cluster.control("POST", "/v1/links", r#"{"from":"*","to":"*","delay_ms":0}"#);
+    assert_eq!((answer["delayed"].to_string(), &answer["emulated"]), ("[]".to_owned(), &Value::Bool(true)));
+    let (status, answer) = cluster.control("POST", "/v1/nodes/a-a-0/pretence", r#"{"disk_full":true}"#);
+    assert_eq!((status, &answer["disk_full"]), (200, &Value::Bool(true)));
+    let metric = |wanted: &str| {
+        http_text("127.0.0.1:21001", "GET", "/metrics", "").1.lines().any(|line| line == wanted)
+    };
+    wait_until("the node takes its disk for full", || metric("meridian_disk_low 1"));
+    assert_eq!(cluster.control("POST", "/v1/nodes/a-a-0/pretence", "{}").0, 200);
+    wait_until("the node knows its disk again", || metric("meridian_disk_low 0"));
     for (method, path, body, expected) in [
         ("POST", "/v1/regions/x/kill", "", "there is no region \"x\"; there are a, b, c"),
         ("POST", "/v1/nodes/x/kill", "", "there is no node \"x\"; there are a-a-0, b-a-0, c-a-0"),
         ("POST", "/v1/regions/a/maim", "", "there are the orders kill, start, freeze, thaw and stop"),
         ("POST", "/v1/links", r#"{"from":"a","to":"a","block":true}"#, "are the same region"),
         ("POST", "/v1/links", "{}", "missing field `from`"),
+        ("POST", "/v1/links", r#"{"from":"a","to":"*"}"#, "nothing is ordered"),
+        ("POST", "/v1/links", r#"{"from":"a","to":"*","delay_ms":60001}"#, "must be 0 to 60000"),
+        ("POST", "/v1/nodes/x/pretence", "{}", "there is no node \"x\""),
+        ("POST", "/v1/nodes/a-a-0/pretence", r#"{"disk":1}"#, "unknown field `disk`"),
         ("GET", "/v2", "", "there is nothing at /v2"),
     ] {
         let (status, answer) = cluster.control(method, path, body);

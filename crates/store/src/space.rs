@@ -9,6 +9,7 @@ use crate::memory::MemoryDisk;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const BALLAST_FILE: &str = "ballast";
@@ -58,6 +59,8 @@ pub(crate) struct SpaceWatch {
     volume: Volume,
     ballast_bytes: u64,
     min_free: u64,
+    /// Whether the disk is to be taken for a full one.
+    pretends_full: AtomicBool,
     measured: Mutex<Measured>,
 }
 
@@ -70,12 +73,26 @@ impl SpaceWatch {
         // Starting as low without a ballast means that the first look makes one, if there is room for it.
         let measured = Measured { at: None, free: 0, low: ballast_bytes > 0 && !ballast, ballast };
         let volume = Volume::Directory { path: dir.to_owned(), ballast: ballast_path };
-        Self { volume, ballast_bytes, min_free, measured: Mutex::new(measured) }
+        Self::of(volume, min_free, ballast_bytes, measured)
     }
 
     pub(crate) fn of_memory(disk: MemoryDisk, min_free: u64) -> Self {
         let measured = Measured { at: None, free: 0, low: false, ballast: true };
-        Self { volume: Volume::Memory(disk), ballast_bytes: 0, min_free, measured: Mutex::new(measured) }
+        Self::of(Volume::Memory(disk), min_free, 0, measured)
+    }
+
+    fn of(volume: Volume, min_free: u64, ballast_bytes: u64, measured: Measured) -> Self {
+        let (pretends_full, measured) = (AtomicBool::new(false), Mutex::new(measured));
+        Self { volume, ballast_bytes, min_free, pretends_full, measured }
+    }
+
+    /// Takes the disk for a full one from the next look on, or for what it is again.
+    pub(crate) fn pretend_full(&self, full: bool) {
+        self.pretends_full.store(full, Ordering::Relaxed);
+    }
+
+    fn free_bytes(&self) -> std::io::Result<u64> {
+        if self.pretends_full.load(Ordering::Relaxed) { Ok(0) } else { self.volume.free_bytes() }
     }
 
     pub(crate) fn current(&self) -> Space {
@@ -97,7 +114,7 @@ impl SpaceWatch {
     }
 
     fn look(&self, measured: &mut Measured) {
-        match self.volume.free_bytes() {
+        match self.free_bytes() {
             Ok(free) => measured.free = free,
             Err(error) => {
                 tracing::warn!(%error, "cannot measure free space");
@@ -137,7 +154,7 @@ impl SpaceWatch {
             Err(error) => tracing::error!(%error, "cannot give up the ballast file"),
         }
         measured.ballast = false;
-        measured.free = self.volume.free_bytes().unwrap_or(measured.free);
+        measured.free = self.free_bytes().unwrap_or(measured.free);
     }
 
     fn make_ballast(&self, measured: &mut Measured) -> bool {
@@ -206,6 +223,21 @@ mod tests {
         assert!(watch.current().low);
         assert!(!dir.path().join(BALLAST_FILE).exists());
         assert!(matches!(watch.check_room(), Err(StoreError::DiskFull { .. })));
+    }
+
+    #[test]
+    fn a_disk_that_is_taken_for_full_is_low_until_it_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let watch = SpaceWatch::new(dir.path(), 1024, 1 << 20);
+        let looked = |full| {
+            watch.pretend_full(full);
+            std::thread::sleep(BELIEVED);
+            watch.current()
+        };
+        assert_eq!(looked(true), Space { free_bytes: 0, low: true });
+        let space = looked(false);
+        assert!(!space.low && space.free_bytes > 1024);
+        assert!(dir.path().join(BALLAST_FILE).exists());
     }
 
     #[test]

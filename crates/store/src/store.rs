@@ -181,6 +181,12 @@ impl Store {
         self.inner.space.current()
     }
 
+    /// Has the store take its disk for a full one, within 200 ms, until told otherwise: new entries are refused as when
+    /// free space runs low. For drills; nothing in a configuration leads here.
+    pub fn pretend_full(&self, full: bool) {
+        self.inner.space.pretend_full(full);
+    }
+
     /// Waits until everything written before the call is on disk.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use crate::tables::ServedBy;
 use core::time::Duration;
+use std::time::SystemTime;
 
 /// Most bytes of a request's body, as the API has it.
 pub const MAX_BODY: usize = 16 << 20;
@@ -35,6 +36,8 @@ pub struct FrontConfig {
     pub max_body_bytes: usize,
     /// How long a graceful stop waits for requests under way.
     pub drain: Duration,
+    /// The time of day that signatures are checked against.
+    pub clock: fn() -> SystemTime,
 }
 
 impl FrontConfig {
@@ -49,6 +52,7 @@ impl FrontConfig {
             max_connections: 4096,
             max_body_bytes: 256 << 20,
             drain: Duration::from_secs(5),
+            clock: SystemTime::now,
         }
     }
 }

@@ -13,7 +13,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use meridian_dynamo::error::DynamoError;
 use std::sync::Arc;
-use std::time::SystemTime;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
@@ -120,7 +119,7 @@ impl Front {
         let credential = match self.config.auth {
             AuthMode::None => None,
             AuthMode::SigV4 => {
-                let now = SystemTime::now();
+                let now = (self.config.clock)();
                 Some(self.verifier.verify(self.tables.as_ref(), head, body, now).await?)
             }
         };

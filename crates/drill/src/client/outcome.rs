@@ -56,6 +56,22 @@ impl Refusal {
     pub const IN_USE: &str = "ResourceInUseException";
 }
 
+impl Refusal {
+    /// Whether the client may simply try again: nothing was sent, the server asks for it, or another client was first.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        let retryable = [
+            Self::NOT_SENT,
+            Self::CONDITION_FAILED,
+            "ThrottlingException",
+            "ProvisionedThroughputExceededException",
+            "RequestLimitExceeded",
+            "TransactionConflictException",
+        ];
+        retryable.contains(&self.code.as_str())
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)

@@ -12,6 +12,8 @@ pub struct Measured {
     pub rto_s: Option<f64>,
     /// The same for consistent reads.
     pub read_rto_s: Option<f64>,
+    /// The longest time without a successful write, in the worst lane of the worst surviving region, until the undoing.
+    pub longest_pause_s: f64,
     /// The age of the oldest lost acknowledged write.
     pub rpo_s: f64,
     /// Requests through all regions.
@@ -70,6 +72,8 @@ pub struct PathFigures {
     pub read_recovery_s: Option<f64>,
     /// The longest time without a successful write, in the worst lane, between the undoing and the end.
     pub longest_write_gap_after_undo_s: f64,
+    /// The longest time without a successful write, in the worst lane, between the fault and the undoing.
+    pub longest_pause_s: f64,
     /// Its requests.
     pub tally: Tally,
     /// Acknowledged writes sent before the fault.

@@ -1,5 +1,8 @@
 //! From samples to figures. Pure: no clock, no socket; the same samples give the same figures.
 //!
+//! A *surviving* region is one that is expected to serve while the fault lasts: every other one, and the one that the fault
+//! is in if the fault leaves it able to.
+//!
 //! How each figure is taken:
 //!
 //! - The **fault** is at the moment before the order to inject it was sent; the **undoing** likewise.
@@ -20,6 +23,8 @@
 //! - **stale_reads**: consistent reads and reads with a token that showed less than somebody had been told before they
 //!   were sent (less what was lost, so that one lost write does not make every later read stale), and items of which
 //!   regions still show different states after the cluster has settled.
+//! - **longest_pause_s**: the longest time without a success on a write lane of a surviving region between the fault and
+//!   the undoing; the time between two writes of a lane is included.
 //! - **errors**: requests that were refused or whose outcome is unknown, through all regions, the target's too.
 
 mod figures;
@@ -46,18 +51,28 @@ pub struct Marks {
     pub detected: Option<Micros>,
 }
 
+/// The region that the fault was in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Affected {
+    /// Its index.
+    pub path: u8,
+    /// Whether it is expected to serve all the same.
+    pub serves: bool,
+}
+
 /// Takes every figure.
 ///
-/// `paths` is the number of regions, `target` the index of the one that the fault was in.
+/// `paths` is the number of regions, `target` the index of the one that the fault was in. It is one of the surviving regions
+/// only if it is expected to serve all the same.
 #[must_use]
 pub fn measure(
     samples: &[Sample],
     paths: u8,
-    target: u8,
+    target: Affected,
     marks: &Marks,
     verification: &Verification,
 ) -> Measured {
-    let survivors: Vec<u8> = (0..paths).filter(|path| *path != target).collect();
+    let survivors: Vec<u8> = (0..paths).filter(|path| target.serves || *path != target.path).collect();
     let losses = verification.losses(samples);
     let by_path: Vec<PathFigures> = (0..paths).map(|path| path_figures(samples, path, marks)).collect();
     let worst = |figure: fn(&PathFigures) -> Option<f64>| {
@@ -65,14 +80,17 @@ pub fn measure(
             figure(&by_path[usize::from(*path)]).map(|seconds| seconds.max(worst))
         })
     };
+    let pauses = survivors.iter().map(|path| by_path[usize::from(*path)].longest_pause_s);
+    let longest_pause_s = pauses.fold(0.0, f64::max);
     let stale = stale::stale_reads(samples, &losses.adds_of);
     Measured {
         detect_s: marks.detected.map(|detected| seconds(marks.fault, detected)),
         rto_s: worst(|path| path.write_recovery_s),
         read_rto_s: worst(|path| path.read_recovery_s),
+        longest_pause_s,
         rpo_s: rpo(&losses.acknowledged_at, marks),
         all: Tally::of(samples.iter()),
-        surviving: Tally::of(samples.iter().filter(|sample| sample.path != target)),
+        surviving: Tally::of(samples.iter().filter(|sample| survivors.contains(&sample.path))),
         acknowledged_writes: count(samples, |one| one.kind.is_write() && one.end == End::Done),
         lost_writes: losses.acknowledged_at.len() as u64,
         duplicate_appends: losses.surplus_appends,
@@ -86,7 +104,7 @@ pub fn measure(
             one.kind == Kind::EventualRead && one.end == End::Done && one.value < one.floor
         }),
         refused_but_present: verification.refused_but_present.len() as u64,
-        old_leader: old_leader(samples, target, marks, &stale, &verification.lost),
+        old_leader: old_leader(samples, target.path, marks, &stale, &verification.lost),
         by_path,
         stale_samples: stale,
     }
@@ -123,7 +141,13 @@ fn path_figures(samples: &[Sample], path: u8, marks: &Marks) -> PathFigures {
         read_recovery_s: recovery::recovery(mine().filter(|one| one.kind == Kind::ConsistentRead), marks),
         longest_write_gap_after_undo_s: recovery::longest_gap(
             mine().filter(|one| one.kind.is_write()),
-            marks,
+            marks.undone,
+            marks.end,
+        ),
+        longest_pause_s: recovery::longest_gap(
+            mine().filter(|one| one.kind.is_write()),
+            marks.fault,
+            marks.undone,
         ),
         tally: Tally::of(mine()),
         write_latency_before: writes(0, marks.fault),

@@ -18,13 +18,13 @@ pub(super) fn recovery<'a>(samples: impl Iterator<Item = &'a Sample>, marks: &Ma
     slowest.map(|recovered| seconds(marks.fault, recovered))
 }
 
-/// The longest time that a lane was without a success between the undoing and the end, in seconds.
-pub(super) fn longest_gap<'a>(samples: impl Iterator<Item = &'a Sample>, marks: &Marks) -> f64 {
-    let longest = lanes(samples, marks.undone, marks.end)
+/// The longest time that a lane was without a success within a span, in seconds.
+pub(super) fn longest_gap<'a>(samples: impl Iterator<Item = &'a Sample>, from: Micros, to: Micros) -> f64 {
+    let longest = lanes(samples, from, to)
         .into_values()
         .flat_map(|successes| {
-            let starts = std::iter::once(marks.undone).chain(successes.clone());
-            let ends = successes.into_iter().chain(std::iter::once(marks.end));
+            let starts = std::iter::once(from).chain(successes.clone());
+            let ends = successes.into_iter().chain(std::iter::once(to));
             starts.zip(ends).map(|(start, end)| end.saturating_sub(start)).max()
         })
         .max();

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 const MARKS: Marks =
     Marks { fault: 10_000_000, undone: 20_000_000, end: 25_000_000, detected: Some(10_400_000) };
 
+/// The first region is taken away.
+const AWAY: Affected = Affected { path: 0, serves: false };
+
 fn sample(path: u8, lane: u16, kind: Kind, invoked_ms: u64, returned_ms: u64, end: End) -> Sample {
     Sample {
         path,
@@ -27,7 +30,7 @@ fn lane(path: u8, lane: u16, bad: std::ops::Range<u64>, end: End) -> Vec<Sample>
 }
 
 fn taken(samples: &[Sample]) -> Measured {
-    measure(samples, 3, 0, &MARKS, &Verification::default())
+    measure(samples, 3, AWAY, &MARKS, &Verification::default())
 }
 
 #[test]
@@ -103,7 +106,7 @@ fn a_lost_write_is_as_old_as_it_was_at_the_fault_or_the_undoing() {
     let losing = |lost: &[u32]| {
         let lost =
             lost.iter().map(|sequence| WriteId { kind: Kind::Put, path: 1, lane: 0, sequence: *sequence });
-        measure(&samples, 3, 0, &MARKS, &Verification { lost: lost.collect(), ..Verification::default() })
+        measure(&samples, 3, AWAY, &MARKS, &Verification { lost: lost.collect(), ..Verification::default() })
     };
     let measured = losing(&[9_000, 9_500]);
     assert_eq!((measured.lost_writes, measured.rpo_s), (2, 0.98));
@@ -133,7 +136,7 @@ fn reads_below_what_was_known_are_stale_unless_a_loss_explains_them() {
     let add = Sample { value: 1, ..sample(1, 4, Kind::Add, 1_000, 1_010, End::Done) };
     let counters = BTreeMap::from([(4, (0, 0))]);
     let samples = [&samples[..], &[add]].concat();
-    let measured = measure(&samples, 3, 0, &MARKS, &Verification { counters, ..Verification::default() });
+    let measured = measure(&samples, 3, AWAY, &MARKS, &Verification { counters, ..Verification::default() });
     assert_eq!((measured.lost_writes, measured.stale_reads), (1, 1));
 }
 
@@ -146,8 +149,22 @@ fn what_the_old_leader_says_after_its_thaw_is_counted_apart() {
         sample(0, 2, Kind::Put, 20_200, 20_220, End::Unknown),
     ];
     let lost = BTreeSet::from([WriteId { kind: Kind::Put, path: 0, lane: 2, sequence: 20_100 }]);
-    let measured = measure(&samples, 3, 0, &MARKS, &Verification { lost, ..Verification::default() });
+    let measured = measure(&samples, 3, AWAY, &MARKS, &Verification { lost, ..Verification::default() });
     let expected = OldLeader { consistent_reads: 1, stale_reads: 1, acknowledged_writes: 1, lost_writes: 1 };
     assert_eq!(measured.old_leader, expected);
     assert_eq!(measured.stale_reads, 2);
+}
+
+#[test]
+fn a_region_that_is_expected_to_serve_counts_as_one_that_survives() {
+    let samples =
+        [lane(0, 0, 10_000..13_000, End::Refused), lane(1, 0, 0..0, End::Done), lane(2, 0, 0..0, End::Done)];
+    let samples = samples.concat();
+    let with = |serves| {
+        let target = Affected { path: 0, serves };
+        let measured = measure(&samples, 3, target, &MARKS, &Verification::default());
+        (measured.rto_s, measured.longest_pause_s, measured.surviving.errors)
+    };
+    assert_eq!(with(false), (Some(0.02), 0.5, 0));
+    assert_eq!(with(true), (Some(3.02), 3.02, 6));
 }

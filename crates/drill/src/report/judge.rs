@@ -2,6 +2,7 @@
 
 use super::Subject;
 use crate::measure::Measured;
+use crate::scenario::FaultKind;
 use crate::verify::Verification;
 
 /// One sentence for each reason not to pass.
@@ -12,7 +13,7 @@ pub(super) fn missed(subject: &Subject, measured: &Measured, verification: &Veri
             missed.push(text);
         }
     };
-    if let Some(objective) = subject.scenario.objectives.rto_s {
+    if let Some(objective) = subject.objectives.rto_s {
         let figure = measured.rto_s.map_or_else(
             || "writes did not succeed again while the fault was in force".to_owned(),
             |rto| format!("writes succeeded again after {rto:.3} s"),
@@ -20,7 +21,20 @@ pub(super) fn missed(subject: &Subject, measured: &Measured, verification: &Veri
         let is_missed = measured.rto_s.is_none_or(|rto| rto > objective);
         miss(is_missed, format!("RTO: {figure}; the objective is {objective} s"));
     }
-    if let Some(objective) = subject.scenario.objectives.rpo_s {
+    if let Some(objective) = subject.objectives.read_rto_s {
+        let figure = measured.read_rto_s.map_or_else(
+            || "consistent reads did not succeed again while the fault was in force".to_owned(),
+            |rto| format!("consistent reads succeeded again after {rto:.3} s"),
+        );
+        let is_missed = measured.read_rto_s.is_none_or(|rto| rto > objective);
+        miss(is_missed, format!("RTO of reads: {figure}; the objective is {objective} s"));
+    }
+    if let Some(objective) = subject.objectives.pause_s {
+        let pause = measured.longest_pause_s;
+        let text = format!("pause: a lane was {pause:.3} s without a write; the objective is {objective} s");
+        miss(pause > objective, text);
+    }
+    if let Some(objective) = subject.objectives.rpo_s {
         let text = format!(
             "RPO: {} acknowledged writes were lost, the oldest {:.3} s old; the objective is {objective} s",
             measured.lost_writes, measured.rpo_s
@@ -35,6 +49,14 @@ pub(super) fn missed(subject: &Subject, measured: &Measured, verification: &Veri
     for (count, text) in never {
         miss(count > 0, format!("{count} {text}"));
     }
+    // A process that was killed or stood still cannot be blamed for what its clients were told.
+    let runs_on = !matches!(subject.scenario.fault, FaultKind::Kill | FaultKind::Freeze);
+    let finals = subject.final_refusals;
+    miss(runs_on && finals > 0, format!("{finals} requests were refused without being told to retry"));
+    miss(
+        !subject.moved,
+        format!("leadership had not moved to {} when it was ordered back", subject.target.region),
+    );
     let unread = verification.unread.len();
     let first = verification.unread.first().map_or("", String::as_str);
     miss(

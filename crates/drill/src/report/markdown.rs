@@ -1,6 +1,8 @@
 //! The report for people. Every figure comes with how it was taken.
 
 use super::{DrillReport, Verdict};
+use crate::scenario::Scope;
+use meridian_types::{NodeName, RegionName};
 use std::fmt::Write as _;
 
 pub(super) fn write(report: &DrillReport) -> String {
@@ -15,8 +17,14 @@ fn write_all(text: &mut String, report: &DrillReport) -> std::fmt::Result {
     writeln!(text, "# Drill {}: {verdict}\n", report.drill)?;
     writeln!(
         text,
-        "Region **{}** was taken away for {} s while clients used table `{}` (policy `{}`) through every region.\n",
-        report.region, report.scenario.timing.hold_s, report.table, report.policy
+        "{} was {} for {} s while clients used table `{}` (policy `{}`) through every region. Expected to serve \
+         meanwhile: {}.\n",
+        hit(report),
+        report.scenario.fault.done(),
+        report.scenario.timing.hold_s,
+        report.table,
+        report.policy,
+        report.serving.iter().map(RegionName::as_str).collect::<Vec<_>>().join(", "),
     )?;
     for reason in &report.missed {
         writeln!(text, "- {reason}")?;
@@ -41,16 +49,42 @@ fn write_all(text: &mut String, report: &DrillReport) -> std::fmt::Result {
     load(text, report)
 }
 
+/// What the fault was in.
+fn hit(report: &DrillReport) -> String {
+    let nodes = report.nodes.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ");
+    match report.scenario.scope {
+        Scope::Region => format!("Region **{}**", report.region),
+        Scope::Zone => format!("A zone of region **{}** ({nodes})", report.region),
+        Scope::Node => format!("Node **{nodes}** of region {}", report.region),
+    }
+}
+
 fn figures(text: &mut String, report: &DrillReport) -> std::fmt::Result {
-    let measured = &report.measured;
-    let time = |figure: Option<f64>| figure.map_or("none".to_owned(), |seconds| format!("{seconds:.3} s"));
-    let objective =
-        |figure: Option<f64>| figure.map_or(String::new(), |seconds| format!("at most {seconds} s"));
-    let old = &measured.old_leader;
     text.push_str(
         "## Figures\n\n| figure | measured | objective | how it was taken |\n|---|---:|---:|---|\n",
     );
-    let rows: [(&str, String, String, &str); 13] = [
+    for (name, measured, objective, how) in judged(report).into_iter().chain(counted(report)) {
+        writeln!(text, "| {name} | {measured} | {objective} | {how} |")?;
+    }
+    text.push('\n');
+    Ok(())
+}
+
+/// A figure's name, value and objective, and how it was taken.
+type Row = (&'static str, String, String, &'static str);
+
+fn time(figure: Option<f64>) -> String {
+    figure.map_or("none".to_owned(), |seconds| format!("{seconds:.3} s"))
+}
+
+fn objective(figure: Option<f64>) -> String {
+    figure.map_or(String::new(), |seconds| format!("at most {seconds} s"))
+}
+
+/// The recovery, and what must never happen.
+fn judged(report: &DrillReport) -> Vec<Row> {
+    let measured = &report.measured;
+    vec![
         (
             "RTO",
             time(measured.rto_s),
@@ -87,18 +121,42 @@ fn figures(text: &mut String, report: &DrillReport) -> std::fmt::Result {
             "0".to_owned(),
             "writes that were refused and were found all the same",
         ),
+    ]
+}
+
+/// What is counted beside that.
+fn counted(report: &DrillReport) -> Vec<Row> {
+    let (measured, old) = (&report.measured, &report.measured.old_leader);
+    vec![
         (
             "detection",
             time(measured.detect_s),
             String::new(),
             "from the fault until the status of a surviving region first called the region other than healthy, or showed one of its groups without it as leader; looked at every 50 ms",
         ),
-        ("RTO of reads", time(measured.read_rto_s), String::new(), "as RTO, of consistent reads"),
+        (
+            "RTO of reads",
+            time(measured.read_rto_s),
+            objective(report.objectives.read_rto_s),
+            "as RTO, of consistent reads",
+        ),
+        (
+            "longest pause",
+            time(Some(measured.longest_pause_s)),
+            objective(report.objectives.pause_s),
+            "the longest time without a successful write on a lane of a surviving region, between the fault and the undoing; the time between two writes of a lane is included",
+        ),
+        (
+            "final refusals",
+            measured.final_refusals.to_string(),
+            String::new(),
+            "requests that were refused in a way that does not tell the client to try again",
+        ),
         (
             "requests",
             measured.requests.to_string(),
             String::new(),
-            "all requests through all regions, the lost one's too",
+            "all requests through all regions, those that were not expected to serve too",
         ),
         (
             "errors",
@@ -110,7 +168,7 @@ fn figures(text: &mut String, report: &DrillReport) -> std::fmt::Result {
             "errors through surviving regions",
             format!("{} of {}", measured.surviving.errors, measured.surviving.requests),
             String::new(),
-            "the same, without the region that was taken away",
+            "the same, without a region that was not expected to serve",
         ),
         (
             "eventual reads behind",
@@ -124,12 +182,7 @@ fn figures(text: &mut String, report: &DrillReport) -> std::fmt::Result {
             format!("0 stale, 0 lost (found: {}, {})", old.stale_reads, old.lost_writes),
             "what the region answered once the fault was undone, requests that waited at its door included",
         ),
-    ];
-    for (name, measured, objective, how) in rows {
-        writeln!(text, "| {name} | {measured} | {objective} | {how} |")?;
-    }
-    text.push('\n');
-    Ok(())
+    ]
 }
 
 fn regions(text: &mut String, report: &DrillReport) -> std::fmt::Result {

@@ -9,8 +9,9 @@ use crate::error::DrillError;
 use crate::measure::{Latency, Marks, Measured, OldLeader, Tally};
 use crate::sample::Sample;
 use crate::scenario::{Objectives, Scenario};
+use crate::target::Target;
 use crate::verify::Verification;
-use meridian_types::{PolicyName, RegionName, TableName};
+use meridian_types::{NodeName, PolicyName, RegionName, TableName};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,8 +21,10 @@ use std::path::Path;
 pub struct Subject {
     /// The scenario with the objectives that it is judged by.
     pub scenario: Scenario,
-    /// The region that was taken away.
-    pub region: RegionName,
+    /// What was hit.
+    pub target: Target,
+    /// What was good enough.
+    pub objectives: Objectives,
     /// The table.
     pub table: TableName,
     /// Its policy.
@@ -32,8 +35,21 @@ pub struct Subject {
     pub started_unix_s: u64,
     /// Whether every region served again in the end.
     pub settled: bool,
+    /// Whether leadership was where a planned move ordered it, in time. Always so without one.
+    pub moved: bool,
+    /// How many requests were refused in a way that does not say "retry".
+    pub final_refusals: u64,
     /// What could not be cleaned up, in words.
     pub leftover: Option<String>,
+}
+
+impl Subject {
+    /// The regions that are expected to serve while the fault lasts.
+    fn serving(&self) -> Vec<RegionName> {
+        let serves = self.target.serves(self.scenario.fault);
+        let serving = self.regions.iter().filter(|region| serves || **region != self.target.region);
+        serving.cloned().collect()
+    }
 }
 
 /// Whether every objective was met.
@@ -61,7 +77,7 @@ pub struct Event {
 pub struct DrillReport {
     /// The scenario's name.
     pub drill: String,
-    /// The region that was taken away.
+    /// The region that the fault was in.
     pub region: RegionName,
     /// The table.
     pub table: TableName,
@@ -83,6 +99,10 @@ pub struct DrillReport {
     pub started_unix_s: u64,
     /// The scenario as it was carried out.
     pub scenario: Scenario,
+    /// The nodes that were hit.
+    pub nodes: Vec<NodeName>,
+    /// The regions that were expected to serve while the fault lasted.
+    pub serving: Vec<RegionName>,
     /// The timeline as an SVG picture.
     #[serde(skip)]
     pub picture: String,
@@ -133,6 +153,11 @@ pub struct Figures {
     pub eventual_reads_behind: u64,
     /// Writes that were refused and are there all the same.
     pub refused_but_present: u64,
+    /// Requests that were refused in a way that does not say "retry".
+    pub final_refusals: u64,
+    /// The longest time without a successful write through a surviving region until the undoing, in its worst lane.
+    #[serde(serialize_with = "milliseconds")]
+    pub longest_pause_s: f64,
     /// Requests through the surviving regions alone.
     pub surviving: Tally,
     /// What the target region answered after the undoing.
@@ -181,7 +206,7 @@ impl DrillReport {
         samples: &[Sample],
         marks: &Marks,
     ) -> Self {
-        let objectives = subject.scenario.objectives;
+        let objectives = subject.objectives;
         if let Some(rto) = measured.rto_s {
             timeline
                 .push(Event { at_s: rto, event: "writes succeed through every surviving region".to_owned() });
@@ -190,17 +215,19 @@ impl DrillReport {
         let missed = judge::missed(subject, measured, verification);
         Self {
             drill: subject.scenario.name.clone(),
-            region: subject.region.clone(),
+            region: subject.target.region.clone(),
             table: subject.table.clone(),
             policy: subject.policy.clone(),
             objectives,
-            measured: Figures::new(measured, &subject.regions),
+            measured: Figures::new(measured, subject),
             verdict: if missed.is_empty() { Verdict::Pass } else { Verdict::Fail },
             missed,
             examples: examples::examples(&subject.regions, samples, measured, verification, marks),
             timeline,
             started_unix_s: subject.started_unix_s,
             scenario: subject.scenario.clone(),
+            nodes: subject.target.nodes.clone(),
+            serving: subject.serving(),
             picture: picture::draw(&subject.regions, samples, marks, measured.rto_s),
         }
     }
@@ -242,8 +269,8 @@ impl DrillReport {
 }
 
 impl Figures {
-    fn new(measured: &Measured, regions: &[RegionName]) -> Self {
-        let by_region = regions.iter().zip(&measured.by_path).map(|(name, path)| {
+    fn new(measured: &Measured, subject: &Subject) -> Self {
+        let by_region = subject.regions.iter().zip(&measured.by_path).map(|(name, path)| {
             let figures = RegionFigures {
                 rto_s: path.write_recovery_s,
                 requests: path.tally,
@@ -273,6 +300,8 @@ impl Figures {
             eventual_reads: measured.eventual_reads,
             eventual_reads_behind: measured.eventual_reads_behind,
             refused_but_present: measured.refused_but_present,
+            final_refusals: subject.final_refusals,
+            longest_pause_s: measured.longest_pause_s,
             surviving: measured.surviving,
             old_leader: measured.old_leader,
             by_region: by_region.collect(),

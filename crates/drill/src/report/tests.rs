@@ -1,8 +1,9 @@
 //! The report of one hand-made drill, compared as a whole with what was agreed.
 
 use super::*;
-use crate::measure::measure;
+use crate::measure::{Affected, measure};
 use crate::sample::{End, Kind, WriteId};
+use crate::scenario::FaultKind;
 
 const MARKS: Marks = Marks { fault: 2_000_000, undone: 6_000_000, end: 8_000_000, detected: Some(2_350_000) };
 
@@ -37,19 +38,26 @@ fn put(sequence: u32) -> WriteId {
 fn report(change: impl Fn(&mut Subject, &mut Verification)) -> DrillReport {
     let mut subject = Subject {
         scenario: Scenario::built_in("region-kill").unwrap(),
-        region: RegionName::new("us-east-1").unwrap(),
+        target: Target {
+            region: RegionName::new("us-east-1").unwrap(),
+            path: 0,
+            nodes: vec![NodeName::new("us-east-1-a-0").unwrap()],
+            whole: true,
+        },
+        objectives: Objectives { rpo_s: Some(0.0), ..Objectives::default() },
         table: TableName::new("payments").unwrap(),
         policy: PolicyName::new("active-passive-semi-sync").unwrap(),
         regions: ["us-east-1", "eu-west-1"].map(|name| RegionName::new(name).unwrap()).to_vec(),
         started_unix_s: 1_700_000_000,
         settled: true,
+        moved: true,
+        final_refusals: 0,
         leftover: None,
     };
-    subject.scenario.objectives.rpo_s = Some(0.0);
     let mut verification = Verification::default();
     change(&mut subject, &mut verification);
     let samples = samples();
-    let measured = measure(&samples, 2, 0, &MARKS, &verification);
+    let measured = measure(&samples, 2, Affected { path: 0, serves: false }, &MARKS, &verification);
     let timeline = vec![Event { at_s: 0.0, event: "fault injected".to_owned() }];
     DrillReport::new(&subject, &measured, &verification, timeline, &samples, &MARKS)
 }
@@ -87,7 +95,7 @@ fn each_reason_to_fail_is_said() {
         assert_eq!(report.verdict, Verdict::Fail);
         report.missed.join("\n")
     };
-    let slow = missed(&|subject, _| subject.scenario.objectives.rto_s = Some(0.5));
+    let slow = missed(&|subject, _| subject.objectives.rto_s = Some(0.5));
     assert_eq!(slow, "RTO: writes succeeded again after 1.003 s; the objective is 0.5 s");
     let lost = missed(&|_, verification| {
         verification.lost.insert(put(9));
@@ -104,6 +112,19 @@ fn each_reason_to_fail_is_said() {
     assert_eq!(examples, expected);
     assert_eq!(lost, "RPO: 1 acknowledged writes were lost, the oldest 0.197 s old; the objective is 0 s");
     assert!(missed(&|_, verification| verification.unread.push("lane 1".to_owned())).contains("lane 1"));
+    let pause = missed(&|subject, _| subject.objectives.pause_s = Some(0.5));
+    assert_eq!(pause, "pause: a lane was 1.003 s without a write; the objective is 0.5 s");
+    assert!(
+        missed(&|subject, _| subject.objectives.read_rto_s = Some(0.5)).contains("reads did not succeed")
+    );
+    assert!(missed(&|subject, _| subject.moved = false).contains("had not moved to us-east-1"));
+    let refused = |fault| {
+        move |subject: &mut Subject, _: &mut Verification| {
+            (subject.scenario.fault, subject.final_refusals) = (fault, 2);
+        }
+    };
+    assert!(missed(&refused(FaultKind::Partition)).contains("2 requests were refused without being told"));
+    assert_eq!(report(refused(FaultKind::Kill)).missed, Vec::<String>::new());
     assert!(missed(&|subject, _| subject.settled = false).contains("served again"));
     assert!(missed(&|subject, _| subject.leftover = Some("table t".to_owned())).contains("table t"));
     assert!(
@@ -117,7 +138,7 @@ fn each_reason_to_fail_is_said() {
 #[test]
 fn no_objective_cannot_be_missed() {
     let report = report(|subject, verification| {
-        subject.scenario.objectives = Objectives { rto_s: None, rpo_s: None };
+        subject.objectives = Objectives { rto_s: None, ..Objectives::default() };
         verification.lost.insert(put(9));
     });
     assert_eq!((report.verdict, report.measured.lost_writes), (Verdict::Pass, 1));

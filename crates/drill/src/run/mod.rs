@@ -4,12 +4,14 @@ pub(crate) mod interrupt;
 mod phases;
 mod table;
 
-use crate::cluster::{ClusterFile, Supervisor};
+use crate::cluster::{ClusterFile, Status, Supervisor, reach};
 use crate::error::DrillError;
-use crate::measure::measure;
+use crate::measure::{Affected, measure};
+use crate::orders::Orders;
 use crate::progress::Progress;
 use crate::report::{DrillReport, Subject};
-use crate::scenario::Scenario;
+use crate::scenario::{Objectives, Scenario};
+use crate::target::Target;
 use crate::verify::verify;
 use crate::workload::Load;
 use crate::workload::item::Items;
@@ -17,6 +19,7 @@ use interrupt::Interrupt;
 use meridian_types::{PolicyName, RegionName, TableName};
 use phases::Phases;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use table::DrillTable;
 
@@ -27,7 +30,7 @@ pub struct DrillOptions {
     pub cluster: PathBuf,
     /// The scenario; [`Scenario::built_in`] has those that have a name.
     pub scenario: Scenario,
-    /// The region to take away; `None` takes the scenario's.
+    /// The region that the fault is in; `None` takes the scenario's.
     pub region: Option<RegionName>,
     /// A table to use; `None` makes one and drops it in the end.
     pub table: Option<TableName>,
@@ -53,8 +56,13 @@ impl DrillOptions {
             }
         };
         override_with(&mut scenario.timing.hold_s, self.hold);
-        scenario.objectives.rto_s = self.max_rto.map(|max| max.as_secs_f64()).or(scenario.objectives.rto_s);
-        scenario.objectives.rpo_s = self.max_rpo.map(|max| max.as_secs_f64()).or(scenario.objectives.rpo_s);
+        let bounded = |own: &mut Objectives| {
+            own.rto_s = self.max_rto.map(|max| max.as_secs_f64()).or(own.rto_s);
+            own.rpo_s = self.max_rpo.map(|max| max.as_secs_f64()).or(own.rpo_s);
+        };
+        std::iter::once(&mut scenario.objectives)
+            .chain(scenario.objectives_of.values_mut())
+            .for_each(bounded);
         scenario.check()?;
         let region = self.region.clone().or_else(|| scenario.region.clone());
         let missing =
@@ -73,26 +81,42 @@ const VERIFY_LIMIT: Duration = Duration::from_secs(120);
 /// # Errors
 /// [`DrillError`] when there is nothing to judge.
 pub async fn run(options: DrillOptions, progress: impl Progress) -> Result<DrillReport, DrillError> {
-    let (mut scenario, region) = options.resolved()?;
+    let (scenario, region) = options.resolved()?;
     let cluster = ClusterFile::read(&options.cluster)?;
-    let target = cluster.region_index(&region)?;
+    cluster.region_index(&region)?;
     let supervisor = Supervisor::of(&cluster)?;
-    let paths = u8::try_from(cluster.regions.len()).unwrap_or(u8::MAX);
-    if paths < 2 {
+    let interrupt = Interrupt::listen()?;
+    let status = interrupt.or(reach(&cluster)).await??;
+    let is_chosen = |policy| Target::choose(&cluster, &region, scenario.scope, &status, policy);
+    let serves = is_chosen(&options.policy)?.serves(scenario.fault);
+    if !serves && cluster.regions.len() < 2 {
         return Err(DrillError::NoSurvivor);
     }
-    let interrupt = Interrupt::listen()?;
+    if scenario.fault.is_of_links() && !supervisor.has_links().await? {
+        return Err(DrillError::Unfit(NO_LINKS.to_owned()));
+    }
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let run = u64::try_from(started.as_millis()).unwrap_or_default();
     let preparing = DrillTable::prepare(&cluster, options.table.as_ref(), &options.policy, run);
     // Not given up half-way: a table that is made while nobody waits would be left behind.
     let table = preparing.await?;
     let items = Items::new(table.shape.clone(), run, scenario.workload.payload_bytes);
-    let load = Load::start(&cluster, &items, scenario.workload);
-    let target_path = u8::try_from(target).unwrap_or(u8::MAX);
-    let mut phases = Phases::new(&cluster, target_path, &region, load.shared(), &interrupt, &progress);
-    let driven = phases.drive(&supervisor, &scenario).await;
-    let (timeline, is_async) = (phases.timeline(), phases.is_async(&table.policy));
+    let planned = plan(&scenario, &region, &cluster, &table.policy).await;
+    let (target, orders, status) = match planned {
+        Ok(planned) => planned,
+        Err(error) => {
+            if let Some(left) = table.clean_up(&cluster, &items, &[]).await {
+                progress.event(0.0, &left);
+            }
+            return Err(error);
+        }
+    };
+    let used = target.used(&cluster, scenario.fault);
+    let load = Load::start(&used, &items, scenario.workload);
+    let shared = Arc::clone(load.shared());
+    let mut phases = Phases::new(&used, &target, scenario.fault, &shared, &interrupt, &progress);
+    let driven = phases.drive(orders, &scenario, &table.policy).await;
+    let timeline = phases.timeline();
     drop(phases);
     let samples = load.finish().await;
     let verified = match (&driven, &samples) {
@@ -109,25 +133,43 @@ pub async fn run(options: DrillOptions, progress: impl Progress) -> Result<Drill
     }
     let (driven, samples) = (driven?, samples?);
     let verification = verified?.unwrap_or_default();
-    let mut measured_at = driven;
-    measured_at.marks.end = samples.last().map_or(measured_at.marks.end, |last| last.returned);
-    let measured = measure(&samples, paths, target_path, &measured_at.marks, &verification);
-    if scenario.objectives.rpo_s.is_none() && !is_async {
-        scenario.objectives.rpo_s = Some(0.0);
-    }
+    let mut marks = driven.marks;
+    marks.end = samples.last().map_or(marks.end, |last| last.returned);
+    let affected = Affected { path: target.path, serves: target.serves(scenario.fault) };
+    let paths = u8::try_from(cluster.regions.len()).unwrap_or(u8::MAX);
+    let measured = measure(&samples, paths, affected, &marks, &verification);
     let subject = Subject {
+        objectives: scenario.objectives_for(status.replication_of(&table.policy)),
         scenario,
-        region,
+        target,
         table: table.shape.name.clone(),
         policy: table.policy.clone(),
         regions: cluster.regions.iter().map(|region| region.name.clone()).collect(),
         started_unix_s: started.as_secs(),
-        settled: measured_at.settled,
+        settled: driven.settled,
+        moved: driven.moved,
+        final_refusals: shared.final_refusals(),
         leftover,
     };
-    let report = DrillReport::new(&subject, &measured, &verification, timeline, &samples, &measured_at.marks);
+    let report = DrillReport::new(&subject, &measured, &verification, timeline, &samples, &marks);
     if let Some(folder) = &options.report {
         report.write_to(folder)?;
     }
     Ok(report)
+}
+
+const NO_LINKS: &str = "nodes dial each other directly under --wan none, so no link can be cut or slowed; start the cluster \
+    with --wan 0ms for links without delay";
+
+/// What is hit and how, once the table's policy is known and its groups are led.
+async fn plan(
+    scenario: &Scenario,
+    region: &RegionName,
+    cluster: &ClusterFile,
+    policy: &PolicyName,
+) -> Result<(Target, Orders, Status), DrillError> {
+    let status = reach(cluster).await?;
+    let target = Target::choose(cluster, region, scenario.scope, &status, policy)?;
+    let orders = Orders::of(scenario, &target, cluster, &status, policy)?;
+    Ok((target, orders, status))
 }

@@ -1,14 +1,16 @@
 //! The phases of a drill under load: well before the fault, the fault, its undoing, well again.
 
 use super::interrupt::Interrupt;
-use crate::cluster::{ClusterFile, Supervisor};
+use crate::cluster::ClusterFile;
 use crate::error::DrillError;
 use crate::fault::Fault;
 use crate::measure::Marks;
+use crate::orders::Orders;
 use crate::progress::Progress;
 use crate::report::Event;
 use crate::sample::{Micros, seconds};
 use crate::scenario::{FaultKind, Scenario};
+use crate::target::Target;
 use crate::watch::Watch;
 use crate::workload::{Live, Shared};
 use meridian_types::{PolicyName, RegionName};
@@ -30,13 +32,14 @@ pub(super) struct Driven {
     pub(super) marks: Marks,
     /// Whether every region served again within the time.
     pub(super) settled: bool,
+    /// Whether leadership was where a planned move ordered it before that was taken back.
+    pub(super) moved: bool,
 }
 
 /// The state of a drill under way.
 pub(super) struct Phases<'a, P> {
     cluster: &'a ClusterFile,
-    target: u8,
-    region: &'a RegionName,
+    target: &'a Target,
     shared: Arc<Shared>,
     watch: Watch,
     interrupt: &'a Interrupt,
@@ -48,32 +51,25 @@ pub(super) struct Phases<'a, P> {
 impl<'a, P: Progress> Phases<'a, P> {
     pub(super) fn new(
         cluster: &'a ClusterFile,
-        target: u8,
-        region: &'a RegionName,
+        target: &'a Target,
+        fault: FaultKind,
         shared: &Arc<Shared>,
         interrupt: &'a Interrupt,
         progress: &'a P,
     ) -> Self {
-        let watch = Watch::start(cluster, region, shared);
+        let looks = |region: &RegionName| target.serves(fault) || *region != target.region;
+        let watch = Watch::start(cluster, &target.region, looks, shared);
         let shared = Arc::clone(shared);
-        Self {
-            cluster,
-            target,
-            region,
-            shared,
-            watch,
-            interrupt,
-            progress,
-            fault_at: None,
-            events: Vec::new(),
-        }
+        Self { cluster, target, shared, watch, interrupt, progress, fault_at: None, events: Vec::new() }
     }
 
     /// Goes through all phases. On an error the fault, if there is one, has been undone.
+    /// A planned move takes `policy`'s leadership.
     pub(super) async fn drive(
         &mut self,
-        supervisor: &Supervisor,
+        orders: Orders,
         scenario: &Scenario,
+        policy: &PolicyName,
     ) -> Result<Driven, DrillError> {
         let timing = scenario.timing;
         let settle = Duration::from_secs_f64(timing.settle_s);
@@ -90,36 +86,40 @@ impl<'a, P: Progress> Phases<'a, P> {
         let fault_at = self.shared.now();
         self.fault_at = Some(fault_at);
         self.event("fault injected");
-        let injecting = Fault::inject(supervisor, self.region, scenario.fault);
+        let home = self.watch.latest().and_then(|status| status.home_of(policy));
+        let injecting = Fault::inject(orders);
         let fault = self.interrupt.or(injecting).await??;
         self.event("fault in force");
         let hold = Duration::from_secs_f64(timing.hold_s);
         self.pause(hold.saturating_sub(HURRY_AHEAD)).await?;
-        self.shared.hurry(self.target, true);
+        self.shared.hurry(self.target.path, true);
         self.pause(hold.min(HURRY_AHEAD)).await?;
+        let is_planned = scenario.fault == FaultKind::Switchover;
+        let moved = !is_planned || self.is_led_from(policy, Some(&self.target.region));
         let undone = self.shared.now();
-        self.event(match scenario.fault {
-            FaultKind::Kill => "nodes started again",
-            FaultKind::Freeze => "nodes thawed",
-        });
+        self.event(scenario.fault.undone());
         fault.undo().await?;
         self.pause(HURRY).await?;
-        self.shared.hurry(self.target, false);
+        self.shared.hurry(self.target.path, false);
         self.pause(Duration::from_secs_f64(timing.after_s)).await?;
-        let settled = self.wait_for(settle, |phases| phases.calm() && phases.watch.all_healthy()).await?;
+        let is_well = |phases: &Self| {
+            let is_home = !is_planned || phases.is_led_from(policy, home.as_ref());
+            is_home && phases.calm() && phases.watch.all_healthy()
+        };
+        let settled = self.wait_for(settle, is_well).await?;
         self.event(if settled { "every region serves again" } else { "not every region serves again" });
         let detected = self.watch.noticed();
         if let Some(at) = detected {
             self.events.push((at, "noticed by a surviving region".to_owned()));
         }
         let marks = Marks { fault: fault_at, undone, end: self.shared.now(), detected };
-        Ok(Driven { marks, settled })
+        Ok(Driven { marks, settled, moved })
     }
 
-    /// Whether the policy is an async one, as far as the status says.
-    pub(super) fn is_async(&self, policy: &PolicyName) -> bool {
+    /// Whether every group of the policy is led from the region, as far as the status says.
+    fn is_led_from(&self, policy: &PolicyName, region: Option<&RegionName>) -> bool {
         let status = self.watch.latest().unwrap_or_default();
-        status.policies.iter().any(|one| one.name == *policy && one.replication == "async")
+        region.is_none_or(|region| status.is_led_from(policy, region))
     }
 
     /// What happened so far, in order of time, seconds from the fault.

@@ -2,46 +2,29 @@
 //!
 //! The built-in ones are TOML files in `scenarios/`; any other text of the same form works too.
 
-use crate::cluster::Action;
+mod fault;
+mod objectives;
+
+pub use fault::{FaultKind, Scope};
+pub use objectives::{Objectives, ObjectivesOf};
+
 use crate::error::DrillError;
-use meridian_types::RegionName;
+use meridian_types::{RegionName, Replication};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 10] = [
     ("region-kill", include_str!("../../scenarios/region-kill.toml")),
     ("region-freeze", include_str!("../../scenarios/region-freeze.toml")),
+    ("region-partition", include_str!("../../scenarios/region-partition.toml")),
+    ("region-oneway", include_str!("../../scenarios/region-oneway.toml")),
+    ("region-slow", include_str!("../../scenarios/region-slow.toml")),
+    ("node-kill", include_str!("../../scenarios/node-kill.toml")),
+    ("zone-kill", include_str!("../../scenarios/zone-kill.toml")),
+    ("disk-full", include_str!("../../scenarios/disk-full.toml")),
+    ("clock-skew", include_str!("../../scenarios/clock-skew.toml")),
+    ("switchover", include_str!("../../scenarios/switchover.toml")),
 ];
-
-/// What is done to every node of the target region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FaultKind {
-    /// SIGKILL, undone by starting the nodes again.
-    Kill,
-    /// SIGSTOP, undone by SIGCONT.
-    Freeze,
-}
-
-impl FaultKind {
-    /// The order that makes the fault.
-    #[must_use]
-    pub fn inject(self) -> Action {
-        match self {
-            Self::Kill => Action::Kill,
-            Self::Freeze => Action::Freeze,
-        }
-    }
-
-    /// The order that takes it back.
-    #[must_use]
-    pub fn undo(self) -> Action {
-        match self {
-            Self::Kill => Action::Start,
-            Self::Freeze => Action::Thaw,
-        }
-    }
-}
 
 /// One drill. Times are seconds, so that a file and a report use the same unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +34,15 @@ pub struct Scenario {
     pub name: String,
     /// What is done.
     pub fault: FaultKind,
+    /// How much of the region is hit.
+    #[serde(default)]
+    pub scope: Scope,
+    /// For `slow`: how much longer each way takes, in milliseconds.
+    #[serde(default = "default_delay_ms")]
+    pub delay_ms: u64,
+    /// For `clock-skew`: how far the clocks are ahead, in seconds; negative is behind.
+    #[serde(default = "default_skew_s")]
+    pub skew_s: i64,
     /// Where; a drill's options may say so instead.
     #[serde(default)]
     pub region: Option<RegionName>,
@@ -60,9 +52,20 @@ pub struct Scenario {
     /// What is good enough.
     #[serde(default)]
     pub objectives: Objectives,
+    /// What is good enough for tables of one kind of replication, in place of `objectives`.
+    #[serde(default)]
+    pub objectives_of: ObjectivesOf,
     /// The load.
     #[serde(default)]
     pub workload: Workload,
+}
+
+fn default_delay_ms() -> u64 {
+    150
+}
+
+fn default_skew_s() -> i64 {
+    120
 }
 
 /// How long each part of a drill takes, in seconds.
@@ -82,23 +85,6 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self { warm_up_s: 5.0, hold_s: 30.0, after_s: 5.0, settle_s: 60.0 }
-    }
-}
-
-/// What is good enough. `None` asks for nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Objectives {
-    /// The longest time until writes succeed again through every surviving region.
-    pub rto_s: Option<f64>,
-    /// The greatest age of an acknowledged write that was lost. Left out, it is 0 for sync and semi-sync tables, and
-    /// nothing is asked of async ones, which promise nothing.
-    pub rpo_s: Option<f64>,
-}
-
-impl Default for Objectives {
-    fn default() -> Self {
-        Self { rto_s: Some(5.0), rpo_s: None }
     }
 }
 
@@ -192,6 +178,17 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// What is good enough for tables of a kind of replication.
+    #[must_use]
+    pub fn objectives_for(&self, replication: Option<Replication>) -> Objectives {
+        let own = replication.and_then(|replication| self.objectives_of.get(&replication));
+        let mut objectives = own.copied().unwrap_or(self.objectives);
+        if objectives.rpo_s.is_none() && replication != Some(Replication::Async) {
+            objectives.rpo_s = Some(0.0);
+        }
+        objectives
+    }
+
     /// Checks every bound; together they bound the memory and the connections that a drill uses.
     ///
     /// # Errors
@@ -204,13 +201,26 @@ impl Scenario {
             (name, (f64::from(low)..=f64::from(high)).contains(&value), u64::from(low), u64::from(high))
         };
         let objective = |name, value: Option<f64>| seconds(name, value.unwrap_or(0.0), 0, 86_400);
-        let checks = [
+        if self.scope != Scope::Region && !self.fault.is_of_nodes() {
+            let reason = "`scope` must be \"region\" for a fault of links or a move of leadership";
+            return Err(DrillError::Scenario(reason.to_owned()));
+        }
+        let mut checks = Vec::new();
+        for one in std::iter::once(&self.objectives).chain(self.objectives_of.values()) {
+            checks.extend([
+                objective("objectives.rto_s", one.rto_s),
+                objective("objectives.rpo_s", one.rpo_s),
+                objective("objectives.read_rto_s", one.read_rto_s),
+                objective("objectives.pause_s", one.pause_s),
+            ]);
+        }
+        checks.extend([
             seconds("timing.warm_up_s", warm_up_s, 1, 600),
             seconds("timing.hold_s", hold_s, 1, 3_600),
             seconds("timing.after_s", after_s, 1, 600),
             seconds("timing.settle_s", settle_s, 1, 600),
-            objective("objectives.rto_s", self.objectives.rto_s),
-            objective("objectives.rpo_s", self.objectives.rpo_s),
+            whole("delay_ms", self.delay_ms, 1, 10_000),
+            whole("skew_s", self.skew_s.unsigned_abs(), 1, 86_400),
             whole("workload.put_lanes", load.put_lanes.into(), 1, 64),
             whole("workload.append_lanes", load.append_lanes.into(), 1, 64),
             whole("workload.counter_lanes", load.counter_lanes.into(), 1, 64),
@@ -218,7 +228,7 @@ impl Scenario {
             whole("workload.deadline_ms", load.deadline_ms, 100, 30_000),
             whole("workload.readers", load.readers.into(), 1, 16),
             whole("workload.payload_bytes", load.payload_bytes as u64, 0, 65_536),
-        ];
+        ]);
         match checks.iter().find(|(_, holds, ..)| !holds) {
             Some((name, _, low, high)) => {
                 Err(DrillError::Scenario(format!("`{name}` must be {low} to {high}")))
@@ -237,10 +247,9 @@ mod tests {
         for name in Scenario::names() {
             let scenario = Scenario::built_in(name).unwrap();
             assert_eq!(scenario.name, name);
-            assert_ne!(scenario.fault.inject(), scenario.fault.undo());
         }
         let error = Scenario::built_in("region-melt").unwrap_err().to_string();
-        assert!(error.contains("region-kill, region-freeze"), "{error}");
+        assert!(error.contains("region-kill, region-freeze, region-partition"), "{error}");
     }
 
     #[test]
@@ -260,11 +269,25 @@ mod tests {
             ("[workload]\nput_lanes = 0", "`workload.put_lanes`"),
             ("[workload]\ninterval_ms = 1", "`workload.interval_ms`"),
             ("[workload]\nlanes = 1", "unknown field `lanes`"),
+            ("[objectives]\nrto_s = 'never'", "\"never\" is neither seconds nor \"none\""),
+            ("[objectives_of.async]\nrpo_s = -1.0", "`objectives.rpo_s`"),
+            ("skew_s = 0", "`skew_s`"),
             ("targte = 'a'", "unknown field `targte`"),
         ] {
             let error = Scenario::parse(&format!("{base}{rest}")).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
         assert!(Scenario::parse("name = 'x'\nfault = 'flood'").is_err());
+        let error = Scenario::parse("name = 'x'\nfault = 'slow'\nscope = 'node'").unwrap_err().to_string();
+        assert!(error.contains("`scope`"), "{error}");
+    }
+
+    #[test]
+    fn objectives_depend_on_the_replication_where_the_scenario_says_so() {
+        let scenario = Scenario::built_in("region-partition").unwrap();
+        let of = |replication| scenario.objectives_for(replication);
+        assert_eq!((of(None).rto_s, of(None).rpo_s), (Some(5.0), Some(0.0)));
+        assert_eq!(of(Some(Replication::Sync)), of(None));
+        assert_eq!((of(Some(Replication::Async)).rto_s, of(Some(Replication::Async)).rpo_s), (None, None));
     }
 }

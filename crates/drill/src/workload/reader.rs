@@ -43,7 +43,7 @@ pub(super) async fn read(shared: Arc<Shared>, path: u8, kind: Kind, worker: usiz
             client.call_with_token("GetItem", &body, token.as_deref(), shared.load.deadline()).await;
         let (end, value, reason) = match outcome {
             Outcome::Done(answer) => (End::Done, super::count_of(&answer.body["Item"]), None),
-            Outcome::Refused(refusal) => (End::Refused, 0, Some(format!("GetItem was refused: {refusal}"))),
+            Outcome::Refused(refusal) => (End::Refused, 0, Some(shared.refused(path, "GetItem", &refusal))),
             Outcome::Unknown(reason) => {
                 (End::Unknown, 0, Some(format!("GetItem was not answered: {reason}")))
             }

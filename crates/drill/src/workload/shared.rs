@@ -1,6 +1,6 @@
 //! What all parts of a load share: the clock, the stop signal, what clients have been told, and live counts.
 
-use crate::client::Client;
+use crate::client::{Client, Refusal};
 use crate::cluster::ClusterFile;
 use crate::sample::{End, Micros, Sample};
 use crate::scenario::Workload;
@@ -59,6 +59,8 @@ struct Path {
     last_done: AtomicU64,
     last_error: AtomicU64,
     hurried: AtomicBool,
+    /// Refusals that do not say "retry".
+    final_refusals: AtomicU64,
     /// Why the latest request failed, in words.
     reason: Mutex<Option<String>>,
 }
@@ -122,6 +124,12 @@ impl Shared {
         path.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How many requests were refused in a way that does not say "retry", through all regions.
+    #[must_use]
+    pub fn final_refusals(&self) -> u64 {
+        self.paths.iter().map(|path| path.final_refusals.load(Relaxed)).sum()
+    }
+
     /// Makes the readers of a region read without pause, or at their usual pace again.
     pub fn hurry(&self, path: u8, hurried: bool) {
         if let Some(path) = self.paths.get(usize::from(path)) {
@@ -146,6 +154,16 @@ impl Shared {
             _ = stop.wait_for(|stop| *stop) => false,
             () = tokio::time::sleep_until(at) => true,
         }
+    }
+
+    /// Takes note of a refusal, in words.
+    pub(super) fn refused(&self, path: u8, operation: &str, refusal: &Refusal) -> String {
+        if let Some(path) = self.paths.get(usize::from(path))
+            && !refusal.is_retryable()
+        {
+            path.final_refusals.fetch_add(1, Relaxed);
+        }
+        format!("{operation} was refused: {refusal}")
     }
 
     /// Takes note of a request that has ended, with the reason if it failed.

@@ -58,7 +58,7 @@ pub(super) async fn write(shared: Arc<Shared>, lane: Arc<Lane>, worker: u32) -> 
             Outcome::Done(_) => None,
             Outcome::Refused(refusal) => {
                 sample.end = End::Refused;
-                Some(format!("{operation} was refused: {refusal}"))
+                Some(shared.refused(lane.path, operation, &refusal))
             }
             Outcome::Unknown(reason) => {
                 sample.end = End::Unknown;

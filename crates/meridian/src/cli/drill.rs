@@ -17,10 +17,11 @@ use std::time::Duration;
 /// Arguments of `drill`.
 #[derive(Args)]
 pub(super) struct DrillArgs {
-    /// The drill: region-kill, region-freeze, or a scenario's .toml file
+    /// The drill: region-kill, region-freeze, region-partition, region-oneway, region-slow, node-kill, zone-kill, disk-full,
+    /// clock-skew, switchover, or a scenario's .toml file
     #[arg(value_parser = scenario, value_name = "NAME")]
     drill: Scenario,
-    /// The region to take away
+    /// The region that the fault is in; of a switchover, the one that is to lead
     #[arg(long, value_name = "REGION")]
     region: Option<RegionName>,
     /// How long the fault stays
@@ -122,5 +123,20 @@ impl Progress for Shown {
             .collect();
         self.bar.set_message(format!("{:.0} s  {}", elapsed.as_secs_f64(), counts.join("; ")));
         self.bar.tick();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_names_every_drill() {
+        let mut command = DrillArgs::augment_args(clap::Command::new("drill"));
+        let help = command.render_long_help().to_string();
+        let words: Vec<&str> = help.split([' ', ',', '\n']).collect();
+        for name in Scenario::names() {
+            assert!(words.contains(&name), "{name} is not in {help}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::Outcome;
 use super::failure::Failure;
 use crate::config::{LogFormat, LogSection, NodeConfig};
 use crate::node::{self, NodeError};
+use crate::parent;
 use crate::shutdown::Shutdown;
 use clap::Args;
 use std::path::PathBuf;
@@ -24,10 +25,8 @@ pub(super) async fn run(args: NodeArgs) -> Outcome {
     let config = NodeConfig::load(&args.config)?;
     start_log(&config.log)?;
     let (trigger, shutdown) = Shutdown::on_signals().map_err(Failure::failed)?;
-    if args.exit_with_parent {
-        Shutdown::with_parent(trigger);
-    }
-    Ok(node::run(config, shutdown).await?)
+    let pretence = args.exit_with_parent.then(|| parent::follow(trigger));
+    Ok(node::run(config, pretence, shutdown).await?)
 }
 
 impl From<NodeError> for Failure {

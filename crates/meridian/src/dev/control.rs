@@ -1,10 +1,12 @@
-//! The supervisor's control API: drills and commands kill, freeze and start nodes, and block links, through it.
+//! The supervisor's control API: drills and commands kill, freeze and start nodes, block and slow links, and have nodes take
+//! for true what a drill needs, through it.
 //!
 //! It listens on loopback only, at a port that `cluster.json` names.
 
 use super::plan::PlannedNode;
 use super::supervisor::{NodeReport, Order, Supervisor, SupervisorError};
 use crate::http::{self, ApiError, check_local, json_body, json_reply};
+use crate::parent::Pretence;
 use crate::shutdown::Shutdown;
 use axum::Router;
 use axum::body::Bytes;
@@ -23,6 +25,9 @@ use tokio::net::TcpListener;
 /// How long an order to start waits for readiness. A node whose cluster has no quorum is never ready.
 const READY_LIMIT: Duration = Duration::from_secs(15);
 
+/// The most that a link is slowed by.
+const MAX_DELAY: Duration = Duration::from_secs(60);
+
 type Answer = Result<Response, ApiError>;
 
 /// `GET /v1/nodes`, and the answer to every order.
@@ -32,7 +37,7 @@ pub struct NodesAnswer {
     pub nodes: Vec<NodeReport>,
 }
 
-/// `POST /v1/links`: blocks or heals one direction.
+/// `POST /v1/links`: blocks, slows or heals one direction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkOrder {
@@ -40,15 +45,23 @@ pub struct LinkOrder {
     pub from: String,
     /// The region where they no longer arrive; `*` for every region.
     pub to: String,
-    /// `true` blocks, `false` heals.
-    pub block: bool,
+    /// `true` blocks, `false` lets pass again; left out, it stays as it is.
+    #[serde(default)]
+    pub block: Option<bool>,
+    /// How much longer bytes take, in milliseconds; 0 is as long as usual; left out, it stays as it is.
+    #[serde(default)]
+    pub delay_ms: Option<u64>,
 }
 
 /// The answer to [`LinkOrder`], and `GET /v1/links`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinksAnswer {
+    /// Whether there are links that could be blocked or slowed; there are none under `--wan none`.
+    pub emulated: bool,
     /// The ordered pairs of regions that are blocked now.
     pub blocked: Vec<(RegionName, RegionName)>,
+    /// The ordered pairs of regions that are slower now, and by how many milliseconds.
+    pub delayed: Vec<(RegionName, RegionName, u64)>,
 }
 
 /// Serves the control API until `shutdown`.
@@ -56,6 +69,7 @@ pub async fn serve(listener: TcpListener, supervisor: Arc<Supervisor>, shutdown:
     let routes = Router::new()
         .route("/v1/nodes", get(nodes))
         .route("/v1/nodes/{id}/{order}", post(order_node))
+        .route("/v1/nodes/{id}/pretence", post(order_pretence))
         .route("/v1/regions/{region}/{order}", post(order_region))
         .route("/v1/links", get(links).post(order_link))
         .with_state(supervisor);
@@ -85,9 +99,10 @@ impl From<SupervisorError> for ApiError {
         match error {
             SupervisorError::State { .. } => Self::conflict(message),
             SupervisorError::StillThere(_) => Self::unavailable(message),
-            SupervisorError::Start { .. } | SupervisorError::Signal { .. } | SupervisorError::Folder(_) => {
-                Self::internal(message)
-            }
+            SupervisorError::Start { .. }
+            | SupervisorError::Signal { .. }
+            | SupervisorError::Untold { .. }
+            | SupervisorError::Folder(_) => Self::internal(message),
         }
     }
 }
@@ -100,13 +115,28 @@ async fn order_node(
     State(supervisor): State<Arc<Supervisor>>,
     Path((id, order)): Path<(String, String)>,
 ) -> Answer {
-    let chosen: Vec<_> =
-        supervisor.plan().nodes.iter().filter(|node| node.id.as_str() == id).cloned().collect();
-    if chosen.is_empty() {
-        let known: Vec<&str> = supervisor.plan().nodes.iter().map(|node| node.id.as_str()).collect();
-        return Err(ApiError::not_found(format!("there is no node {id:?}; there are {}", known.join(", "))));
-    }
-    carry_out(&supervisor, parse_order(&order)?, chosen).await
+    let chosen = known_node(&supervisor, &id)?;
+    carry_out(&supervisor, parse_order(&order)?, vec![chosen]).await
+}
+
+async fn order_pretence(
+    State(supervisor): State<Arc<Supervisor>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let pretence: Pretence = json_body(&headers, &body)?;
+    let node = known_node(&supervisor, &id)?;
+    supervisor.pretend(&node, pretence).await?;
+    Ok(json_reply(StatusCode::OK, &pretence))
+}
+
+fn known_node(supervisor: &Supervisor, id: &str) -> Result<PlannedNode, ApiError> {
+    let nodes = &supervisor.plan().nodes;
+    nodes.iter().find(|node| node.id.as_str() == id).cloned().ok_or_else(|| {
+        let known: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+        ApiError::not_found(format!("there is no node {id:?}; there are {}", known.join(", ")))
+    })
 }
 
 async fn order_region(
@@ -144,7 +174,13 @@ async fn carry_out(supervisor: &Arc<Supervisor>, order: Order, chosen: Vec<Plann
 }
 
 fn links_now(supervisor: &Supervisor) -> LinksAnswer {
-    LinksAnswer { blocked: supervisor.wan().blocked().map(|(from, to)| (from.clone(), to.clone())).collect() }
+    let wan = supervisor.wan();
+    let millis = |delay: Duration| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+    LinksAnswer {
+        emulated: wan.is_emulated(),
+        blocked: wan.blocked().map(|(from, to)| (from.clone(), to.clone())).collect(),
+        delayed: wan.delayed().map(|(from, to, by)| (from.clone(), to.clone(), millis(by))).collect(),
+    }
 }
 
 async fn links(State(supervisor): State<Arc<Supervisor>>) -> Response {
@@ -152,7 +188,7 @@ async fn links(State(supervisor): State<Arc<Supervisor>>) -> Response {
 }
 
 async fn order_link(State(supervisor): State<Arc<Supervisor>>, headers: HeaderMap, body: Bytes) -> Answer {
-    let LinkOrder { from, to, block } = json_body(&headers, &body)?;
+    let LinkOrder { from, to, block, delay_ms } = json_body(&headers, &body)?;
     let region = |name: &str| match name {
         "*" => Ok(None),
         name => known_region(&supervisor, name).map(Some),
@@ -163,11 +199,24 @@ async fn order_link(State(supervisor): State<Arc<Supervisor>>, headers: HeaderMa
             "`from` and `to` are the same region; only links between regions can be blocked",
         ));
     }
-    if block && !supervisor.wan().is_emulated() {
-        let message = "nodes dial each other directly under --wan none, so no link can be blocked; \
+    if block.is_none() && delay_ms.is_none() {
+        return Err(ApiError::invalid("nothing is ordered; say `block`, `delay_ms` or both"));
+    }
+    let delay = delay_ms.map(Duration::from_millis);
+    if delay.is_some_and(|delay| delay > MAX_DELAY) {
+        return Err(ApiError::invalid(format!("`delay_ms` must be 0 to {}", MAX_DELAY.as_millis())));
+    }
+    let hurts = block == Some(true) || delay.is_some_and(|delay| !delay.is_zero());
+    if hurts && !supervisor.wan().is_emulated() {
+        let message = "nodes dial each other directly under --wan none, so no link can be blocked or slowed; \
             start the cluster with --wan 0ms for links without delay";
         return Err(ApiError::conflict(message));
     }
-    supervisor.wan().set_blocked(from.as_ref(), to.as_ref(), block);
+    if let Some(delay) = delay {
+        supervisor.wan().set_delay(from.as_ref(), to.as_ref(), delay);
+    }
+    if let Some(block) = block {
+        supervisor.wan().set_blocked(from.as_ref(), to.as_ref(), block);
+    }
     Ok(json_reply(StatusCode::OK, &links_now(&supervisor)))
 }

@@ -10,6 +10,7 @@ use crate::admin::AdminClient;
 use crate::config::Credentials;
 use crate::files::PRIVATE;
 use crate::http::Endpoint;
+use crate::parent::Pretence;
 use crate::wan::Wan;
 use meridian_types::{NodeName, RegionName, ZoneName};
 use rustix::process::{Pid, Signal, kill_process};
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 
@@ -117,6 +119,14 @@ pub enum SupervisorError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The node could not be told.
+    #[error("{id} cannot be told what to take for true: {source}")]
+    Untold {
+        /// The node.
+        id: NodeName,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The process is still there.
     #[error("{0} has not ended in time")]
     StillThere(NodeName),
@@ -135,8 +145,8 @@ struct Process {
     pid: Pid,
     /// Told apart from a later process of the same node.
     number: u64,
-    /// Closing this ends the node.
-    _stdin: Option<ChildStdin>,
+    /// Closing this ends the node, and what is written to it is heard there.
+    stdin: Arc<tokio::sync::Mutex<Option<ChildStdin>>>,
 }
 
 /// All nodes of a development cluster.
@@ -276,6 +286,32 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Tells a running node what to take for true of its machine. A new process of the node has not been told.
+    ///
+    /// # Errors
+    /// [`SupervisorError::State`] when the node has no process, [`SupervisorError::Untold`].
+    pub async fn pretend(&self, node: &PlannedNode, pretence: Pretence) -> Result<(), SupervisorError> {
+        let (state, stdin) = {
+            let slots = self.slots();
+            let Some(slot) = slots.get(&node.id) else { return Ok(()) };
+            (*slot.state.borrow(), slot.process.as_ref().map(|process| Arc::clone(&process.stdin)))
+        };
+        let told = async {
+            let Some(stdin) = stdin else { return Ok(false) };
+            let line = serde_json::to_string(&pretence)? + "\n";
+            let mut stdin = stdin.lock().await;
+            let Some(stdin) = stdin.as_mut() else { return Ok(false) };
+            stdin.write_all(line.as_bytes()).await?;
+            stdin.flush().await?;
+            Ok(true)
+        };
+        match told.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SupervisorError::State { id: node.id.clone(), state, order: "told anything" }),
+            Err(source) => Err(SupervisorError::Untold { id: node.id.clone(), source }),
+        }
+    }
+
     async fn finish(&self, order: Order, node: &PlannedNode) -> Result<(), SupervisorError> {
         match order {
             Order::Start | Order::Freeze | Order::Thaw => Ok(()),
@@ -329,7 +365,8 @@ impl Supervisor {
         let pid = pid.ok_or_else(|| failed(std::io::Error::other("the process ended at once")))?;
         // The raw id, as a number that no earlier process of this node had: ids repeat, instants do not.
         let number = NEXT_PROCESS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        slot.process = Some(Process { pid, number, _stdin: child.stdin.take() });
+        let stdin = Arc::new(tokio::sync::Mutex::new(child.stdin.take()));
+        slot.process = Some(Process { pid, number, stdin });
         slot.state.send_replace(NodeState::Running);
         tokio::spawn(watch_over(Arc::downgrade(self), node.clone(), child, number));
         Ok(())

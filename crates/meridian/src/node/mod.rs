@@ -10,11 +10,13 @@ pub use admin::NodeAdmin;
 use crate::admin as admin_api;
 use crate::config::{AuthMode, ConfigError, Credentials, NodeConfig};
 use crate::files;
+use crate::parent::Pretence;
 use crate::shutdown::Shutdown;
 use crate::tables::{Catalogs, DynamoEvaluator, ReplicatedTables};
 use meridian_api::dynamodb::{self, FrontConfig};
 use meridian_api::{ServedBy, Tables};
 use meridian_placement::{Distances, Node, Topology, TopologyError};
+use meridian_replication::runtime;
 use meridian_replication::system::{AllowList, Credential};
 use meridian_replication::transport::{PeerAddress, PeerTls, TlsError};
 use meridian_replication::{
@@ -22,10 +24,13 @@ use meridian_replication::{
 };
 use meridian_store::{Store, StoreError, StoreOptions};
 use meridian_types::{Pattern, PolicyName};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// Why a node could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -96,11 +101,15 @@ pub fn check_supported(config: &NodeConfig) -> Result<(), NodeError> {
 /// How often the store's health is looked at.
 const HEALTH_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
 
-/// Runs a node until `shutdown`.
+/// Runs a node until `shutdown`. `pretence` is what a drill has it take for true.
 ///
 /// # Errors
 /// [`NodeError`] when it cannot start, or when its store fails.
-pub async fn run(config: NodeConfig, shutdown: Shutdown) -> Result<(), NodeError> {
+pub async fn run(
+    config: NodeConfig,
+    pretence: Option<watch::Receiver<Pretence>>,
+    shutdown: Shutdown,
+) -> Result<(), NodeError> {
     check_supported(&config)?;
     let listen = &config.listen;
     let dynamodb = open("dynamodb", listen.dynamodb).await?;
@@ -127,7 +136,8 @@ pub async fn run(config: NodeConfig, shutdown: Shutdown) -> Result<(), NodeError
         AuthMode::Sigv4 => dynamodb::AuthMode::SigV4,
         AuthMode::None => dynamodb::AuthMode::None,
     };
-    let front = FrontConfig { deadline: config.replication.request_timeout, ..FrontConfig::new(here, auth) };
+    let (deadline, clock) = (config.replication.request_timeout, runtime::wall_clock as fn() -> SystemTime);
+    let front = FrontConfig { deadline, clock, ..FrontConfig::new(here, auth) };
     tracing::info!(node = %config.node.id, region = %config.node.region, "the node is up");
 
     let stopping = shutdown.clone();
@@ -136,12 +146,30 @@ pub async fn run(config: NodeConfig, shutdown: Shutdown) -> Result<(), NodeError
     let outcome = tokio::select! {
         _ = async { tokio::join!(serve_dynamodb, serve_admin) } => Ok(()),
         error = store_failure(&store) => Err(NodeError::StoreFailed(error)),
+        never = pretend(&store, pretence) => match never {},
     };
     replication.shutdown().await;
     if outcome.is_ok() {
         store.close()?;
     }
     outcome
+}
+
+/// Makes the node take for true what it is told.
+async fn pretend(store: &Store, pretence: Option<watch::Receiver<Pretence>>) -> Infallible {
+    if let Some(mut pretence) = pretence {
+        while pretence.changed().await.is_ok() {
+            let now = *pretence.borrow_and_update();
+            tracing::warn!(
+                clock_shift_ms = now.clock_shift_ms,
+                disk_full = now.disk_full,
+                "told for a drill"
+            );
+            runtime::shift_wall_clock(now.clock_shift_ms);
+            store.pretend_full(now.disk_full);
+        }
+    }
+    std::future::pending().await
 }
 
 async fn open(what: &'static str, address: SocketAddr) -> Result<TcpListener, NodeError> {

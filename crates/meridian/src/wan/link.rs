@@ -15,26 +15,42 @@ const MIN_RTO: Duration = Duration::from_millis(200);
 const MAX_FLIGHT: u64 = 64 << 20;
 const MIN_FLIGHT: u64 = 1 << 20;
 
-/// Whether traffic from one region to another passes. Shared by all links of the ordered pair of regions.
+/// Whether traffic from one region to another passes, and how much longer than usual it takes. Shared by all links of the
+/// ordered pair of regions, and so by every connection, those that are up included.
 #[derive(Clone, Debug)]
-pub(super) struct Gate(Arc<watch::Sender<bool>>);
+pub(super) struct Gate(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    open: watch::Sender<bool>,
+    delay: Mutex<Duration>,
+}
 
 impl Gate {
     pub(super) fn open() -> Self {
-        Self(Arc::new(watch::Sender::new(true)))
+        Self(Arc::new(State { open: watch::Sender::new(true), delay: Mutex::default() }))
     }
 
     pub(super) fn set_open(&self, open: bool) {
-        self.0.send_replace(open);
+        self.0.open.send_replace(open);
     }
 
     pub(super) fn is_open(&self) -> bool {
-        *self.0.borrow()
+        *self.0.open.borrow()
+    }
+
+    /// Adds `delay` to what departs from now on, in place of what was added before.
+    pub(super) fn set_delay(&self, delay: Duration) {
+        *self.0.delay.lock().unwrap_or_else(PoisonError::into_inner) = delay;
+    }
+
+    pub(super) fn delay(&self) -> Duration {
+        *self.0.delay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn passable(&self) {
         // The sender lives in `self`, so the wait ends only by the gate opening.
-        _ = self.0.subscribe().wait_for(|open| *open).await;
+        _ = self.0.open.subscribe().wait_for(|open| *open).await;
     }
 }
 
@@ -53,7 +69,7 @@ impl Link {
     }
 
     pub(super) fn one_way(&self) -> Duration {
-        self.spec.rtt / 2
+        self.spec.rtt / 2 + self.gate.delay()
     }
 
     /// Waits while the direction is blocked. Bytes are then held, as by a sender that keeps retransmitting.
@@ -158,6 +174,17 @@ mod tests {
         let late = (0..1000).filter(|_| lossy.depart(now, 100) - now == RTT / 2 + RTT + MIN_RTO).count();
         assert!((20..300).contains(&late), "{late}");
         assert!((0..1000).any(|_| lossy.depart(now, 64 * 1024) - now == RTT / 2 + RTT));
+    }
+
+    #[test]
+    fn a_delay_lasts_until_it_is_taken_back() {
+        let now = Instant::now();
+        let gate = Gate::open();
+        let link = Link::new(LinkSpec { rtt: RTT, ..LinkSpec::default() }, gate.clone());
+        gate.set_delay(RTT);
+        assert_eq!(link.depart(now, 100) - now, RTT / 2 + RTT);
+        gate.set_delay(Duration::ZERO);
+        assert_eq!(link.depart(now, 100) - now, RTT / 2);
     }
 
     #[tokio::test]

@@ -92,15 +92,26 @@ impl Wan {
     /// A blocked direction is a black hole: connections stay up, nothing passes, new ones hang. What was
     /// sent meanwhile passes once the direction opens.
     pub fn set_blocked(&self, from: Option<&RegionName>, to: Option<&RegionName>, blocked: bool) -> usize {
+        self.chosen(from, to).map(|gate| gate.set_open(!blocked)).count()
+    }
+
+    /// Makes what departs from `from` to `to` from now on take `delay` longer than the model says; zero takes that back.
+    /// `None` stands for every region. Answers how many ordered pairs of regions it concerns.
+    pub fn set_delay(&self, from: Option<&RegionName>, to: Option<&RegionName>, delay: Duration) -> usize {
+        self.chosen(from, to).map(|gate| gate.set_delay(delay)).count()
+    }
+
+    fn chosen(&self, from: Option<&RegionName>, to: Option<&RegionName>) -> impl Iterator<Item = &Gate> {
         let matches =
             |wanted: Option<&RegionName>, found: &RegionName| wanted.is_none_or(|name| name == found);
-        let chosen = self.gates.iter().filter(|((a, b), _)| matches(from, a) && matches(to, b));
-        let mut count = 0;
-        for (_, gate) in chosen {
-            gate.set_open(!blocked);
-            count += 1;
-        }
-        count
+        let gates = self.gates.iter().filter(move |((a, b), _)| matches(from, a) && matches(to, b));
+        gates.map(|(_, gate)| gate)
+    }
+
+    /// The ordered pairs of regions that are slowed down, and by how much.
+    pub fn delayed(&self) -> impl Iterator<Item = (&RegionName, &RegionName, Duration)> {
+        let delayed = self.gates.iter().filter(|(_, gate)| !gate.delay().is_zero());
+        delayed.map(|((from, to), gate)| (from, to, gate.delay()))
     }
 
     /// The ordered pairs of regions that are blocked.

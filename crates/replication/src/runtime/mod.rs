@@ -17,7 +17,8 @@ pub use dice::{Dice, SPLITMIX64_STEP, splitmix64};
 pub use process::{Mistake, Process};
 
 use rand::RngExt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Spawns a task that belongs to the same process as the one that spawns it.
@@ -61,8 +62,27 @@ pub(crate) fn wall_ms() -> u64 {
     if let Some(process) = Process::current() {
         return process.wall_ms();
     }
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How far the wall clock of this operating-system process is shifted, in milliseconds.
+static SHIFT_MS: AtomicI64 = AtomicI64::new(0);
+
+/// The wall clock, shifted by [`shift_wall_clock`].
+#[must_use]
+pub fn wall_clock() -> SystemTime {
+    let shift_ms = SHIFT_MS.load(Ordering::Relaxed);
+    let shift = Duration::from_millis(shift_ms.unsigned_abs());
+    let now = SystemTime::now();
+    let shifted = if shift_ms < 0 { now.checked_sub(shift) } else { now.checked_add(shift) };
+    shifted.unwrap_or(now)
+}
+
+/// Shifts what this operating-system process takes for the time of day. For drills of clocks that are wrong; nothing in
+/// a configuration leads here.
+pub fn shift_wall_clock(shift_ms: i64) {
+    SHIFT_MS.store(shift_ms, Ordering::Relaxed);
 }
 
 /// Counts that a rare path was taken, so that a simulation can tell which ones its runs reached.

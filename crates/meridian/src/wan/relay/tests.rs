@@ -155,6 +155,26 @@ async fn a_block_is_one_way_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delay_holds_for_connections_that_are_up() {
+    let (wan, mut dialer, mut target) = connected("0ms").await;
+    let mut trip = async |way: &str| {
+        let start = Instant::now();
+        let (from, to) = if way == "there" { (&mut dialer, &mut target) } else { (&mut target, &mut dialer) };
+        from.write_all(b"x").await.unwrap();
+        read(to, 1).await;
+        start.elapsed()
+    };
+    let delay = Duration::from_millis(300);
+    trip("there").await;
+    assert_eq!(wan.set_delay(Some(&region("a")), None, delay), 1);
+    assert_eq!(wan.delayed().collect::<Vec<_>>(), [(&region("a"), &region("b"), delay)]);
+    assert!(trip("there").await >= delay);
+    assert!(trip("back").await < delay);
+    assert_eq!(wan.set_delay(None, None, Duration::ZERO), 2);
+    assert!(trip("there").await < delay);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_connections_hang_when_either_way_is_blocked() {
     for (from, to) in [("a", "b"), ("b", "a")] {
         let (wan, route, target) = cluster("10ms").await;
