@@ -1,20 +1,22 @@
 //! The admin API over HTTP: routes, the bearer token, and the shape of requests. Meaning is [`ClusterAdmin`]'s.
 
 use super::ClusterAdmin;
+use super::failover::Failover;
 use super::types::{CreateKey, CreateTable, KeyList, PolicyList, Switchover, TableList};
 use crate::config::Secret;
 use crate::http::{self, ApiError, ErrorCode, json_body, json_reply};
 use crate::shutdown::Shutdown;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use meridian_types::{Policy, RegionName, TableName};
-use serde::Serialize;
+use meridian_types::{Policy, PolicyName, RegionName, TableName};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -54,6 +56,7 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
         .route("/v1/switchover", post(switch_over))
         .route("/v1/regions/{name}/drain", post(drain))
         .route("/v1/regions/{name}/undrain", post(undrain))
+        .route("/v1/failover", get(failover_plan).post(failover))
         .route("/v1/keys", get(keys).post(create_key))
         .route("/v1/keys/{id}", delete(delete_key))
         .route("/metrics", get(metrics))
@@ -142,6 +145,25 @@ async fn undrain(State(admin): Admin, Path(name): Path<String>) -> Answer {
 
 fn region_name(text: &str) -> Result<RegionName, ApiError> {
     RegionName::new(text).map_err(|error| ApiError::invalid(error.to_string()))
+}
+
+#[derive(Deserialize)]
+struct FailoverQuery {
+    from: RegionName,
+    policy: Option<PolicyName>,
+}
+
+async fn failover_plan(State(admin): Admin, query: Result<Query<FailoverQuery>, QueryRejection>) -> Answer {
+    let Ok(Query(FailoverQuery { from, policy })) = query else {
+        return Err(ApiError::invalid(
+            "say which region: /v1/failover?from=REGION, and policy=POLICY for one",
+        ));
+    };
+    ok(&admin.failover_plan(from, policy).await?)
+}
+
+async fn failover(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
+    ok(&admin.failover(json_body::<Failover>(&headers, &body)?).await?)
 }
 
 async fn keys(State(admin): Admin) -> Answer {

@@ -8,6 +8,7 @@ mod check;
 mod connect;
 mod dev;
 mod drill;
+mod failover;
 mod failure;
 mod key;
 mod node;
@@ -119,6 +120,8 @@ enum Command {
     /// Keep leaders out of a region, or let them in again
     #[command(subcommand)]
     Region(region::RegionCommand),
+    /// Give a lost region up: its async groups go on elsewhere, from what the other regions have
+    Failover(failover::FailoverArgs),
     /// Create, list and delete access keys of the data API
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -182,6 +185,7 @@ async fn run(Cli { global, command }: Cli) -> Outcome {
         Command::Policy(command) => policy::run(command, &global).await,
         Command::Switchover(args) => switchover::run(args, &global).await,
         Command::Region(command) => region::run(command, &global).await,
+        Command::Failover(args) => failover::run(args, &global).await,
         Command::Key(command) => key::run(command, &global).await,
         Command::Cert(command) => cert::run(command, &global),
         Command::Drill(args) => drill::run(*args, &global).await,

@@ -1,7 +1,8 @@
 //! [`ClusterAdmin`] of a running node.
 
 use super::keys::new_key;
-use super::{metrics, status};
+use super::{failover, metrics, status};
+use crate::admin::failover::{Failover, FailoverDone, FailoverPlan};
 use crate::admin::types::{
     CreateKey, CreateTable, Health, KeyAttribute, KeyInfo, KeySpec, KeyType, NewKey, Status, Switched,
     Switchover, TableInfo,
@@ -14,7 +15,7 @@ use meridian_dynamo::key::{self, KeyKind, TableSchema};
 use meridian_dynamo::table::{Billing, POLICY_TAG, TableDefinition};
 use meridian_replication::system::{AllowList, Credential, SystemCommand, SystemError};
 use meridian_replication::{Replication, Unserved};
-use meridian_types::{Pattern, Policy, RegionName, TableName};
+use meridian_types::{Pattern, Policy, PolicyName, RegionName, TableName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,10 +82,12 @@ fn refused(error: SystemError) -> ApiError {
         SystemError::TableExists(_)
         | SystemError::TableBusy(_)
         | SystemError::PolicyExists(_)
-        | SystemError::PolicyChanged(_) => ErrorCode::Conflict,
+        | SystemError::PolicyChanged(_)
+        | SystemError::StaleRefounding { .. } => ErrorCode::Conflict,
         SystemError::NoSuchTable(_)
         | SystemError::NoSuchPolicy(_)
         | SystemError::NoSuchRegion(_)
+        | SystemError::NoSuchGroup(_)
         | SystemError::NoSuchCredential(_) => ErrorCode::NotFound,
         SystemError::BadPolicy(_) | SystemError::Limit { .. } => ErrorCode::InvalidRequest,
     };
@@ -218,6 +221,18 @@ impl ClusterAdmin for NodeAdmin {
 
     async fn drain_region(&self, region: &RegionName, drained: bool) -> Result<(), ApiError> {
         self.command(SystemCommand::DrainRegion { region: region.clone(), drained }).await
+    }
+
+    async fn failover_plan(
+        &self,
+        from: RegionName,
+        policy: Option<PolicyName>,
+    ) -> Result<FailoverPlan, ApiError> {
+        failover::plan(&self.replication, from, policy).await
+    }
+
+    async fn failover(&self, order: Failover) -> Result<FailoverDone, ApiError> {
+        failover::execute(&self.replication, order).await
     }
 
     async fn keys(&self) -> Result<Vec<KeyInfo>, ApiError> {

@@ -1,6 +1,7 @@
 //! A running node: the store, replication, the DynamoDB front and the admin API, put together from its configuration.
 
 mod admin;
+mod failover;
 mod keys;
 mod metrics;
 mod status;

@@ -140,9 +140,12 @@ pub(super) fn internal(error: impl std::fmt::Display) -> DynamoError {
 pub(super) fn unserved(error: Unserved) -> DynamoError {
     let message = error.to_string();
     match error {
-        Unserved::NotLeader | Unserved::NoLeader | Unserved::NoReplica | Unserved::DiskFull(_) => {
-            DynamoError::ServiceUnavailable(message)
-        }
+        Unserved::NotLeader
+        | Unserved::NoLeader
+        | Unserved::NoReplica
+        | Unserved::NoRegionLease
+        | Unserved::TooFarAhead
+        | Unserved::DiskFull(_) => DynamoError::ServiceUnavailable(message),
         Unserved::Overloaded => DynamoError::Throttling(message),
         Unserved::Unknown | Unserved::Storage(_) => DynamoError::InternalServerError(message),
     }

@@ -8,7 +8,7 @@
 use super::gate::Answerable;
 use super::overlay::Overlay;
 use super::settle::{self, Unsettled};
-use super::{LeaderId, Session, Shared, leadership};
+use super::{Fence, LeaderId, Session, Shared, leadership};
 use crate::error::Unserved;
 use crate::evaluate::{Evaluation, View};
 use crate::raft::{Command, MachineView, Raft, RaftTypes, WriteBatch, WriteRecord};
@@ -60,6 +60,7 @@ pub(crate) struct Parts {
     pub(crate) raft: Raft,
     pub(crate) view: MachineView,
     pub(crate) answerable: watch::Receiver<Answerable>,
+    pub(crate) fence: Fence,
     pub(crate) shared: Shared,
 }
 
@@ -69,7 +70,7 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Submission>, watch::Receiver<
     let (publish, session) = watch::channel(None);
     let (unsettled, settle_queue) = mpsc::channel(UNSETTLED);
     let (tell_broken, broken) = watch::channel(None);
-    settle::start(settle_queue, parts.answerable.clone(), tell_broken);
+    settle::start(settle_queue, parts.answerable.clone(), parts.fence.clone(), tell_broken);
     let overlay = Arc::default();
     let proposer =
         Proposer { parts, overlay, unsettled, session: publish, broken, sequence: 0, number: 0, tried: None };
@@ -168,6 +169,10 @@ impl Proposer {
         if self.parts.shared.store.space().low {
             mark("a write was refused for lack of space");
             refuse(batch, &Unserved::DiskFull(self.parts.shared.node_name.clone()));
+            return;
+        }
+        if self.parts.fence.left().is_none() {
+            refuse(batch, &Unserved::NoRegionLease);
             return;
         }
         self.sequence += 1;

@@ -5,6 +5,9 @@ mod conformance;
 mod log_store;
 mod machine;
 mod network;
+pub(crate) mod refound;
+#[cfg(test)]
+mod refound_tests;
 mod snapshot;
 mod types;
 

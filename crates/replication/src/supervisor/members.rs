@@ -4,7 +4,7 @@ use crate::group::Group;
 use crate::node::Replication;
 use crate::raft::RaftTypes;
 use meridian_placement::{Placement, next_voters, place_system};
-use meridian_types::{GroupId, NodeId};
+use meridian_types::{GroupId, Incarnation, NodeId};
 use openraft::EmptyNode;
 use openraft::async_runtime::WatchReceiver;
 use openraft::type_config::alias::LogIdOf;
@@ -31,7 +31,9 @@ pub(super) async fn keep_open(node: Weak<Replication>) {
         for group in
             state.groups.values().filter(|group| group.placement.members().any(|member| member == own))
         {
-            if let Err(error) = strong.open_group(group.id).await {
+            let unfounded = group.unfounded().filter(|next| next.seed == own);
+            let base = unfounded.map(|next| next.base);
+            if let Err(error) = strong.open_group(group.replica(), base).await {
                 tracing::error!(group = %group.id, %error, "cannot open the group");
             }
         }
@@ -61,7 +63,8 @@ pub(super) fn placement(node: &Replication, group: GroupId) -> Option<Placement>
 /// Founds pristine groups. Every voter would found a group with the same members, which is safe; they take turns
 /// so that leadership starts where it is preferred.
 pub(super) async fn initialise(node: &Arc<Replication>) {
-    for group in node.groups() {
+    // What was founded anew has its seed as a member already.
+    for group in node.groups().into_iter().filter(|group| group.incarnation == Incarnation(0)) {
         let Some(placement) =
             placement(node, group.id).filter(|placement| placement.voters.contains(&node.own()))
         else {

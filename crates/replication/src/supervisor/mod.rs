@@ -6,6 +6,8 @@ mod campaign;
 mod found;
 mod lead;
 mod members;
+mod refound;
+mod region_lease;
 mod regions;
 mod switchover;
 mod tables;
@@ -26,6 +28,7 @@ pub(crate) fn start(node: &Arc<Replication>) {
     node.spawn(rounds(Arc::downgrade(node)));
     node.spawn(campaign::run(Arc::downgrade(node)));
     node.spawn(crate::beat::run(Arc::downgrade(node)));
+    node.spawn(region_lease::run(Arc::downgrade(node)));
 }
 
 async fn rounds(node: Weak<Replication>) {
@@ -42,5 +45,7 @@ async fn rounds(node: Weak<Replication>) {
         found::round(&node).await;
         regions.round(&node).await;
         tables::round(&node).await;
+        region_lease::report_risks(&node);
+        refound::report(&node).await;
     }
 }
