@@ -22,7 +22,7 @@ mod wire;
 pub use config::{LogLimits, Timing};
 pub use error::Unserved;
 pub use evaluate::{Evaluation, Evaluator, View};
-pub use keys::{table_prefix, table_range};
+pub use keys::{is_salvaged, salvage_done, salvage_mark, table_prefix, table_range};
 pub use node::{
     FailoverError, Network, ReadConsistency, ReadDone, Replication, ReplicationOptions, WriteDone,
     groups_of_region,
@@ -30,4 +30,4 @@ pub use node::{
 pub use raft::Mutation;
 pub use replica_id::ReplicaId;
 pub use supervisor::Founding;
-pub use wire::{FailoverOrder, GroupFailover, NodeStatus, ReplicaStatus, RiskReport};
+pub use wire::{FailoverOrder, GroupFailover, LostWrite, NodeStatus, ReplicaStatus, RiskReport, SalvageAt};

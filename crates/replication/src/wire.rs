@@ -113,6 +113,38 @@ pub(crate) struct Survey {
     pub(crate) votes: bool,
 }
 
+/// An item of an old incarnation that has writes beyond the cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostWrite {
+    /// The group.
+    pub group: GroupId,
+    /// The old incarnation.
+    pub incarnation: Incarnation,
+    /// The index of the last of them in the old log.
+    pub index: u64,
+    /// Which of that entry's writes it is.
+    pub part: u32,
+    /// The item's key.
+    pub key: Bytes,
+    /// What the item was after it; `None`: deleted.
+    pub value: Option<Bytes>,
+    /// How many there are.
+    pub writes: u64,
+    /// Milliseconds since 1970 at the old leader when it took the last; 0 when that is not known.
+    pub stamp_ms: u64,
+}
+
+impl LostWrite {
+    /// Where it stands among all of them.
+    #[must_use]
+    pub fn at(&self) -> SalvageAt {
+        (self.group, self.incarnation, self.index, self.part)
+    }
+}
+
+/// A place in the order of all lost writes.
+pub type SalvageAt = (GroupId, Incarnation, u64, u32);
+
 /// An order to give a region up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailoverOrder {

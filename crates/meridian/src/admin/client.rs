@@ -1,6 +1,7 @@
 //! The admin API as the command line calls it.
 
 use super::failover::{Failover, FailoverDone, FailoverPlan};
+use super::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
 use super::types::{
     CreateKey, CreateTable, ErrorBody, Health, KeyList, NewKey, PolicyList, Status, Switched, Switchover,
     TableInfo, TableList,
@@ -223,6 +224,31 @@ impl AdminClient {
     /// [`AdminClientError`].
     pub async fn failover(&self, order: &Failover) -> Result<FailoverDone> {
         self.send(Method::POST, "/v1/failover", Some(order)).await
+    }
+
+    /// `GET /v1/salvage`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn salvage(&self, after: Option<SalvageId>) -> Result<SalvageList> {
+        let after = after.map(|id| format!("?after={id}")).unwrap_or_default();
+        self.get(&format!("/v1/salvage{after}")).await
+    }
+
+    /// `GET /v1/salvage/{id}`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn salvage_entry(&self, id: SalvageId) -> Result<SalvageEntry> {
+        self.get(&format!("/v1/salvage/{id}")).await
+    }
+
+    /// `POST /v1/salvage`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn decide_salvage(&self, order: &SalvageOrder) -> Result<SalvageDone> {
+        self.send(Method::POST, "/v1/salvage", Some(order)).await
     }
 
     /// `GET /v1/keys`.

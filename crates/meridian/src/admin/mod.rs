@@ -2,6 +2,7 @@
 
 mod client;
 pub mod failover;
+pub mod salvage;
 mod server;
 pub mod types;
 
@@ -12,6 +13,7 @@ pub use server::serve;
 use async_trait::async_trait;
 use failover::{Failover, FailoverDone, FailoverPlan};
 use meridian_types::{Policy, PolicyName, RegionName, TableName};
+use salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
 use types::{CreateKey, CreateTable, Health, KeyInfo, NewKey, Status, Switched, Switchover, TableInfo};
 
 /// What the admin API asks of a running node. Answers come from the node's own copy of the system group's state; changes
@@ -60,6 +62,15 @@ pub trait ClusterAdmin: Send + Sync + 'static {
 
     /// Gives a region up.
     async fn failover(&self, order: Failover) -> Result<FailoverDone, ApiError>;
+
+    /// A page of what lost regions had alone and nobody has decided on, behind an entry.
+    async fn salvage(&self, after: Option<SalvageId>) -> Result<SalvageList, ApiError>;
+
+    /// One entry of it; [`ErrorCode::NotFound`] when there is none, or somebody has decided on it.
+    async fn salvage_entry(&self, id: SalvageId) -> Result<SalvageEntry, ApiError>;
+
+    /// Decides on entries.
+    async fn decide_salvage(&self, order: SalvageOrder) -> Result<SalvageDone, ApiError>;
 
     /// All access keys, without their secrets.
     async fn keys(&self) -> Result<Vec<KeyInfo>, ApiError>;

@@ -2,6 +2,7 @@
 
 use super::ClusterAdmin;
 use super::failover::Failover;
+use super::salvage::{MAX_IDS, SalvageId, SalvageOrder};
 use super::types::{CreateKey, CreateTable, KeyList, PolicyList, Switchover, TableList};
 use crate::config::Secret;
 use crate::http::{self, ApiError, ErrorCode, json_body, json_reply};
@@ -57,6 +58,8 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
         .route("/v1/regions/{name}/drain", post(drain))
         .route("/v1/regions/{name}/undrain", post(undrain))
         .route("/v1/failover", get(failover_plan).post(failover))
+        .route("/v1/salvage", get(salvage).post(decide_salvage))
+        .route("/v1/salvage/{id}", get(salvage_entry))
         .route("/v1/keys", get(keys).post(create_key))
         .route("/v1/keys/{id}", delete(delete_key))
         .route("/metrics", get(metrics))
@@ -164,6 +167,30 @@ async fn failover_plan(State(admin): Admin, query: Result<Query<FailoverQuery>, 
 
 async fn failover(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
     ok(&admin.failover(json_body::<Failover>(&headers, &body)?).await?)
+}
+
+#[derive(Deserialize)]
+struct SalvageQuery {
+    after: Option<SalvageId>,
+}
+
+async fn salvage(State(admin): Admin, query: Result<Query<SalvageQuery>, QueryRejection>) -> Answer {
+    let Query(SalvageQuery { after }) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
+    ok(&admin.salvage(after).await?)
+}
+
+async fn salvage_entry(State(admin): Admin, Path(id): Path<String>) -> Answer {
+    let id =
+        id.parse().map_err(|error: super::salvage::SalvageIdError| ApiError::invalid(error.to_string()))?;
+    ok(&admin.salvage_entry(id).await?)
+}
+
+async fn decide_salvage(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
+    let order: SalvageOrder = json_body(&headers, &body)?;
+    if order.ids.len() > MAX_IDS {
+        return Err(ApiError::invalid(format!("decide on at most {MAX_IDS} entries at once")));
+    }
+    ok(&admin.decide_salvage(order).await?)
 }
 
 async fn keys(State(admin): Admin) -> Answer {

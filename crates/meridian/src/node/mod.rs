@@ -13,8 +13,8 @@ use crate::config::{AuthMode, ConfigError, Credentials, NodeConfig};
 use crate::files;
 use crate::shutdown::Shutdown;
 use crate::tables::{Catalogs, DynamoEvaluator, ReplicatedTables};
+use meridian_api::ServedBy;
 use meridian_api::dynamodb::{self, FrontConfig};
-use meridian_api::{ServedBy, Tables};
 use meridian_placement::{Distances, Node, Topology, TopologyError};
 use meridian_replication::system::{AllowList, Credential};
 use meridian_replication::transport::{PeerAddress, PeerTls, TlsError};
@@ -120,7 +120,7 @@ pub async fn run(config: NodeConfig, shutdown: Shutdown) -> Result<(), NodeError
     let catalogs = Arc::new(Catalogs::new(replication.watch_system()));
     evaluator.set(DynamoEvaluator::new(Arc::clone(&catalogs)));
 
-    let tables: Arc<dyn Tables> =
+    let tables =
         Arc::new(ReplicatedTables::new(Arc::clone(&replication), Arc::clone(&catalogs), here.clone()));
     let node_admin =
         Arc::new(NodeAdmin::new(Arc::clone(&replication), catalogs, Arc::clone(&tables), here.clone()));

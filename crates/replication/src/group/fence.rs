@@ -72,6 +72,8 @@ impl Fence {
             let state = self.system.borrow();
             match state.groups.get(&self.id.group) {
                 Some(group) if group.incarnation != self.id.incarnation => return None,
+                // Until it is recorded that this incarnation has a state, another seed may begin anew from the one before.
+                Some(group) if group.unfounded().is_some() => return None,
                 Some(group) => sole_region(&group.placement).is_some(),
                 None => false,
             }

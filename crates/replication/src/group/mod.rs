@@ -51,6 +51,9 @@ use tokio::time::Instant;
 /// Identifies one leadership: a term and its leader.
 pub(crate) type LeaderId = CommittedLeaderIdOf<RaftTypes>;
 
+/// How long a replica that ends may take for what it has begun.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What every group of a node shares.
 #[derive(Clone)]
 pub(crate) struct Shared {
@@ -242,11 +245,15 @@ impl Group {
         Position { group: self.id, incarnation: self.incarnation, index }
     }
 
-    /// Ends this replica: nothing more goes into its log or its state.
-    pub(crate) async fn close(&self) {
+    /// Ends this replica: once this returns, nothing more goes into its log or its state.
+    pub(crate) async fn close(&self) -> io::Result<()> {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(group = %self.replica_id(), %error, "the replica did not end cleanly");
         }
+        // The state machine works on a task of its own, and goes with it.
+        let mut applied = self.view.watch_applied();
+        let gone = async { while applied.changed().await.is_ok() {} };
+        tokio::time::timeout(CLOSE_TIMEOUT, gone).await.map_err(io::Error::other)
     }
 
     /// Highest index that this leader may answer for; 0 when it does not lead.

@@ -276,6 +276,14 @@ impl View for PendingView<'_> {
         Ok(self.proposer.parts.view.get(key)?.map(|stored| stored.bytes))
     }
 
+    fn changed_at(&self, key: &[u8]) -> io::Result<u64> {
+        // What is pending has no index yet, and will have a higher one than all that is applied.
+        match lock(&self.proposer.overlay).get(key) {
+            Some(_) => Ok(u64::MAX),
+            None => self.proposer.parts.view.changed_at(key),
+        }
+    }
+
     fn scan(
         &self,
         _start: &[u8],

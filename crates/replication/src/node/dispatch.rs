@@ -150,6 +150,7 @@ async fn failover(node: &Arc<Replication>, request: &Request) -> Result<Bytes, S
             answer(&survey.map_err(|error| error.to_string())?)
         }
         Kind::Failover => answer(&node.fail_over_here(&parse(payload)?).await),
+        Kind::Salvage => answer(&node.salvage_here(parse(payload)?)),
         _ => Err("handled elsewhere".to_owned()),
     }
 }

@@ -152,9 +152,8 @@ impl Replication {
         let wanted = |state| groups_of_region(state, &self.risks_known(), &order.from, order.policy.as_ref());
         let state = self.system();
         let mut regions = BTreeSet::from([order.from.clone()]);
-        for group in wanted(&state)? {
-            regions.extend(self.regions_that_may_lead(group, &order.from).await);
-        }
+        let asked = wanted(&state)?.into_iter().map(|group| self.regions_that_may_lead(group, &order.from));
+        regions.extend(futures_util::future::join_all(asked).await.into_iter().flatten());
         tracing::warn!(region = %order.from, closed = ?regions, automatic = order.automatic, "giving the region up");
         let close = |region| self.grants.close(region).ok_or_else(|| FailoverError::UnderWay(region.clone()));
         let _closed = regions.iter().map(close).collect::<Result<Vec<_>, _>>()?;
@@ -162,10 +161,9 @@ impl Replication {
             self.outwait_leases(region, session).await?;
         }
         let state = self.system();
-        let mut done = Vec::new();
-        for group in wanted(&state)? {
-            done.push(self.refound_group(group, order, &state).await?);
-        }
+        let groups = wanted(&state)?.into_iter().map(|group| self.refound_group(group, order, &state));
+        let mut done =
+            futures_util::future::join_all(groups).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         self.await_foundings(&mut done).await;
         Ok(done)
     }

@@ -5,6 +5,7 @@ mod dispatch;
 mod failover;
 mod grants;
 mod risk;
+mod salvage;
 mod status;
 
 pub use client::{ReadConsistency, ReadDone, WriteDone};
@@ -24,6 +25,7 @@ use meridian_placement::{Distances, Topology};
 use meridian_store::Store;
 use meridian_types::{GroupId, Incarnation, NodeId, RegionName};
 use risk::HeardRisks;
+use salvage::Retired;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -86,6 +88,7 @@ pub struct Replication {
     publish_system: watch::Sender<Arc<SystemState>>,
     pub(crate) grants: Grants,
     pub(crate) heard_risks: HeardRisks,
+    pub(crate) retired: Retired,
     tasks: std::sync::Mutex<JoinSet<()>>,
 }
 
@@ -120,6 +123,7 @@ impl Replication {
             publish_system,
             grants: Grants::default(),
             heard_risks: HeardRisks::default(),
+            retired: Retired::default(),
             tasks: std::sync::Mutex::default(),
         });
         node.open_group(GroupId::SYSTEM.into(), None).await?;
@@ -206,7 +210,7 @@ impl Replication {
             if open.incarnation >= id.incarnation {
                 return Ok(());
             }
-            open.close().await;
+            open.close().await?;
         }
         if let Some(base) = base {
             let (store, own) = (self.shared.store.clone(), self.own());

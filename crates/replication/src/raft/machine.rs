@@ -105,8 +105,7 @@ impl MachineView {
     /// # Errors
     /// When the engine fails or the record is damaged.
     pub(crate) fn get(&self, key: &[u8]) -> io::Result<Option<StoredValue>> {
-        let stored = self.store.get(&item_key(key)).map_err(io::Error::other)?;
-        stored.as_ref().map(StoredValue::decode).transpose()
+        stored_item(&self.store, key)
     }
 
     /// Reads items with `start <= key < end` in key order, or backwards.
@@ -148,6 +147,25 @@ impl MachineView {
         let stored = self.store.get(&request_key(id)).map_err(io::Error::other)?;
         Ok(stored.map(|stored| stored.slice(8..)))
     }
+}
+
+/// An item as a group's state has it, whether or not the group still takes part.
+pub(super) fn stored_item(store: &GroupStore, key: &[u8]) -> io::Result<Option<StoredValue>> {
+    let stored = store.get(&item_key(key)).map_err(io::Error::other)?;
+    stored.as_ref().map(StoredValue::decode).transpose()
+}
+
+/// All items of a state.
+pub(super) fn stored_items(
+    store: &GroupStore,
+) -> io::Result<impl Iterator<Item = io::Result<(Bytes, StoredValue)>>> {
+    let (start, end) = ([prefix::ITEM], [prefix::ITEM + 1]);
+    let found =
+        store.scan(Bound::Included(&start), Bound::Excluded(&end), false).map_err(io::Error::other)?;
+    Ok(found.map(|row| {
+        let (key, value) = row.map_err(io::Error::other)?;
+        Ok((key.slice(1..), StoredValue::decode(&value)?))
+    }))
 }
 
 /// One group's state machine.

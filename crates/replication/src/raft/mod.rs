@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod conformance;
 mod log_store;
+pub(crate) mod lost;
 mod machine;
 mod network;
 pub(crate) mod refound;

@@ -40,7 +40,7 @@ fn last_log_id(store: &GroupStore) -> io::Result<Option<LogIdOf<RaftTypes>>> {
     Ok(last.max(applied))
 }
 
-fn applied_log_id(store: &GroupStore) -> io::Result<Option<LogIdOf<RaftTypes>>> {
+pub(super) fn applied_log_id(store: &GroupStore) -> io::Result<Option<LogIdOf<RaftTypes>>> {
     let marker = store.applied().map_err(io::Error::other)?;
     Ok(marker.map(|marker| decode::<Marker>(&marker)).transpose()?.and_then(|(applied, _)| applied))
 }

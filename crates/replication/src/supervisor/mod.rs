@@ -9,6 +9,7 @@ mod members;
 mod refound;
 mod region_lease;
 mod regions;
+mod retired;
 mod switchover;
 mod tables;
 
@@ -29,6 +30,7 @@ pub(crate) fn start(node: &Arc<Replication>) {
     node.spawn(campaign::run(Arc::downgrade(node)));
     node.spawn(crate::beat::run(Arc::downgrade(node)));
     node.spawn(region_lease::run(Arc::downgrade(node)));
+    node.spawn(retired::run(Arc::downgrade(node)));
 }
 
 async fn rounds(node: Weak<Replication>) {

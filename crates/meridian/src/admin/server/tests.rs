@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::admin::failover::{FailoverDone, FailoverPlan};
+use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageList};
 use crate::admin::types::{Health, KeyInfo, KeySpec, NewKey, Status, Switched, SystemStatus, TableInfo};
 use crate::admin::{AdminClient, AdminClientError};
 use crate::http::{Endpoint, request};
@@ -69,6 +70,15 @@ impl ClusterAdmin for Memory {
     }
     async fn failover(&self, order: Failover) -> Result<FailoverDone, ApiError> {
         Ok(FailoverDone { from: order.from, groups: vec![] })
+    }
+    async fn salvage(&self, _: Option<SalvageId>) -> Result<SalvageList, ApiError> {
+        Ok(SalvageList::default())
+    }
+    async fn salvage_entry(&self, id: SalvageId) -> Result<SalvageEntry, ApiError> {
+        Err(ApiError::not_found(format!("there is no entry {id}")))
+    }
+    async fn decide_salvage(&self, order: SalvageOrder) -> Result<SalvageDone, ApiError> {
+        Ok(SalvageDone { done: order.ids, refused: vec![] })
     }
     async fn keys(&self) -> Result<Vec<KeyInfo>, ApiError> {
         Ok(vec![])
