@@ -23,6 +23,8 @@ pub struct FailoverPlan {
     pub from: RegionName,
     /// Whether something is heard from it. Then it can still be left without a loss.
     pub answers: bool,
+    /// For how long its leaders may have gone on acknowledging writes once they were no longer heard, in milliseconds.
+    pub grace_ms: u64,
     /// The groups that stand and fall with it.
     pub groups: Vec<PlannedGroup>,
 }

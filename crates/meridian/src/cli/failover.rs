@@ -80,6 +80,12 @@ fn announce(plan: &FailoverPlan) {
         let risk = risk(group.at_risk.as_ref());
         output::note(&format!("  group {} of policy {}: {risk}", group.group, group.policy));
     }
+    if !plan.answers {
+        output::note(&format!(
+            "what {from} acknowledged after that is not known; it stopped {:.1} s after it lost touch",
+            plan.grace_ms as f64 / 1000.0
+        ));
+    }
 }
 
 fn show(done: &FailoverDone) {

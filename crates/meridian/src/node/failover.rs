@@ -101,7 +101,8 @@ pub(super) async fn plan(
     let groups = groups.collect();
     let mut there = state.nodes.values().filter(|node| node.region == from);
     let answers = there.any(|node| said.contains_key(&node.number));
-    Ok(FailoverPlan { from, answers, groups })
+    let grace_ms = u64::try_from(replication.region_grace().as_millis()).unwrap_or(u64::MAX);
+    Ok(FailoverPlan { from, answers, grace_ms, groups })
 }
 
 pub(super) async fn execute(

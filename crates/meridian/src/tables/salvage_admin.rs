@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
 /// Decisions under way at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 64;
 const NO_ENTRY: &str = "there is no such entry; `meridian salvage list` shows those that there are";
 
 fn place_of(id: SalvageId) -> SalvageAt {

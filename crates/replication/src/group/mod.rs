@@ -24,7 +24,7 @@ pub(crate) use gate::Answerable;
 pub(crate) use lease::AckClock;
 pub(crate) use promise::Promise;
 pub(crate) use proposer::{Submission, WriteOutcome};
-pub(crate) use risk::{Risk, RiskLog};
+pub(crate) use risk::{Risk, RiskLog, reach_elsewhere};
 pub(crate) use session::Session;
 
 use crate::config::{LogLimits, Timing};

@@ -8,7 +8,7 @@
 use super::gate::Answerable;
 use super::overlay::Overlay;
 use super::settle::{self, Unsettled};
-use super::{Fence, LeaderId, Session, Shared, leadership};
+use super::{Fence, LeaderId, Session, Shared, leadership, reach_elsewhere};
 use crate::error::Unserved;
 use crate::evaluate::{Evaluation, View};
 use crate::raft::{Command, MachineView, Raft, RaftTypes, WriteBatch, WriteRecord};
@@ -175,6 +175,10 @@ impl Proposer {
             refuse(batch, &Unserved::NoRegionLease);
             return;
         }
+        if self.too_far_ahead() {
+            refuse(batch, &Unserved::TooFarAhead);
+            return;
+        }
         self.sequence += 1;
         let mut writes = Vec::new();
         let mut answers = Vec::with_capacity(batch.len());
@@ -215,6 +219,18 @@ impl Proposer {
         if self.unsettled.send(unsettled).await.is_err() {
             tracing::error!(group = %self.parts.id, "the task that answers writes has stopped");
         }
+    }
+
+    /// Whether other regions are further behind than the policy's `max_lag`.
+    fn too_far_ahead(&self) -> bool {
+        let Parts { id, shared, view, raft, .. } = &self.parts;
+        let state = shared.system.borrow();
+        let Some(group) = state.groups.get(id) else { return false };
+        let policy = state.policies.get(&group.policy).map(|entry| &entry.policy);
+        let Some(max_lag) = policy.and_then(|policy| policy.max_lag) else { return false };
+        let metrics = raft.metrics();
+        let elsewhere = reach_elsewhere(&group.placement, shared.peers.own(), &metrics.borrow_watched());
+        elsewhere.is_some_and(|elsewhere| view.risk.age_beyond(elsewhere) > max_lag.duration())
     }
 
     /// Evaluates one write on top of what is pending; what it changes becomes pending itself.

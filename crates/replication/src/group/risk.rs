@@ -1,7 +1,11 @@
 //! What is acknowledged and on one region's disks alone: the writes that losing the region now would lose.
 
+use crate::raft::RaftTypes;
+use meridian_placement::{Placement, sole_region};
+use meridian_types::NodeId;
+use openraft::metrics::RaftMetrics;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -45,18 +49,44 @@ impl RiskLog {
         }
     }
 
-    /// What is not in another region, of which the furthest has all up to `elsewhere`. Forgets the rest.
+    /// What is not in another region, of which the furthest has all up to `elsewhere`.
     pub(crate) fn beyond(&self, elsewhere: u64) -> Risk {
-        let mut points = self.points.lock().unwrap_or_else(PoisonError::into_inner);
-        while points.front().is_some_and(|point| point.index <= elsewhere) {
-            points.pop_front();
-        }
+        let points = self.forget(elsewhere);
         Risk {
             writes: points.iter().map(|point| point.writes).sum(),
             entries: points.iter().map(|point| point.entries).sum(),
             age: points.front().map_or(Duration::ZERO, |oldest| oldest.at.elapsed()),
         }
     }
+}
+
+impl RiskLog {
+    /// The age of the oldest of that.
+    pub(crate) fn age_beyond(&self, elsewhere: u64) -> Duration {
+        self.forget(elsewhere).front().map_or(Duration::ZERO, |oldest| oldest.at.elapsed())
+    }
+
+    fn forget(&self, elsewhere: u64) -> MutexGuard<'_, VecDeque<Point>> {
+        let mut points = self.points.lock().unwrap_or_else(PoisonError::into_inner);
+        while points.front().is_some_and(|point| point.index <= elsewhere) {
+            points.pop_front();
+        }
+        points
+    }
+}
+
+/// Up to where some region other than the leader's has the log of a group that stands and falls with one region; `None` when it does not.
+pub(crate) fn reach_elsewhere(
+    placement: &Placement,
+    leader: NodeId,
+    metrics: &RaftMetrics<RaftTypes>,
+) -> Option<u64> {
+    sole_region(placement)?;
+    // Not the region that placement names: while leadership moves there, the leader is still elsewhere.
+    let home = placement.data.get(&leader)?;
+    let away = |member: &NodeId| placement.data.get(member).is_some_and(|region| region != home);
+    let elsewhere = metrics.replication.iter().flatten().filter(|(member, _)| away(member));
+    Some(elsewhere.filter_map(|(_, matched)| matched.map(|id| id.index)).max().unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -73,6 +103,7 @@ mod tests {
         let age = Duration::from_millis;
         assert_eq!(log.beyond(0), Risk { writes: 6, entries: 3, age: age(300) });
         assert_eq!(log.beyond(2), Risk { writes: 2, entries: 1, age: age(100) });
+        assert_eq!(log.age_beyond(2), age(100));
         assert_eq!(log.beyond(3), Risk::default());
     }
 

@@ -292,6 +292,12 @@ impl Replication {
         }
     }
 
+    /// For how long a leader that lost touch with the other regions may have gone on acknowledging writes.
+    #[must_use]
+    pub fn region_grace(&self) -> Duration {
+        meridian_placement::lease::holder_lease(self.shared.timing.region_lease())
+    }
+
     /// Grants a region a lease, if this node leads the system group: answers the index that the holder must have applied before it uses
     /// the lease, so that it knows of every founding anew that was decided before.
     pub(crate) fn grant_region_lease(&self, region: &RegionName) -> Result<u64, Unserved> {

@@ -1,10 +1,9 @@
 //! What regions have alone: measured by the leaders, told to the voters of the system group, so that somebody knows when a region is gone.
 
 use super::Replication;
-use crate::group::{Group, Risk};
+use crate::group::{Group, Risk, reach_elsewhere};
 use crate::system::{AtRisk, LastHeard};
 use crate::wire::RiskReport;
-use meridian_placement::sole_region;
 use meridian_types::{GroupId, Incarnation, NodeId};
 use openraft::async_runtime::WatchReceiver;
 use std::collections::BTreeMap;
@@ -42,21 +41,12 @@ fn ms(duration: Duration) -> u64 {
 }
 
 /// What a led group has in this node's region alone; `None` when it does not stand and fall with one region, or is led elsewhere.
-pub(crate) fn measure(node: &Replication, group: &Group) -> Option<Risk> {
+fn measure(node: &Replication, group: &Group) -> Option<Risk> {
     group.session()?;
     let state = node.system();
     let placement = &state.groups.get(&group.id)?.placement;
-    sole_region(placement)?;
-    // Not the region that placement names: while leadership moves there, the leader is still elsewhere.
-    let home = placement.data.get(&node.own())?;
-    let metrics = group.metrics.borrow_watched();
-    let elsewhere = metrics
-        .replication
-        .iter()
-        .flatten()
-        .filter(|(member, _)| placement.data.get(*member).is_some_and(|region| region != home));
-    let furthest = elsewhere.filter_map(|(_, matched)| matched.map(|id| id.index)).max();
-    Some(group.view.risk.beyond(furthest.unwrap_or(0)))
+    let elsewhere = reach_elsewhere(placement, node.own(), &group.metrics.borrow_watched())?;
+    Some(group.view.risk.beyond(elsewhere))
 }
 
 impl Replication {

@@ -2,6 +2,7 @@
 //!
 //! Every node runs it. Decisions come from pure functions (`meridian_placement`); this shell observes and acts.
 
+mod automatic;
 mod campaign;
 mod found;
 mod lead;

@@ -66,7 +66,7 @@ impl ClusterAdmin for Memory {
         Err(ApiError::not_found(format!("there is no region {region}")))
     }
     async fn failover_plan(&self, from: RegionName, _: Option<PolicyName>) -> Result<FailoverPlan, ApiError> {
-        Ok(FailoverPlan { from, answers: true, groups: vec![] })
+        Ok(FailoverPlan { from, answers: true, grace_ms: 0, groups: vec![] })
     }
     async fn failover(&self, order: Failover) -> Result<FailoverDone, ApiError> {
         Ok(FailoverDone { from: order.from, groups: vec![] })
