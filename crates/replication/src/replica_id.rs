@@ -22,7 +22,8 @@ impl ReplicaId {
     pub(crate) const LAST_INCARNATION: Incarnation = Incarnation((1 << (u32::BITS - GROUP_BITS)) - 1);
 
     /// The number under which the store keeps it. Part of the disk format: incarnation 0 keeps the group's own number.
-    pub(crate) fn stored(self) -> Option<GroupId> {
+    #[must_use]
+    pub fn stored(self) -> Option<GroupId> {
         let fits = self.group.0 < 1 << GROUP_BITS && self.incarnation <= Self::LAST_INCARNATION;
         fits.then_some(GroupId(self.group.0 | self.incarnation.0 << GROUP_BITS))
     }

@@ -4,6 +4,7 @@ use crate::cluster::{Cluster, Shape};
 use crate::disk::Bugs;
 use crate::faults::{self, Menu};
 use crate::judge::{self, monitor, replicas};
+use crate::loose::{self, Acknowledged};
 use crate::register::{Request, Response, decode, encode};
 use crate::rng::Rng;
 use crate::trace::Trace;
@@ -132,6 +133,8 @@ async fn act(
             Some(tokio::spawn(Client::new(id, home, cluster, notes, rng.fork()).run(end)))
         })
         .collect();
+    let acknowledged = Acknowledged::default();
+    let writer = tokio::spawn(loose::write(cluster.clone(), acknowledged.clone(), rng.fork(), end));
     faults::bring(cluster, settings.menu, rng.fork(), end).await?;
     faults::heal(cluster).await?;
     for client in clients {
@@ -143,6 +146,10 @@ async fn act(
     })
     .await
     .map_err(|why| format!("{why}: {}", replicas::differences(cluster).join("; ")))?;
+    writer.await.map_err(|error| error.to_string())?;
+    for lost in loose::missing(cluster, &acknowledged).await {
+        notes.broken(cluster.trace().now(), &lost);
+    }
     healer.abort();
     onlooker.abort();
     Ok(state)
@@ -150,7 +157,7 @@ async fn act(
 
 /// Reads every key consistently, and so shows that every group serves again.
 async fn read_back(cluster: &Cluster) -> Result<FinalState, String> {
-    let (registers, lists) = keys(cluster.shape().policies().len() as u64);
+    let (registers, lists) = keys(cluster.shape().strict_groups());
     let mut state = FinalState::default();
     for key in registers {
         if let Some(value) = read(cluster, &key).await?.first() {

@@ -172,6 +172,7 @@ impl Proposer {
             return;
         }
         if self.parts.fence.left().is_none() {
+            mark("a write was refused for want of a region lease");
             refuse(batch, &Unserved::NoRegionLease);
             return;
         }

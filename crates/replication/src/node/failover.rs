@@ -9,7 +9,7 @@ use crate::error::Unserved;
 use crate::group::Session;
 use crate::raft::{encode, refound};
 use crate::replica_id::ReplicaId;
-use crate::runtime;
+use crate::runtime::{self, Mistake, errs};
 use crate::system::{GroupInfo, LogPoint, Refoundation, SystemCommand, SystemError, SystemState};
 use crate::transport::Kind;
 use crate::wire::{FailoverOrder, GroupFailover, RiskReport, Survey};
@@ -182,7 +182,7 @@ impl Replication {
             let leading = self.grants.leading_for(session.leader);
             let granted = self.grants.since_last(region);
             let wait = wait_before_refounding(self.shared.timing.region_lease(), leading, granted);
-            if wait.is_zero() {
+            if wait.is_zero() || errs(Mistake::RefoundEarly) {
                 return Ok(());
             }
             tokio::time::sleep(wait.max(POLL)).await;

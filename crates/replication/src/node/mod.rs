@@ -16,7 +16,7 @@ use crate::evaluate::Evaluator;
 use crate::group::{Group, RegionLease, Shared};
 use crate::raft::refound;
 use crate::replica_id::ReplicaId;
-use crate::runtime::{self, watch};
+use crate::runtime::{self, mark, watch};
 use crate::supervisor::{self, Founding};
 use crate::system::SystemState;
 use crate::transport::{self, Acceptor, Dial, Handler, MtlsDialer, PeerAddress, PeerTls, Peers};
@@ -216,6 +216,7 @@ impl Replication {
             let (store, own) = (self.shared.store.clone(), self.own());
             let founding = runtime::aside(move || refound::found(&store, id, base, own));
             let cut = founding.await??;
+            mark("a seed founded its group anew");
             tracing::info!(group = %id, ?cut, "founded anew");
         }
         let publish = id.group.is_system().then(|| self.publish_system.clone());

@@ -5,7 +5,7 @@ use crate::keys::{is_salvaged, salvage_mark};
 use crate::raft::encode;
 use crate::raft::lost::{LostItem, last_value, lost_items};
 use crate::replica_id::ReplicaId;
-use crate::runtime;
+use crate::runtime::{self, mark};
 use crate::system::{SalvageCount, SystemCommand};
 use crate::transport::Kind;
 use crate::wire::{LostWrite, SalvageAt};
@@ -79,6 +79,7 @@ impl Replication {
             tracing::info!(group = %id, "the new incarnation has all of the old one");
             return runtime::aside(move || store.destroy()).await?.map_err(io::Error::other);
         }
+        mark("writes that a new incarnation lacks were kept");
         tracing::warn!(group = %id, items = lost.len(), "writes that the new incarnation lacks are kept");
         self.retired.put(id, lost);
         Ok(())

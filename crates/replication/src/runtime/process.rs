@@ -39,6 +39,10 @@ pub enum Mistake {
     IgnoreTokens,
     /// Leaves the last change of every seventh entry out, on every second node.
     ApplyDifferently,
+    /// Serves a group that stands and falls with a region without a lease of that region.
+    IgnoreRegionLease,
+    /// Founds groups anew at once, without waiting for the leases of the region that is given up.
+    RefoundEarly,
 }
 
 /// A handle to a simulated process; clones are the same process.
