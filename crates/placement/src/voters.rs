@@ -5,18 +5,18 @@ use meridian_types::NodeId;
 
 /// The voters to change to next, or `None` when nothing is to be done now.
 ///
-/// `configurations` are the present ones (two during a change that was cut off), `caught_up` the members that are close behind
-/// the leader. Voters are first added, once they have caught up, and the old ones leave when all of the new ones vote. The
+/// `configurations` are the present ones (two during a change that was cut off), `caught_up` says of a member without a vote
+/// whether it is close behind the leader. Voters are first added, once they have caught up, and the old ones leave when all of the new ones vote. The
 /// leader keeps its vote until it has handed leadership to a voter that stays.
 #[must_use]
 pub fn next_voters(
     configurations: &[BTreeSet<NodeId>],
     desired: &BTreeSet<NodeId>,
     leader: NodeId,
-    caught_up: &BTreeSet<NodeId>,
+    caught_up: impl Fn(NodeId) -> bool,
 ) -> Option<BTreeSet<NodeId>> {
     let voting: BTreeSet<NodeId> = configurations.iter().flatten().copied().collect();
-    let ready = |node: &NodeId| voting.contains(node) || caught_up.contains(node);
+    let ready = |node: &NodeId| voting.contains(node) || caught_up(*node);
     let mut target: BTreeSet<NodeId> = desired.iter().copied().filter(ready).collect();
     if target.len() < desired.len() {
         target.extend(voting);
@@ -36,7 +36,7 @@ mod tests {
 
     fn next(now: &[&[u64]], desired: &[u64], leader: u64, caught_up: &[u64]) -> Option<BTreeSet<NodeId>> {
         let now: alloc::vec::Vec<_> = now.iter().map(|ids| set(ids)).collect();
-        next_voters(&now, &set(desired), NodeId(leader), &set(caught_up))
+        next_voters(&now, &set(desired), NodeId(leader), |node| caught_up.contains(&node.0))
     }
 
     #[test]

@@ -312,7 +312,7 @@ impl Cluster {
         })
     }
 
-    /// Ends a node's process where it stands, and with `power_loss` its machine's memory too. Peers are `told` or not.
+    /// Ends a node's process where it stands and takes the power from its disk. Peers are `told` or not.
     pub fn kill(&self, node: NodeId, told: bool) {
         let mut slots = self.slots();
         let Some(slot) = slots.get_mut(&node) else { return };

@@ -1,6 +1,7 @@
 //! What goes wrong in a run, alone and mixed, and how it ends.
 
 use crate::cluster::Cluster;
+use crate::network::Network;
 use crate::rng::Rng;
 use crate::workload::Notes;
 use meridian_types::{GroupId, NodeId};
@@ -115,24 +116,9 @@ impl Fault {
         let network = cluster.network().clone();
         let lasting = rng.ms(100..12_000);
         match &self {
-            Self::Isolate(nodes) => {
-                let pairs = border(&cluster, nodes);
-                pairs.iter().for_each(|(from, to)| network.block(*from, *to));
-                sleep(lasting).await;
-                pairs.iter().for_each(|(from, to)| network.open(*from, *to));
-            }
-            Self::OneWay(from, to) => {
-                network.block(*from, *to);
-                sleep(lasting).await;
-                network.open(*from, *to);
-            }
-            Self::Between(one, two) => {
-                network.block(*one, *two);
-                network.block(*two, *one);
-                sleep(lasting).await;
-                network.open(*one, *two);
-                network.open(*two, *one);
-            }
+            Self::Isolate(nodes) => part(&network, &border(&cluster, nodes), sleep(lasting)).await,
+            Self::OneWay(from, to) => part(&network, &[(*from, *to)], sleep(lasting)).await,
+            Self::Between(one, two) => part(&network, &both_ways(*one, *two), sleep(lasting)).await,
             Self::Flap(nodes) => {
                 flap(&cluster, &border(&cluster, nodes), &mut rng, Instant::now() + lasting).await;
             }
@@ -150,11 +136,8 @@ impl Fault {
                 frozen.iter().for_each(|up| up.process.thaw());
             }
             Self::Squeeze(one, two, third) => {
-                network.block(*one, *two);
-                network.block(*two, *one);
-                crash_again(&cluster, *third, &mut rng, Instant::now() + lasting).await?;
-                network.open(*one, *two);
-                network.open(*two, *one);
+                let crashes = crash_again(&cluster, *third, &mut rng, Instant::now() + lasting);
+                part(&network, &both_ways(*one, *two), crashes).await?;
             }
             Self::Numb(node) => numb(&cluster, *node, &mut rng, lasting).await,
             Self::SlowDisk(node) => {
@@ -202,12 +185,22 @@ impl Fault {
     }
 }
 
+/// Blocks the pairs for as long as something else goes on.
+async fn part<T>(network: &Network, pairs: &[(NodeId, NodeId)], meanwhile: impl Future<Output = T>) -> T {
+    network.block(pairs);
+    let came = meanwhile.await;
+    network.open(pairs);
+    came
+}
+
+fn both_ways(one: NodeId, two: NodeId) -> [(NodeId, NodeId); 2] {
+    [(one, two), (two, one)]
+}
+
 async fn flap(cluster: &Cluster, pairs: &[(NodeId, NodeId)], rng: &mut Rng, end: Instant) {
     let network = cluster.network();
     while Instant::now() < end {
-        pairs.iter().for_each(|(from, to)| network.block(*from, *to));
-        sleep(rng.ms(50..1_500)).await;
-        pairs.iter().for_each(|(from, to)| network.open(*from, *to));
+        part(network, pairs, sleep(rng.ms(50..1_500))).await;
         sleep(rng.ms(50..1_500)).await;
     }
 }
@@ -219,11 +212,12 @@ async fn numb(cluster: &Cluster, node: NodeId, rng: &mut Rng, lasting: Duration)
         border(cluster, &BTreeSet::from([node])).into_iter().filter(|(_, to)| *to == node).collect();
     up.process.freeze();
     sleep(rng.ms(1..400)).await;
-    pairs.iter().for_each(|(from, to)| network.block(*from, *to));
-    sleep(lasting).await;
-    up.process.thaw();
-    sleep(rng.ms(100..2_000)).await;
-    pairs.iter().for_each(|(from, to)| network.open(*from, *to));
+    part(network, &pairs, async {
+        sleep(lasting).await;
+        up.process.thaw();
+        sleep(rng.ms(100..2_000)).await;
+    })
+    .await;
 }
 
 async fn crash_again(cluster: &Cluster, node: NodeId, rng: &mut Rng, end: Instant) -> Result<(), String> {

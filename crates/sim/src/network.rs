@@ -120,14 +120,18 @@ impl Network {
         cut.iter().for_each(|stream| stream.cut.cut());
     }
 
-    /// Blocks everything from one node to another.
-    pub fn block(&self, from: NodeId, to: NodeId) {
-        self.lock().blocked.insert((from, to));
+    /// Blocks everything from the first of each pair to the second.
+    pub fn block(&self, pairs: &[(NodeId, NodeId)]) {
+        self.lock().blocked.extend(pairs);
     }
 
-    /// Ends a block.
-    pub fn open(&self, from: NodeId, to: NodeId) {
-        self.lock().blocked.remove(&(from, to));
+    /// Ends the blocks of these pairs.
+    pub fn open(&self, pairs: &[(NodeId, NodeId)]) {
+        let mut state = self.lock();
+        for pair in pairs {
+            state.blocked.remove(pair);
+        }
+        drop(state);
         self.opened.notify_waiters();
     }
 

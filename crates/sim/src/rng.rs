@@ -1,5 +1,6 @@
 //! The luck of a simulation: one seed, many independent streams.
 
+use meridian_replication::runtime::{SPLITMIX64_STEP, splitmix64};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -22,11 +23,8 @@ impl Rng {
 
     /// The next 64 bits.
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = self.0;
-        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0 = self.0.wrapping_add(SPLITMIX64_STEP);
+        splitmix64(self.0)
     }
 
     /// A number in the range, which is not empty.

@@ -4,7 +4,7 @@
 //! does them when its owner says so: at once, after a delay, with an error, or never.
 
 use crate::StoreError;
-use crate::engine::{Change, Engine, MemoryTables, Table, Tables};
+use crate::engine::{Change, Engine, MemoryRows, MemoryTables, Table, Tables};
 use crate::keys;
 use crate::locks::lock;
 use crate::store::Inner;
@@ -89,9 +89,7 @@ impl MemoryDisk {
     #[must_use]
     pub fn durable_applied(&self, group: GroupId) -> Option<Bytes> {
         let content = lock(&self.content);
-        let spaces = content.durable.get(Table::Meta, &keys::record_key(group))?;
-        let marker =
-            content.durable.get(Table::State, &keys::applied_key(keys::Spaces::decode(&spaces)?.state))?;
+        let marker = content.durable.get(Table::State, &keys::applied_key(content.spaces(group)?.state))?;
         Some(Bytes::copy_from_slice(&marker))
     }
 
@@ -99,10 +97,7 @@ impl MemoryDisk {
     #[must_use]
     pub fn durable_index(&self, group: GroupId) -> u64 {
         let content = lock(&self.content);
-        let spaces = content.durable.get(Table::Meta, &keys::record_key(group));
-        let Some(spaces) = spaces.and_then(|record| keys::Spaces::decode(&record)) else { return 0 };
-        let range = keys::log_key(spaces.log, 0)..=keys::log_key(spaces.log, u64::MAX);
-        let last = content.durable.range(Table::Log, &range).next_back();
+        let Some(last) = content.log(group).map(|mut log| log.next_back()) else { return 0 };
         let purged = content.durable.get(Table::Meta, &keys::purged_key(group));
         let purged = purged.and_then(|record| record.first_chunk().copied().map(u64::from_be_bytes));
         last.and_then(|(key, _)| keys::log_index(&key)).max(purged).unwrap_or(0)
@@ -112,10 +107,7 @@ impl MemoryDisk {
     /// The store that has the disk open does not see it before it reads the disk again.
     pub fn damage_log(&self, group: GroupId, back: usize) -> bool {
         let mut content = lock(&self.content);
-        let spaces = content.durable.get(Table::Meta, &keys::record_key(group));
-        let Some(spaces) = spaces.and_then(|record| keys::Spaces::decode(&record)) else { return false };
-        let range = keys::log_key(spaces.log, 0)..=keys::log_key(spaces.log, u64::MAX);
-        let Some((key, value)) = content.durable.range(Table::Log, &range).rev().nth(back) else {
+        let Some((key, value)) = content.log(group).and_then(|log| log.rev().nth(back)) else {
             return false;
         };
         let mut bytes = value.to_vec();
@@ -160,6 +152,11 @@ impl MemoryDisk {
         (content.opening, content.synced_batches + content.unsynced.len() as u64)
     }
 
+    /// Makes durable all that was written, at once, for callers that wait.
+    pub(crate) fn sync_now(&self, number: u64) -> Result<(), StoreError> {
+        self.sync(self.written(), number)
+    }
+
     /// Makes durable what was written up to `batches`, for the store that took the disk as `opening`.
     fn sync(&self, (opening, batches): (u64, u64), number: u64) -> Result<(), StoreError> {
         let mut content = lock(&self.content);
@@ -174,6 +171,17 @@ impl MemoryDisk {
 }
 
 impl Content {
+    /// Where a group's durable records are, if it has any.
+    fn spaces(&self, group: GroupId) -> Option<keys::Spaces> {
+        keys::Spaces::decode(&self.durable.get(Table::Meta, &keys::record_key(group))?)
+    }
+
+    /// The durable log of a group that has any record.
+    fn log(&self, group: GroupId) -> Option<MemoryRows> {
+        let space = self.spaces(group)?.log;
+        Some(self.durable.range(Table::Log, &(keys::log_key(space, 0)..=keys::log_key(space, u64::MAX))))
+    }
+
     fn settle(&mut self, batches: usize) {
         for _ in 0..batches {
             let Some(changes) = self.unsynced.pop_front() else { return };
@@ -253,10 +261,4 @@ impl MemorySync {
         });
         store.sync.settle(Turn { waiting, result });
     }
-}
-
-/// Syncs at once, for callers that wait.
-pub(crate) fn sync_now(engine: &Engine, disk: &MemoryDisk, number: u64) -> Result<(), StoreError> {
-    engine.hand_over(number)?;
-    disk.sync(disk.written(), number)
 }

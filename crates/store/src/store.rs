@@ -7,7 +7,7 @@ use crate::janitor::{Janitor, Task};
 use crate::journal::{JournalFile, SyncMark};
 use crate::keys::{self, SpaceKind, Spaces};
 use crate::locks::lock;
-use crate::memory::{self, MemoryDisk, MemoryDriver};
+use crate::memory::{MemoryDisk, MemoryDriver};
 use crate::recovery::prepare_journals;
 use crate::space::{Space, SpaceWatch};
 use crate::sync::{Bell, FailFn, OnDurable, SyncFn, Syncer};
@@ -104,7 +104,11 @@ impl Store {
         let recovered = engine.sync_number()?;
         check_recovered(recovered, synced)?;
         let syncs = Arc::new(AtomicU64::new(recovered));
-        let sync_fn = sync_fn(Arc::clone(&engine), JournalFile::new(engine_dir), mark, Arc::clone(&syncs));
+        let mut journal = JournalFile::new(engine_dir);
+        let sync_fn = sync_fn(&engine, &syncs, move |number| {
+            journal.sync()?;
+            mark.store(number)
+        });
         let starting = StoreError::io("start a thread for", dir.path());
         let sync = Syncer::start(wrap(sync_fn), fail_fn(Arc::clone(&engine))).map_err(starting)?;
         let starting = StoreError::io("start a thread for", dir.path());
@@ -128,15 +132,8 @@ impl Store {
         let recovered = engine.sync_number()?;
         check_recovered(recovered, synced)?;
         let syncs = Arc::new(AtomicU64::new(recovered));
-        let sync_fn: SyncFn = Box::new({
-            let (engine, disk, syncs) = (Arc::clone(&engine), disk.clone(), Arc::clone(&syncs));
-            move || {
-                let number = syncs.load(Ordering::Relaxed) + 1;
-                memory::sync_now(&engine, &disk, number)?;
-                syncs.store(number, Ordering::Relaxed);
-                Ok(())
-            }
-        });
+        let own = disk.clone();
+        let sync_fn = sync_fn(&engine, &syncs, move |number| own.sync_now(number));
         let bell: Bell = Box::new(bell);
         let sync = Syncer::by_owner(bell, sync_fn, fail_fn(Arc::clone(&engine)));
         let janitor = Janitor::by_owner(Arc::clone(&engine));
@@ -195,6 +192,12 @@ impl Store {
     /// Calls back once everything written before the call is on disk.
     pub fn when_durable(&self, on_durable: OnDurable) {
         self.inner.sync.when_durable(on_durable);
+    }
+
+    /// The number of the sync that is under way. One that stays is a disk that hangs.
+    #[must_use]
+    pub fn sync_under_way(&self) -> Option<u64> {
+        self.inner.sync.busy().then(|| self.inner.next_sync())
     }
 
     /// Whether the store still works.
@@ -307,12 +310,17 @@ impl Drop for Inner {
     }
 }
 
-fn sync_fn(engine: Arc<Engine>, mut journal: JournalFile, mark: SyncMark, syncs: Arc<AtomicU64>) -> SyncFn {
+/// Numbers syncs, and has `make_durable` do the one whose number the engine has written behind everything before it.
+fn sync_fn(
+    engine: &Arc<Engine>,
+    syncs: &Arc<AtomicU64>,
+    mut make_durable: impl FnMut(u64) -> Result<(), StoreError> + Send + 'static,
+) -> SyncFn {
+    let (engine, syncs) = (Arc::clone(engine), Arc::clone(syncs));
     Box::new(move || {
         let number = syncs.load(Ordering::Relaxed) + 1;
         engine.hand_over(number)?;
-        journal.sync()?;
-        mark.store(number)?;
+        make_durable(number)?;
         syncs.store(number, Ordering::Relaxed);
         Ok(())
     })

@@ -27,6 +27,16 @@ struct Queue {
     /// Set once: new waiters get this answer at once.
     ended: Option<StoreError>,
     stop: bool,
+    /// Whether an fsync is under way.
+    busy: bool,
+}
+
+impl Queue {
+    /// Begins an fsync for those who wait.
+    fn begin(&mut self) -> Vec<OnDurable> {
+        self.busy = true;
+        std::mem::take(&mut self.waiting)
+    }
 }
 
 #[derive(Default)]
@@ -76,8 +86,8 @@ impl Syncer {
 
     /// For the owner: those who wait now, if anyone does.
     pub(crate) fn take_waiting(&self) -> Option<Vec<OnDurable>> {
-        let waiting = std::mem::take(&mut lock(&self.shared.queue).waiting);
-        (!waiting.is_empty()).then_some(waiting)
+        let mut queue = lock(&self.shared.queue);
+        (!queue.waiting.is_empty()).then(|| queue.begin())
     }
 
     /// For the owner: answers those taken. After an error nothing is ever synced again.
@@ -87,6 +97,11 @@ impl Syncer {
             Runner::Thread(_) => turn.result,
         };
         self.shared.settle(turn.waiting, &result);
+    }
+
+    /// Whether an fsync is under way.
+    pub(crate) fn busy(&self) -> bool {
+        lock(&self.shared.queue).busy
     }
 
     /// Queues a waiter for the next fsync. Once there will be none, the waiter is answered on this thread.
@@ -158,7 +173,7 @@ fn run(shared: &Shared, mut sync: SyncFn, fail: &FailFn) {
             }
             queue = wait(&shared.wake, queue);
         }
-        let waiting = std::mem::take(&mut queue.waiting);
+        let waiting = queue.begin();
         drop(queue);
 
         let result = catch_unwind(AssertUnwindSafe(&mut sync))
@@ -174,6 +189,7 @@ fn run(shared: &Shared, mut sync: SyncFn, fail: &FailFn) {
 impl Shared {
     /// Answers `waiting`, and after an error everyone who waits or will wait.
     fn settle(&self, waiting: Vec<OnDurable>, result: &Result<(), StoreError>) {
+        lock(&self.queue).busy = false;
         answer(waiting, result);
         if let Err(error) = result {
             let mut queue = lock(&self.queue);

@@ -208,14 +208,11 @@ impl ClusterAdmin for NodeAdmin {
 
     async fn switch_over(&self, request: Switchover) -> Result<Switched, ApiError> {
         self.catch_up().await;
-        let commands =
-            self.replication.plan_switchover(&request.to, request.policy.as_ref()).map_err(refused)?;
+        let plan = self.replication.plan_switchover(&request.to, request.policy.as_ref()).map_err(refused)?;
         let mut policies = Vec::new();
-        for command in commands {
-            if let SystemCommand::ReplacePolicy { policy, .. } = &command {
-                policies.push(policy.name.clone());
-            }
+        for (policy, command) in plan {
             self.command(command).await?;
+            policies.push(policy);
         }
         Ok(Switched { policies })
     }

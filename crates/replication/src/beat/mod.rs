@@ -12,6 +12,7 @@ pub(crate) use send::run;
 use crate::replica_id::ReplicaId;
 use meridian_types::{GroupId, Incarnation};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A leader's word on one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,4 +32,4 @@ impl Beat {
 }
 
 /// The groups whose beats were not taken: the receiver does not follow the sender there, or is voting.
-type Refused = Vec<GroupId>;
+type Refused = BTreeSet<GroupId>;

@@ -4,12 +4,13 @@ use super::{Beat, Refused};
 use crate::group::{Group, LeaderId};
 use crate::node::Replication;
 use crate::raft::{decode, encode};
-use crate::runtime;
+use crate::runtime::{self, mark};
 use crate::transport::{Kind, Link};
 use meridian_types::{GroupId, NodeId};
 use openraft::async_runtime::WatchReceiver;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Runs as long as the node.
@@ -17,14 +18,37 @@ pub(crate) async fn run(node: Weak<Replication>) {
     let Some(period) = node.upgrade().map(|node| node.shared.timing.heartbeat) else { return };
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut disk = DiskWatch::default();
     loop {
         ticks.tick().await;
         let Some(node) = node.upgrade() else { return };
+        if disk.hangs(node.shared.store.sync_under_way(), node.shared.timing.lease) {
+            mark("a leader with a hanging disk was silent");
+            continue;
+        }
         for (peer, led) in led_by_peer(&node) {
             if let Some(link) = node.shared.peers.link(peer) {
                 runtime::spawn(tell(link, led, node.shared.timing.lease));
             }
         }
+    }
+}
+
+/// Notes for how long one sync has been under way. A leader whose disk hangs can commit nothing by itself, and as long as it
+/// is heard nobody replaces it; so it is silent until the disk answers.
+#[derive(Default)]
+struct DiskWatch {
+    sync: Option<(u64, Instant)>,
+}
+
+impl DiskWatch {
+    /// Whether the sync that is under way now has been for longer than `patience`.
+    fn hangs(&mut self, under_way: Option<u64>, patience: Duration) -> bool {
+        self.sync = under_way.map(|number| match self.sync {
+            Some((same, since)) if same == number => (number, since),
+            _ => (number, Instant::now()),
+        });
+        self.sync.is_some_and(|(_, since)| since.elapsed() > patience)
     }
 }
 
@@ -50,7 +74,7 @@ fn led_by_peer(node: &Replication) -> BTreeMap<NodeId, Vec<Led>> {
     by_peer
 }
 
-async fn tell(link: Arc<Link>, led: Vec<Led>, patience: std::time::Duration) {
+async fn tell(link: Arc<Link>, led: Vec<Led>, patience: Duration) {
     let beats: Vec<Beat> = led.iter().map(|led| led.beat).collect();
     let Ok(payload) = encode(&beats) else { return };
     let sent = Instant::now();

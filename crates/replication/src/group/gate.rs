@@ -1,6 +1,6 @@
 //! Follows the answerable index of a group while this node leads it.
 
-use super::{LeaderId, leadership};
+use super::{LeaderId, leadership, matched};
 use crate::raft::Raft;
 use crate::runtime::{self, watch};
 use crate::system::SystemState;
@@ -73,11 +73,8 @@ fn answerable(
     gate: Option<&CommitGate>,
 ) -> u64 {
     let committed = metrics.cluster_committed.map_or(0, |id| id.index);
-    let matched = |node: NodeId| {
-        let replicated = metrics.replication.as_ref().and_then(|all| all.get(&node).copied().flatten());
-        // The leader's own entry is there too, and says what is on its disk. What it has applied need not be: a majority of
-        // the others commits without it.
-        replicated.map_or(0, |id| id.index)
-    };
-    gate.map_or(committed, |gate| gate.answerable(committed, matched))
+    // The leader's own entry is there too, and says what is on its disk. What it has applied need not be: a majority of
+    // the others commits without it.
+    let on_disk = |node: NodeId| matched(metrics, node).unwrap_or(0);
+    gate.map_or(committed, |gate| gate.answerable(committed, on_disk))
 }

@@ -48,6 +48,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+/// Between looks whether all writes are answered; only a planned move looks.
+const ANSWERED_POLL: Duration = Duration::from_millis(2);
+
 /// Identifies one leadership: a term and its leader.
 pub(crate) type LeaderId = CommittedLeaderIdOf<RaftTypes>;
 
@@ -98,6 +101,8 @@ pub(crate) struct Group {
     /// The leadership that was offered to another node, which may take it at any time from then on.
     offered: Mutex<Option<LeaderId>>,
     pub(crate) fence: Fence,
+    /// Held once by every write that this node has been given and has not answered.
+    pub(crate) unanswered: Arc<()>,
     evaluator: Arc<dyn Evaluator>,
 }
 
@@ -108,6 +113,12 @@ pub(crate) fn leadership(metrics: &RaftMetrics<RaftTypes>) -> Option<LeaderId> {
     let leads = metrics.state == openraft::ServerState::Leader;
     let own = leader.node_id() == &metrics.id && metrics.vote.is_committed();
     (leads && own).then(|| leader.to_committed())
+}
+
+/// The last index that a leader's metrics know a member to have on its disk; `None` before the first answer.
+pub(crate) fn matched(metrics: &RaftMetrics<RaftTypes>, member: NodeId) -> Option<u64> {
+    let matched = metrics.replication.as_ref()?.get(&member)?.as_ref()?;
+    Some(matched.index)
 }
 
 impl Group {
@@ -168,6 +179,7 @@ impl Group {
             acks,
             offered: Mutex::default(),
             fence,
+            unanswered: Arc::default(),
             evaluator: Arc::clone(&shared.evaluator),
         }))
     }
@@ -187,7 +199,7 @@ impl Group {
     }
 
     /// The leadership of this node, as far as it knows.
-    fn leading(&self) -> Option<LeaderId> {
+    pub(crate) fn leading(&self) -> Option<LeaderId> {
         leadership(&self.metrics.borrow_watched())
     }
 
@@ -223,6 +235,14 @@ impl Group {
     /// may be taken up late, whatever became of the hand-over.
     pub(crate) fn offer(&self, leader: LeaderId) {
         *self.lock_offered() = Some(leader);
+    }
+
+    /// Waits until every write that this node has been given is answered, at most for `patience`.
+    pub(crate) async fn answer_all(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while Arc::strong_count(&self.unanswered) > 1 && Instant::now() < deadline {
+            tokio::time::sleep(ANSWERED_POLL).await;
+        }
     }
 
     fn lock_offered(&self) -> std::sync::MutexGuard<'_, Option<LeaderId>> {

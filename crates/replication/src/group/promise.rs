@@ -27,6 +27,12 @@ struct State {
     voted: u64,
 }
 
+impl State {
+    fn runs(&self, lease: Duration) -> bool {
+        self.renewed.is_some_and(|renewed| renewed.elapsed() < lease)
+    }
+}
+
 impl Promise {
     /// The promise of a replica that opens now. One that `had_state` may have granted a lease before, so it counts as
     /// having done so now.
@@ -60,14 +66,13 @@ impl Promise {
 
     /// Whether a lease of length `lease` has been granted that still runs.
     pub(crate) fn runs(&self, lease: Duration) -> bool {
-        self.lock().renewed.is_some_and(|renewed| renewed.elapsed() < lease)
+        self.lock().runs(lease)
     }
 
     /// Begins a vote in `term`, unless a lease of length `lease` runs. `None` for `lease`: the leader itself asks for it.
     pub(crate) fn begin_vote(self: &Arc<Self>, term: u64, lease: Option<Duration>) -> Option<Voting> {
         let mut state = self.lock();
-        let runs = |lease| state.renewed.is_some_and(|renewed| renewed.elapsed() < lease);
-        if lease.is_some_and(runs) {
+        if lease.is_some_and(|lease| state.runs(lease)) {
             return None;
         }
         state.voting += 1;

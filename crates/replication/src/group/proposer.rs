@@ -17,6 +17,8 @@ use bytes::Bytes;
 use meridian_types::{GroupId, RequestId};
 use openraft::async_runtime::WatchReceiver;
 use openraft::impls::ProgressResponder;
+use openraft::metrics::RaftMetrics;
+use openraft::type_config::alias::WatchReceiverOf;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -71,15 +73,25 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Submission>, watch::Receiver<
     let (unsettled, settle_queue) = mpsc::channel(UNSETTLED);
     let (tell_broken, broken) = watch::channel(None);
     settle::start(settle_queue, parts.answerable.clone(), parts.fence.clone(), tell_broken);
-    let overlay = Arc::default();
-    let proposer =
-        Proposer { parts, overlay, unsettled, session: publish, broken, sequence: 0, number: 0, tried: None };
+    let proposer = Proposer {
+        metrics: parts.raft.metrics(),
+        parts,
+        overlay: Arc::default(),
+        unsettled,
+        session: publish,
+        broken,
+        sequence: 0,
+        number: 0,
+        tried: None,
+    };
     runtime::spawn(proposer.run(queue));
     (submissions, session)
 }
 
 struct Proposer {
     parts: Parts,
+    /// The whole metrics: openraft publishes its parts before it.
+    metrics: WatchReceiverOf<RaftTypes, RaftMetrics<RaftTypes>>,
     /// What is pending in the current session.
     overlay: Arc<Mutex<Overlay>>,
     unsettled: mpsc::Sender<Unsettled>,
@@ -95,17 +107,15 @@ struct Proposer {
 
 impl Proposer {
     async fn run(mut self, mut queue: mpsc::Receiver<Submission>) {
-        // The whole metrics: openraft publishes its parts before it.
-        let mut metrics = self.parts.raft.metrics();
         let mut retry = tokio::time::interval(RETRY_BARRIER);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            metrics.borrow_and_update();
+            self.metrics.borrow_and_update();
             self.follow_leadership().await;
             let missed = self.session.borrow().is_none() && self.leads().is_some();
             tokio::select! {
                 biased;
-                changed = metrics.changed() => if changed.is_err() { return },
+                changed = self.metrics.changed() => if changed.is_err() { return },
                 _ = self.broken.changed() => {}
                 _ = retry.tick(), if missed => {}
                 first = queue.recv() => {
@@ -150,7 +160,7 @@ impl Proposer {
 
     /// The leadership of this node, if it leads.
     fn leads(&self) -> Option<LeaderId> {
-        leadership(&self.parts.raft.metrics().borrow_watched())
+        leadership(&self.metrics.borrow_watched())
     }
 
     /// Commits and applies an entry of this leadership, and says its index.

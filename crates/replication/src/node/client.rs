@@ -71,6 +71,7 @@ impl Group {
     ) -> Result<WriteOutcome, Unserved> {
         // Without a lease another node may lead: a clean refusal now is better than an unknown outcome later.
         let session = self.session().filter(|_| self.lease().is_some()).ok_or(Unserved::NotLeader)?;
+        let _unanswered = Arc::clone(&self.unanswered);
         let (answer, answered) = oneshot::channel();
         self.submissions.try_send(Submission { id, request, answer }).map_err(|_| Unserved::Overloaded)?;
         let outcome = answered.await.unwrap_or(Err(Unserved::Unknown))?;

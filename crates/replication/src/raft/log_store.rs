@@ -1,5 +1,6 @@
 //! openraft's log storage over a group of the embedded engine.
 
+use super::durable::durable;
 use super::types::{RaftTypes, decode, encode};
 use meridian_store::GroupStore;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
@@ -84,10 +85,8 @@ impl RaftLogStorage<RaftTypes> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &VoteOf<RaftTypes>) -> Result<(), io::Error> {
-        let (tell, told) = tokio::sync::oneshot::channel();
-        let on_durable = Box::new(move |result| drop(tell.send(result)));
-        self.group.put_vote(&encode(vote)?, on_durable).map_err(io::Error::other)?;
-        told.await.map_err(io::Error::other)?.map_err(io::Error::other)
+        let vote = encode(vote)?;
+        durable(|on_durable| self.group.put_vote(&vote, on_durable)).await
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<RaftTypes>) -> Result<(), io::Error>

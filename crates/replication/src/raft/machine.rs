@@ -1,5 +1,6 @@
 //! openraft's state machine over a group of the embedded engine: applies after-images, never expressions.
 
+use super::durable::durable;
 use super::snapshot::{SnapshotBuilder, SnapshotData, copy};
 use super::types::{Applied, Command, RaftTypes, WriteBatch, decode, encode};
 use crate::group::RiskLog;
@@ -472,10 +473,8 @@ impl RaftStateMachine<RaftTypes> for Machine {
             SnapshotData::Outgoing(view) => copy(&self.store, &view)?,
         };
         let marker: Marker = (meta.last_log_id, meta.last_membership.clone());
-        let (tell, told) = tokio::sync::oneshot::channel();
-        let on_durable = Box::new(move |result| drop(tell.send(result)));
-        install.commit_then(&encode(&marker)?, &[], on_durable).map_err(io::Error::other)?;
-        told.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        let marker = encode(&marker)?;
+        durable(|on_durable| install.commit_then(&marker, &[], on_durable)).await?;
         self.reload()
     }
 

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod durable;
 mod log_store;
 pub(crate) mod lost;
 mod machine;

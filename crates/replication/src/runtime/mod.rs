@@ -13,7 +13,7 @@ mod process;
 pub mod watch;
 
 pub use self::openraft::Runtime;
-pub use dice::Dice;
+pub use dice::{Dice, SPLITMIX64_STEP, splitmix64};
 pub use process::{Mistake, Process};
 
 use rand::RngExt;

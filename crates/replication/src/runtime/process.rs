@@ -4,6 +4,7 @@
 //! timers expire and frames pile up without it, and it finds all that when it thaws, as after SIGSTOP. A killed process is
 //! one whose tasks are never polled again.
 
+use super::dice::{SPLITMIX64_STEP, splitmix64};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -174,12 +175,9 @@ impl Process {
         EPOCH_MS.saturating_add(since).saturating_add_signed(offset)
     }
 
-    /// The next seed of the process's luck (splitmix64).
+    /// The next seed of the process's luck.
     pub(super) fn draw(&self) -> u64 {
-        let seed = self.0.luck.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        let z = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        splitmix64(self.0.luck.fetch_add(SPLITMIX64_STEP, Ordering::Relaxed))
     }
 }
 

@@ -2,7 +2,7 @@
 //! votes. openraft's own election timer is off; terms and votes are its own, what asks and guards them is ours.
 
 use super::members::placement;
-use crate::group::Group;
+use crate::group::{Group, leadership};
 use crate::node::Replication;
 use crate::raft::{decode, encode};
 use crate::replica_id::ReplicaId;
@@ -46,13 +46,18 @@ pub(super) async fn run(node: Weak<Replication>) {
 impl Attempts {
     fn consider(&mut self, node: &Arc<Replication>, group: &Arc<Group>) {
         let timing = &node.shared.timing;
-        let Some(voters) = voters_without_leader(group, node.own()) else {
-            self.next.remove(&group.id);
-            return;
+        let (leads, votes, alone) = {
+            let metrics = group.metrics.borrow_watched();
+            let voters = || metrics.membership_config.membership().voter_ids();
+            let votes = voters().any(|voter| voter == node.own());
+            (leadership(&metrics).is_some(), votes, voters().count() == 1)
         };
-        let alone = voters == 1;
+        if leads {
+            // Whoever takes over has a whole lease to be heard.
+            group.promise.lead();
+        }
         let silent = group.promise.silence();
-        if !alone && silent < timing.lease {
+        if leads || !votes || (!alone && silent < timing.lease) {
             self.next.remove(&group.id);
             return;
         }
@@ -70,18 +75,6 @@ impl Attempts {
         tracing::info!(group = %group.id, turn, ?silent, "standing for election");
         runtime::spawn(stand(Arc::clone(node), Arc::clone(group)));
     }
-}
-
-/// The number of voters, if this node is one of them and does not lead.
-fn voters_without_leader(group: &Group, own: NodeId) -> Option<usize> {
-    let metrics = group.metrics.borrow_watched();
-    let leads = metrics.state == openraft::ServerState::Leader;
-    if leads {
-        group.promise.lead();
-    }
-    let membership = metrics.membership_config.membership();
-    let votes = membership.voter_ids().any(|voter| voter == own);
-    (votes && !leads).then(|| membership.voter_ids().count())
 }
 
 /// Asks the voters whether they would vote for this node, and has openraft stand for election if a majority would.

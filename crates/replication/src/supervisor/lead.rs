@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 /// A hand-over that has not happened within this is given up.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a hand-over waits for the writes under way, whose outcome is not known here once another node leads.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// A member silent for this long does not count as healthy.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -58,7 +60,7 @@ impl Replication {
 
 fn choose(node: &Replication, group: &Group, led_for: Duration) -> Option<NodeId> {
     let placement = placement(node, group.id)?;
-    let metrics = group.metrics.borrow_watched().clone();
+    let metrics = group.metrics.borrow_watched();
     let last = metrics.last_log_index.unwrap_or(0);
     let voters: BTreeSet<NodeId> = metrics.membership_config.membership().voter_ids().collect();
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -85,11 +87,10 @@ async fn hand_over(group: &Arc<Group>, session: LeaderId, target: NodeId) {
     mark("leadership was offered to another node");
     let group = Arc::clone(group);
     runtime::spawn(async move {
+        group.answer_all(ANSWER_TIMEOUT).await;
         let mut metrics = group.raft.metrics();
         let _ = group.raft.trigger().transfer_leader(target).await;
-        let still_leads =
-            || group.raft.as_leader().is_ok_and(|leading| leading.to_committed_leader_id() == session);
-        let moved = async { while still_leads() && metrics.changed().await.is_ok() {} };
+        let moved = async { while group.leading() == Some(session) && metrics.changed().await.is_ok() {} };
         if tokio::time::timeout(HAND_OVER_TIMEOUT, moved).await.is_err() {
             mark("a hand-over was given up");
             // openraft sends no more heartbeats under this leadership, so the others elect a leader.

@@ -1,13 +1,12 @@
 //! Opens the replicas that placement assigns to this node, and gives each group its members.
 
-use crate::group::Group;
+use crate::group::{Group, matched};
 use crate::node::Replication;
-use crate::raft::RaftTypes;
+use crate::runtime;
 use meridian_placement::{Placement, next_voters, place_system};
 use meridian_types::{GroupId, Incarnation, NodeId};
 use openraft::EmptyNode;
 use openraft::async_runtime::WatchReceiver;
-use openraft::type_config::alias::LogIdOf;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -101,26 +100,22 @@ pub(super) async fn reconcile(node: &Arc<Replication>) {
             }
         }
         let present = membership.membership().get_joint_config();
-        if let Some(voters) = next_voters(present, &placement.voters, node.own(), &caught_up(&group)) {
+        let caught_up = |member| {
+            let metrics = group.metrics.borrow_watched();
+            let last = metrics.last_log_index.unwrap_or(0);
+            matched(&metrics, member).is_some_and(|matched| matched + CAUGHT_UP >= last)
+        };
+        if let Some(voters) = next_voters(present, &placement.voters, node.own(), caught_up) {
             change_voters(&group, voters);
         }
     }
-}
-
-/// The members whose logs are close behind the leader's.
-fn caught_up(group: &Group) -> BTreeSet<NodeId> {
-    let metrics = group.metrics.borrow_watched();
-    let last = metrics.last_log_index.unwrap_or(0);
-    let close = |matched: &Option<LogIdOf<RaftTypes>>| matched.is_some_and(|id| id.index + CAUGHT_UP >= last);
-    let members = metrics.replication.iter().flatten();
-    members.filter(|(_, matched)| close(matched)).map(|(member, _)| *member).collect()
 }
 
 /// Changes the voters, aside: it takes round trips. One change of a group at a time.
 fn change_voters(group: &Arc<Group>, voters: BTreeSet<NodeId>) {
     let Ok(permit) = Arc::clone(&group.changing).try_acquire_owned() else { return };
     let group = Arc::clone(group);
-    tokio::spawn(async move {
+    runtime::spawn(async move {
         tracing::info!(group = %group.id, ?voters, "changing the voters");
         // Old voters stay as learners: they hold the data that they held.
         let change = group.raft.change_membership(voters, true);

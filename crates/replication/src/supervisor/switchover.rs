@@ -3,9 +3,11 @@
 use crate::node::Replication;
 use crate::system::{PolicyEntry, SystemCommand, SystemError};
 use meridian_types::{Policy, PolicyName, RegionName};
+use std::collections::BTreeMap;
 
 impl Replication {
-    /// The commands that make `to` the first primary of one policy, or of all that keep data there and are led elsewhere.
+    /// The commands that make `to` the first primary of one policy, or of all that keep data there and are led elsewhere, by
+    /// the name of the policy.
     ///
     /// Once they are committed, voters and leaders move by themselves; nothing is lost, since the old leader serves until a
     /// voter that has caught up takes over.
@@ -16,7 +18,7 @@ impl Replication {
         &self,
         to: &RegionName,
         only: Option<&PolicyName>,
-    ) -> Result<Vec<SystemCommand>, SystemError> {
+    ) -> Result<BTreeMap<PolicyName, SystemCommand>, SystemError> {
         let state = self.system();
         if !self.topology.regions().contains(to) {
             return Err(SystemError::NoSuchRegion(to.clone()));
@@ -30,7 +32,9 @@ impl Replication {
         };
         let led_elsewhere =
             entries.into_iter().filter(|entry| entry.policy.primary_order().first() != Some(to));
-        led_elsewhere.map(|entry| self.with_primary(&entry.policy, to)).collect()
+        let command =
+            |entry: &PolicyEntry| Ok((entry.policy.name.clone(), self.with_primary(&entry.policy, to)?));
+        led_elsewhere.map(command).collect()
     }
 
     fn with_primary(&self, was: &Policy, to: &RegionName) -> Result<SystemCommand, SystemError> {

@@ -7,7 +7,7 @@
 mod lsm;
 mod memory;
 
-pub(crate) use memory::{Change, MemoryTables, Tables};
+pub(crate) use memory::{Change, MemoryRows, MemoryTables, Tables};
 
 use crate::StoreError;
 use crate::StoreOptions;
