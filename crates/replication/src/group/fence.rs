@@ -63,15 +63,17 @@ impl Fence {
     pub(crate) fn is_current(&self) -> bool {
         let state = self.system.borrow();
         let newest = state.groups.get(&self.id.group).map(|group| group.incarnation);
-        newest.is_none_or(|newest| newest == self.id.incarnation)
+        newest.is_none_or(|newest| newest == self.id.incarnation) || errs(Mistake::DropIncarnationFence)
     }
 
     /// For how long a leader behind this fence may serve; `None`: not now. A group that needs no region's lease: for ever.
     pub(crate) fn left(&self) -> Option<Duration> {
+        if !self.is_current() {
+            return None;
+        }
         let needs_lease = {
             let state = self.system.borrow();
             match state.groups.get(&self.id.group) {
-                Some(group) if group.incarnation != self.id.incarnation => return None,
                 // Until it is recorded that this incarnation has a state, another seed may begin anew from the one before.
                 Some(group) if group.unfounded().is_some() => return None,
                 Some(group) => sole_region(&group.placement).is_some(),

@@ -16,7 +16,7 @@ use crate::evaluate::Evaluator;
 use crate::group::{Group, RegionLease, Shared};
 use crate::raft::refound;
 use crate::replica_id::ReplicaId;
-use crate::runtime::{self, mark, watch};
+use crate::runtime::{self, Mistake, errs, mark, watch};
 use crate::supervisor::{self, Founding};
 use crate::system::SystemState;
 use crate::transport::{self, Acceptor, Dial, Handler, MtlsDialer, PeerAddress, PeerTls, Peers};
@@ -200,7 +200,8 @@ impl Replication {
     /// The replica that a message is for: none when this node has heard of a newer incarnation, or not yet of this one (invariant 4).
     pub(crate) fn addressed(&self, to: ReplicaId) -> Option<Arc<Group>> {
         let group = self.group(to.group)?;
-        (group.incarnation == to.incarnation && group.fence.is_current()).then_some(group)
+        let same = group.incarnation == to.incarnation || errs(Mistake::DropIncarnationFence);
+        (same && group.fence.is_current()).then_some(group)
     }
 
     /// Opens this node's replica of a group, once, and ends the one of an older incarnation. With a `base` this node is the seed: it

@@ -42,6 +42,8 @@ pub enum Mistake {
     ApplyDifferently,
     /// Serves a group that stands and falls with a region without a lease of that region.
     IgnoreRegionLease,
+    /// Takes part in old incarnations of a group although it has heard of a newer one, and takes messages of one for another's.
+    DropIncarnationFence,
     /// Founds groups anew at once, without waiting for the leases of the region that is given up.
     RefoundEarly,
 }
