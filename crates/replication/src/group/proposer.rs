@@ -182,7 +182,6 @@ impl Proposer {
             return;
         }
         if self.parts.fence.left().is_none() {
-            mark("a write was refused for want of a region lease");
             refuse(batch, &Unserved::NoRegionLease);
             return;
         }

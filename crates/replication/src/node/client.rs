@@ -70,7 +70,12 @@ impl Group {
         request: Bytes,
     ) -> Result<WriteOutcome, Unserved> {
         // Without a lease another node may lead: a clean refusal now is better than an unknown outcome later.
-        let session = self.session().filter(|_| self.lease().is_some()).ok_or(Unserved::NotLeader)?;
+        let session = self.session().ok_or(Unserved::NotLeader)?;
+        if self.fence.left().is_none() {
+            mark("a write was refused for want of a region lease");
+            return Err(Unserved::NoRegionLease);
+        }
+        self.lease().ok_or(Unserved::NotLeader)?;
         let _unanswered = Arc::clone(&self.unanswered);
         let (answer, answered) = oneshot::channel();
         self.submissions.try_send(Submission { id, request, answer }).map_err(|_| Unserved::Overloaded)?;

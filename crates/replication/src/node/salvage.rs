@@ -73,8 +73,8 @@ impl Replication {
             return Ok(());
         }
         let store = id.store(&self.shared.store)?;
-        let collecting = store.clone();
-        let lost = runtime::aside(move || lost_items(&collecting, id.incarnation, cut)).await??;
+        let (collecting, newer) = (store.clone(), now.store.clone());
+        let lost = runtime::aside(move || lost_items(&collecting, id.incarnation, cut, &newer)).await??;
         if lost.is_empty() {
             tracing::info!(group = %id, "the new incarnation has all of the old one");
             return runtime::aside(move || store.destroy()).await?.map_err(io::Error::other);

@@ -41,7 +41,8 @@ struct Seen {
 type Writes = BTreeMap<Bytes, Vec<Seen>>;
 
 /// Collects what a closed replica has beyond the cut, in the order of their last writes. First applies all that is in its log, so that its
-/// state tells what each item was. Blocks; done again, it gives the same.
+/// state tells what each item was. `newer` is this node's replica of the present incarnation, which has all up to the cut. Blocks; done
+/// again, it gives the same.
 ///
 /// # Errors
 /// When the store fails.
@@ -49,6 +50,7 @@ pub(crate) fn lost_items(
     store: &GroupStore,
     incarnation: Incarnation,
     cut: LogPoint,
+    newer: &GroupStore,
 ) -> io::Result<Vec<LostItem>> {
     apply_rest(store, incarnation)?;
     let mut seen = Writes::new();
@@ -61,9 +63,10 @@ pub(crate) fn lost_items(
         step.into_iter().filter(|entry| !cut.includes(point(entry))).for_each(|entry| note(entry, &mut seen));
         next = last.saturating_add(1);
     }
-    // A log that was cut short beyond the cut no longer tells; the state does, save for deletions.
+    // A log that was cut short beyond the cut no longer tells; the states do.
     if let Some(purged) = bounds.purged.filter(|purged| purged.index > cut.index) {
-        note_state(store, cut.index..purged.index, &mut seen)?;
+        let mut parts = note_state(store, cut.index..purged.index, &mut seen)?;
+        note_deleted(store, newer, cut.index..purged.index, &mut parts, &mut seen)?;
     }
     let mut lost = Vec::new();
     for (key, seen) in seen {
@@ -114,13 +117,38 @@ fn note(entry: EntryOf<RaftTypes>, seen: &mut Writes) {
     }
 }
 
-fn note_state(store: &GroupStore, beyond: std::ops::Range<u64>, seen: &mut Writes) -> io::Result<()> {
-    let mut parts: BTreeMap<u64, u32> = BTreeMap::new();
+/// How many writes of each entry are noted.
+type Parts = BTreeMap<u64, u32>;
+
+/// What the state has of entries that the log no longer has.
+fn note_state(store: &GroupStore, beyond: std::ops::Range<u64>, seen: &mut Writes) -> io::Result<Parts> {
+    let mut parts = Parts::new();
     for row in stored_items(store)? {
         let (key, StoredValue { index, .. }) = row?;
         if index > beyond.start && index <= beyond.end && !seen.contains_key(&key) {
             let part = parts.entry(index).or_default();
             seen.insert(key, vec![Seen { index, part: *part, stamp_ms: 0, deleted: false }]);
+            *part += 1;
+        }
+    }
+    Ok(parts)
+}
+
+/// Items that the newer replica still has from before the cut, and the old state has no more: they were deleted in between. One that was
+/// written since the cut is not told from one that never was there; its new value stays either way.
+fn note_deleted(
+    store: &GroupStore,
+    newer: &GroupStore,
+    beyond: std::ops::Range<u64>,
+    parts: &mut Parts,
+    seen: &mut Writes,
+) -> io::Result<()> {
+    for row in stored_items(newer)? {
+        let (key, StoredValue { index, .. }) = row?;
+        if index <= beyond.start && !seen.contains_key(&key) && stored_item(store, &key)?.is_none() {
+            let part = parts.entry(beyond.end).or_default();
+            let write = Seen { index: beyond.end, part: *part, stamp_ms: 0, deleted: true };
+            seen.insert(key, vec![write]);
             *part += 1;
         }
     }
@@ -161,7 +189,16 @@ mod tests {
     }
 
     fn lost(group: &GroupStore, term: u64, index: u64) -> Vec<(String, u64, u32, u64)> {
-        let items = lost_items(group, Incarnation(0), LogPoint { term, index }).expect("it collects");
+        lost_beside(group, group, term, index)
+    }
+
+    fn lost_beside(
+        group: &GroupStore,
+        newer: &GroupStore,
+        term: u64,
+        index: u64,
+    ) -> Vec<(String, u64, u32, u64)> {
+        let items = lost_items(group, Incarnation(0), LogPoint { term, index }, newer).expect("it collects");
         let name = |key: &Bytes| String::from_utf8_lossy(key).into_owned();
         items.iter().map(|item| (name(&item.key), item.index, item.part, item.writes)).collect()
     }
@@ -207,5 +244,27 @@ mod tests {
         group.purge_upto(2, &purged).expect("it purges");
         let names: Vec<_> = lost(&group, 1, 1).into_iter().map(|(key, index, ..)| (key, index)).collect();
         assert_eq!(names, [("a".to_owned(), 2), ("b".to_owned(), 2), ("c".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn a_deletion_that_the_log_no_longer_has_shows_in_the_newer_state() {
+        let before = batch(0, 1, &[("gone", Some("1")), ("kept", Some("1")), ("newer", Some("1"))]);
+        let (_dir, group) = replica(&[
+            entry(1, 0, Command::Barrier),
+            entry(1, 1, before.clone()),
+            entry(1, 2, batch(0, 2, &[("gone", None), ("newer", None), ("a", Some("2"))])),
+            entry(1, 3, batch(0, 3, &[("b", Some("3"))])),
+        ]);
+        let (_other, newer) = replica(&[
+            entry(1, 0, Command::Barrier),
+            entry(1, 1, before),
+            entry(2, 2, batch(0, 2, &[("newer", Some("2"))])),
+        ]);
+        apply_rest(&newer, Incarnation(1)).expect("it applies");
+        assert_eq!(lost(&group, 1, 1).len(), 4, "the log tells of all");
+        let purged = encode(&entry(1, 2, Command::Barrier).log_id).expect("it encodes");
+        group.purge_upto(2, &purged).expect("it purges");
+        let expected = [("a".to_owned(), 2, 0, 1), ("gone".to_owned(), 2, 1, 1), ("b".to_owned(), 3, 0, 1)];
+        assert_eq!(lost_beside(&group, &newer, 1, 1), expected);
     }
 }
