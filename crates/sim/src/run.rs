@@ -3,7 +3,7 @@
 use crate::cluster::{Cluster, Shape};
 use crate::disk::Bugs;
 use crate::faults::{self, Menu};
-use crate::judge::{self, monitor, replicas};
+use crate::judge::{self, monitor, panics, replicas};
 use crate::loose::{self, Acknowledged};
 use crate::register::{Request, Response, decode, encode};
 use crate::rng::Rng;
@@ -80,6 +80,7 @@ pub fn run(seed: u64, settings: &Settings) -> Report {
 }
 
 async fn play(seed: u64, settings: &Settings) -> Report {
+    panics::watch();
     let trace = Trace::new(settings.trace);
     let mut rng = Rng::new(seed);
     let shape = Shape::draw(&mut rng.fork());
@@ -95,6 +96,7 @@ async fn play(seed: u64, settings: &Settings) -> Report {
             wrong
         }
     };
+    wrong.extend(panics::seen());
     wrong.dedup();
     let ends = notes.lock().ends.clone();
     trace.event(format_args!("end {ends:?}"));
