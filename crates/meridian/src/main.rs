@@ -1,6 +1,6 @@
 //! The `meridian` binary; everything is in the library.
 
-/// Requests are many small allocations that are freed on another thread than they were made on: see decision 0007.
+/// Requests are many small allocations that are freed on another thread than they were made on: see decision 0008.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -168,7 +168,7 @@ pub fn place_system(topology: &Topology) -> Result<Placement, PlaceError> {
 }
 
 /// One group's placement in the making: the policy, its share of the spread, and the nodes it may use.
-struct Placer<'a> {
+pub(crate) struct Placer<'a> {
     policy: &'a Policy,
     share: Share,
     data: BTreeMap<&'a RegionName, Vec<&'a Node>>,
@@ -176,7 +176,7 @@ struct Placer<'a> {
 }
 
 impl<'a> Placer<'a> {
-    fn new(policy: &'a Policy, ordinal: u32, topology: &'a Topology) -> Result<Self, PlaceError> {
+    pub(crate) fn new(policy: &'a Policy, ordinal: u32, topology: &'a Topology) -> Result<Self, PlaceError> {
         let nodes_of = |region: &RegionName, witness_too: bool| -> Vec<&'a Node> {
             topology.nodes().filter(|node| node.region == *region && (witness_too || !node.witness)).collect()
         };
@@ -198,7 +198,7 @@ impl<'a> Placer<'a> {
         Ok(Self { policy, share, data, witnesses })
     }
 
-    fn place(
+    pub(crate) fn place(
         &self,
         order: &[RegionName],
         listed: &[RegionName],

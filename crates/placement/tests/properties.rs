@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use meridian_placement::{
-    CommitGate, CommitRule, Distances, Node, Placement, Topology, place, place_origin, place_system,
+    CommitGate, CommitRule, Distances, Node, Placement, Topology, place, place_origin, place_system, refound,
+    sole_region,
 };
 use meridian_types::{
     ConflictRule, NodeId, NodeName, OnRegionLoss, Pattern, Policy, PolicyName, RegionName, Replication,
@@ -69,6 +70,9 @@ fn policy(topology: &Topology) -> impl Strategy<Value = Policy> + use<> {
                 groups,
                 on_region_loss: (replication == Replication::Sync).then_some(OnRegionLoss::Degrade),
                 conflict: active.then_some(ConflictRule::Lww),
+                auto_failover: false,
+                failover_after: None,
+                max_lag: None,
                 regions,
             }
         },
@@ -275,6 +279,31 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_group_founded_anew_lives_in_the_seeds_region_and_keeps_its_regions((topology, policy) in case()) {
+        prop_assume!(policy.replication == Replication::Async && policy.pattern == Pattern::ActivePassive);
+        for ordinal in 0..policy.groups {
+            let before = place(&policy, ordinal, &topology, &Distances::new()).unwrap();
+            let lost = sole_region(&before).cloned();
+            prop_assert_eq!(lost.is_some(), before.data_regions().len() > 1);
+            for (seed, home) in before.data.iter().filter(|(_, region)| Some(*region) != lost.as_ref()) {
+                let after = refound(&policy, ordinal, &topology, *seed).unwrap();
+                prop_assert_eq!(&after.data, &before.data);
+                prop_assert_eq!(after.preferred_leaders.first(), Some(seed));
+                prop_assert!(after.voters.iter().all(|voter| after.data.get(voter) == Some(home)));
+                prop_assert_eq!(after.voters.len() % 2, 1);
+                prop_assert!(after.voters.is_disjoint(&after.learners));
+                prop_assert!(after.preferred_leaders.iter().all(|leader| after.voters.contains(leader)));
+                prop_assert_eq!(after.members().count(), before.members().count());
+                if lost.is_some() {
+                    prop_assert_eq!(sole_region(&after), Some(home));
+                }
+            }
+        }
+    }
+}
+
 fn single_primary(replication: Replication, regions: Vec<RegionName>) -> Policy {
     Policy {
         name: PolicyName::new("p").unwrap(),
@@ -286,6 +315,9 @@ fn single_primary(replication: Replication, regions: Vec<RegionName>) -> Policy 
         groups: 1,
         on_region_loss: None,
         conflict: None,
+        auto_failover: false,
+        failover_after: None,
+        max_lag: None,
     }
 }
 

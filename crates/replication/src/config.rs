@@ -1,7 +1,8 @@
 //! Timings of replication, derived from one number: the longest round trip that the cluster must live with.
 
+use crate::replica_id::ReplicaId;
 use crate::runtime::{Mistake, errs};
-use meridian_types::GroupId;
+use meridian_placement::lease;
 use openraft::SnapshotPolicy;
 use std::time::Duration;
 
@@ -59,7 +60,12 @@ impl Timing {
     /// rates differ by 10 % (invariant 9).
     #[must_use]
     pub fn holder_lease(&self) -> Duration {
-        self.lease.mul_f64(0.9)
+        lease::holder_lease(self.lease)
+    }
+
+    /// What the system group grants to the leaders of groups that live and die with one region.
+    pub(crate) fn region_lease(&self) -> Duration {
+        lease::region_lease(self.lease)
     }
 
     /// How long a candidate has before the next member stands: the pre-vote, the vote and the first message as leader take
@@ -68,7 +74,7 @@ impl Timing {
         self.heartbeat * 2
     }
 
-    pub(crate) fn raft_config(&self, group: GroupId, log: &LogLimits) -> openraft::Config {
+    pub(crate) fn raft_config(&self, group: ReplicaId, log: &LogLimits) -> openraft::Config {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         // The mistake includes what made it plausible: openraft's heartbeats as the only ones.
         let trusting = errs(Mistake::TrustOpenraftLease);

@@ -12,6 +12,14 @@ pub enum Unserved {
     /// Nobody leads the group, or the leader could not be reached in time. Nothing happened.
     #[error("no leader could be reached in time; retry")]
     NoLeader,
+    /// The leader's region has no lease from the system group: another region may be about to take over. Nothing happened.
+    #[error("the leader's region has lost touch with the others and may no longer take writes; retry")]
+    NoRegionLease,
+    /// Too much is on the disks of the leader's region alone, by the policy's `max_lag`. Nothing happened.
+    #[error(
+        "other regions are more than the policy's max_lag behind: writes are refused until they catch up; retry"
+    )]
+    TooFarAhead,
     /// The node does not hold the group. Nothing happened.
     #[error("this node does not hold the group")]
     NoReplica,
@@ -32,6 +40,13 @@ pub enum Unserved {
     /// The engine failed.
     #[error("storage failed: {0}")]
     Storage(String),
+}
+
+impl Unserved {
+    /// Whether another try may find a leader that serves, and nothing happened in this one.
+    pub(crate) fn try_again(&self) -> bool {
+        matches!(self, Self::NotLeader | Self::NoLeader | Self::NoReplica | Self::NoRegionLease)
+    }
 }
 
 impl From<std::io::Error> for Unserved {

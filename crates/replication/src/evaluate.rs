@@ -14,6 +14,13 @@ pub trait View {
     /// When the engine fails.
     fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>>;
 
+    /// The index of the newest entry known to have changed a key; 0 when the key is not there and was not deleted since the group was
+    /// founded anew. Indexes grow along a group's life, across incarnations.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    fn changed_at(&self, key: &[u8]) -> io::Result<u64>;
+
     /// Calls `row` for keys in `start..end`, in order or backwards, until it answers `false`.
     ///
     /// # Errors

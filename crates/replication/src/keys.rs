@@ -1,12 +1,43 @@
 //! What this crate must know of the keys of items: which table they belong to.
 
-use bytes::Bytes;
-use meridian_types::TableId;
+use bytes::{BufMut, Bytes, BytesMut};
+use meridian_types::{Incarnation, TableId};
 
 /// The first bytes of the key of every item of a table.
 #[must_use]
 pub fn table_prefix(table: TableId) -> [u8; 4] {
     table.0.to_be_bytes()
+}
+
+/// Where a group remembers that the salvage of an item is done: that of an old incarnation. Under the number of no table, so that no
+/// read of items meets it.
+#[must_use]
+pub fn salvage_mark(incarnation: Incarnation, item: &[u8]) -> Bytes {
+    let mut key = BytesMut::with_capacity(9 + item.len());
+    key.put_slice(&table_prefix(TableId(0)));
+    key.put_u8(b'S');
+    key.put_u32(incarnation.0);
+    key.put_slice(item);
+    key.freeze()
+}
+
+/// Whether a key is one of [`salvage_mark`].
+#[must_use]
+pub(crate) fn is_salvage_mark(key: &[u8]) -> bool {
+    key.starts_with(&table_prefix(TableId(0)))
+}
+
+/// What is kept there: up to which index of the old incarnation's log it is done.
+#[must_use]
+pub fn salvage_done(upto: u64) -> Bytes {
+    Bytes::copy_from_slice(&upto.to_be_bytes())
+}
+
+/// Whether the salvage of an item that was last written at `index` is done, by what is kept at its [`salvage_mark`].
+#[must_use]
+pub fn is_salvaged(mark: Option<&Bytes>, index: u64) -> bool {
+    let upto = mark.and_then(|mark| mark.first_chunk::<8>());
+    upto.is_some_and(|upto| u64::from_be_bytes(*upto) >= index)
 }
 
 /// The range of all keys of a table: from the first, up to but without the second.

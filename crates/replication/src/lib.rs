@@ -12,6 +12,7 @@ mod group;
 mod keys;
 mod node;
 mod raft;
+mod replica_id;
 pub mod runtime;
 mod supervisor;
 pub mod system;
@@ -21,8 +22,12 @@ mod wire;
 pub use config::{LogLimits, Timing};
 pub use error::Unserved;
 pub use evaluate::{Evaluation, Evaluator, View};
-pub use keys::{table_prefix, table_range};
-pub use node::{Network, ReadConsistency, ReadDone, Replication, ReplicationOptions, WriteDone};
+pub use keys::{is_salvaged, salvage_done, salvage_mark, table_prefix, table_range};
+pub use node::{
+    FailoverError, Network, ReadConsistency, ReadDone, Replication, ReplicationOptions, WriteDone,
+    groups_of_region,
+};
 pub use raft::Mutation;
+pub use replica_id::ReplicaId;
 pub use supervisor::Founding;
-pub use wire::{NodeStatus, ReplicaStatus};
+pub use wire::{FailoverOrder, GroupFailover, LostWrite, NodeStatus, ReplicaStatus, RiskReport, SalvageAt};

@@ -1,9 +1,9 @@
 //! What nodes ask of each other besides Raft.
 
 use crate::error::Unserved;
-use crate::system::{SystemCommand, SystemError, SystemReply};
+use crate::system::{AtRisk, GroupInfo, LastHeard, LogPoint, SystemCommand, SystemError, SystemReply};
 use bytes::Bytes;
-use meridian_types::{GroupId, Incarnation, NodeId, Position, RequestId, Token};
+use meridian_types::{GroupId, Incarnation, NodeId, PolicyName, Position, RegionName, RequestId, Token};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -85,6 +85,109 @@ pub struct NodeStatus {
     pub free_bytes: u64,
     /// Whether it refuses writes for lack of space.
     pub disk_low: bool,
+    /// What regions have alone, as this node measures it or last heard of it.
+    pub at_risk: Vec<RiskReport>,
+}
+
+/// What a group that stands and falls with one region has there alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RiskReport {
+    /// The group.
+    pub group: GroupId,
+    /// The incarnation that its leader leads.
+    pub incarnation: Incarnation,
+    /// The leader, which measured it.
+    pub leader: NodeId,
+    /// How much.
+    pub at_risk: AtRisk,
+    /// How long ago the leader said so, in milliseconds; 0 from the leader itself.
+    pub heard_ms: u64,
+}
+
+/// How far a replica is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Survey {
+    /// The end of its log; `None` when it has none.
+    pub(crate) end: Option<LogPoint>,
+    /// Whether it takes part with a vote, and so could lead.
+    pub(crate) votes: bool,
+}
+
+/// An item of an old incarnation that has writes beyond the cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostWrite {
+    /// The group.
+    pub group: GroupId,
+    /// The old incarnation.
+    pub incarnation: Incarnation,
+    /// The index of the last of them in the old log.
+    pub index: u64,
+    /// Which of that entry's writes it is.
+    pub part: u32,
+    /// The item's key.
+    pub key: Bytes,
+    /// What the item was after it; `None`: deleted.
+    pub value: Option<Bytes>,
+    /// How many there are.
+    pub writes: u64,
+    /// Milliseconds since 1970 at the old leader when it took the last; 0 when that is not known.
+    pub stamp_ms: u64,
+}
+
+impl LostWrite {
+    /// Where it stands among all of them.
+    #[must_use]
+    pub fn at(&self) -> SalvageAt {
+        (self.group, self.incarnation, self.index, self.part)
+    }
+}
+
+/// A place in the order of all lost writes.
+pub type SalvageAt = (GroupId, Incarnation, u64, u32);
+
+/// An order to give a region up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailoverOrder {
+    /// The region.
+    pub from: RegionName,
+    /// Only the groups of this policy.
+    pub policy: Option<PolicyName>,
+    /// Whether no operator gave it.
+    pub automatic: bool,
+}
+
+/// What became of one group of a region that was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupFailover {
+    /// The group.
+    pub group: GroupId,
+    /// Its policy.
+    pub policy: PolicyName,
+    /// Its incarnation now.
+    pub incarnation: Incarnation,
+    /// The node from whose replica it goes on.
+    pub seed: Option<NodeId>,
+    /// Where the old log was cut; `None` when the seed has not said so yet.
+    pub cut: Option<LogPoint>,
+    /// What the old leader last said was at risk.
+    pub last_heard: Option<LastHeard>,
+    /// Why it was not founded anew.
+    pub error: Option<String>,
+}
+
+impl GroupFailover {
+    /// Nothing has been done yet.
+    pub(crate) fn of(group: &GroupInfo) -> Self {
+        Self {
+            group: group.id,
+            policy: group.policy.clone(),
+            incarnation: group.incarnation,
+            seed: None,
+            cut: None,
+            last_heard: None,
+            error: None,
+        }
+    }
 }
 
 /// A token's demand on one group.

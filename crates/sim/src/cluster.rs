@@ -10,7 +10,9 @@ use meridian_replication::runtime::Process;
 use meridian_replication::transport::PeerAddress;
 use meridian_replication::{Founding, LogLimits, Network as Wire, Replication, ReplicationOptions, Timing};
 use meridian_store::Store;
-use meridian_types::{NodeId, NodeName, OnRegionLoss, Pattern, Policy, PolicyName, RegionName, ZoneName};
+use meridian_types::{
+    NodeId, NodeName, OnRegionLoss, Pattern, Policy, PolicyName, RegionName, Span, ZoneName,
+};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -103,6 +105,13 @@ impl Shape {
         &self.policies
     }
 
+    /// The groups that lose nothing: the first ones, one a policy.
+    #[must_use]
+    pub fn strict_groups(&self) -> u64 {
+        let all = self.policies.len() as u64;
+        if all > 1 { all - 1 } else { all }
+    }
+
     /// The timings that its longest round trip asks for.
     #[must_use]
     pub fn timing(&self) -> Timing {
@@ -143,12 +152,22 @@ fn policies(rng: &mut Rng, regions: &[RegionName], witness: Option<&RegionName>)
         groups: 1,
         on_region_loss,
         conflict: None,
+        auto_failover: false,
+        failover_after: None,
+        max_lag: None,
     };
     if regions.len() == 1 {
         return vec![policy("local", Async, None)];
     }
     let loss = if rng.chance(75) { OnRegionLoss::Degrade } else { OnRegionLoss::Block };
-    vec![policy("sync", Sync, Some(loss)), policy("semi-sync", SemiSync, None)]
+    // Last: its group is given up with its region, and may lose what it had acknowledged.
+    let loose = Policy {
+        witness: None,
+        auto_failover: true,
+        failover_after: Some(Span::from_millis(500)),
+        ..policy("async", Async, None)
+    };
+    vec![policy("sync", Sync, Some(loss)), policy("semi-sync", SemiSync, None), loose]
 }
 
 /// A node that is up.

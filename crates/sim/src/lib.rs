@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod disk;
 pub mod faults;
 pub mod judge;
+pub mod loose;
 mod many;
 pub mod marks;
 pub mod network;

@@ -3,7 +3,8 @@
 use crate::cluster::{Cluster, Shape};
 use crate::disk::Bugs;
 use crate::faults::{self, Menu};
-use crate::judge::{self, monitor, replicas};
+use crate::judge::{self, monitor, panics, replicas};
+use crate::loose::{self, Acknowledged};
 use crate::register::{Request, Response, decode, encode};
 use crate::rng::Rng;
 use crate::trace::Trace;
@@ -79,6 +80,7 @@ pub fn run(seed: u64, settings: &Settings) -> Report {
 }
 
 async fn play(seed: u64, settings: &Settings) -> Report {
+    panics::watch();
     let trace = Trace::new(settings.trace);
     let mut rng = Rng::new(seed);
     let shape = Shape::draw(&mut rng.fork());
@@ -94,6 +96,7 @@ async fn play(seed: u64, settings: &Settings) -> Report {
             wrong
         }
     };
+    wrong.extend(panics::seen());
     wrong.dedup();
     let ends = notes.lock().ends.clone();
     trace.event(format_args!("end {ends:?}"));
@@ -132,6 +135,8 @@ async fn act(
             Some(tokio::spawn(Client::new(id, home, cluster, notes, rng.fork()).run(end)))
         })
         .collect();
+    let acknowledged = Acknowledged::default();
+    let writer = tokio::spawn(loose::write(cluster.clone(), acknowledged.clone(), rng.fork(), end));
     faults::bring(cluster, settings.menu, rng.fork(), end).await?;
     faults::heal(cluster).await?;
     for client in clients {
@@ -143,6 +148,10 @@ async fn act(
     })
     .await
     .map_err(|why| format!("{why}: {}", replicas::differences(cluster).join("; ")))?;
+    writer.await.map_err(|error| error.to_string())?;
+    for lost in loose::missing(cluster, &acknowledged).await {
+        notes.broken(cluster.trace().now(), &lost);
+    }
     healer.abort();
     onlooker.abort();
     Ok(state)
@@ -150,7 +159,7 @@ async fn act(
 
 /// Reads every key consistently, and so shows that every group serves again.
 async fn read_back(cluster: &Cluster) -> Result<FinalState, String> {
-    let (registers, lists) = keys(cluster.shape().policies().len() as u64);
+    let (registers, lists) = keys(cluster.shape().strict_groups());
     let mut state = FinalState::default();
     for key in registers {
         if let Some(value) = read(cluster, &key).await?.first() {

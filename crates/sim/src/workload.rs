@@ -116,7 +116,7 @@ impl Client {
     /// A client that lives near `home`.
     #[must_use]
     pub fn new(id: u32, home: NodeId, cluster: &Cluster, notes: &Notes, rng: Rng) -> Self {
-        let (registers, lists) = keys(cluster.shape().policies().len() as u64);
+        let (registers, lists) = keys(cluster.shape().strict_groups());
         Self {
             id: ClientId(id),
             home,

@@ -82,6 +82,24 @@ fn reads_that_ignore_their_token() {
 }
 
 #[test]
+fn leaders_that_go_on_without_the_lease_of_their_region() {
+    is_noticed_of(Mistake::IgnoreRegionLease, &["would answer for group", "neither in its group"]);
+}
+
+#[test]
+fn groups_founded_anew_before_the_leases_of_the_lost_region_are_over() {
+    is_noticed_of(Mistake::RefoundEarly, &["would answer for group", "neither in its group"]);
+}
+
+#[test]
+fn an_old_incarnation_that_takes_part_beside_the_newer_one() {
+    is_noticed_of(
+        Mistake::DropIncarnationFence,
+        &["would answer for group", "neither in its group", "hold different bytes", "panicked"],
+    );
+}
+
+#[test]
 fn replicas_that_apply_differently() {
     is_noticed_of(Mistake::ApplyDifferently, &["hold different bytes"]);
 }

@@ -12,6 +12,7 @@ pub mod id;
 pub mod name;
 pub mod policy;
 pub mod position;
+pub mod span;
 pub mod token;
 
 pub use hlc::{Hlc, HlcClock};
@@ -19,4 +20,5 @@ pub use id::{GroupId, Incarnation, NodeId, RequestId, TableId};
 pub use name::{NameError, NodeName, PolicyName, RegionName, TableName, ZoneName};
 pub use policy::{ConflictRule, OnRegionLoss, Pattern, Policy, PolicyError, Replication};
 pub use position::Position;
+pub use span::{Span, SpanError};
 pub use token::{Token, TokenError};

@@ -1,6 +1,7 @@
 //! Policies: what a table asks of replication, and the checks that make a policy meaningful.
 
 use crate::name::{PolicyName, RegionName};
+use crate::span::Span;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -70,6 +71,8 @@ display_as!(OnRegionLoss { Degrade => "degrade", Block => "block" });
 
 /// Groups of a policy that does not say how many it wants.
 pub const DEFAULT_GROUPS: u32 = 4;
+/// How long a region must have been silent before a policy with `auto_failover` gives it up.
+pub const DEFAULT_FAILOVER_AFTER: Span = Span::from_millis(10_000);
 /// The most groups one policy may own.
 pub const MAX_GROUPS: u32 = 256;
 
@@ -106,6 +109,15 @@ pub struct Policy {
     /// What concurrent writes mean (`active-active` only).
     #[serde(default)]
     pub conflict: Option<ConflictRule>,
+    /// Whether a lost primary region is replaced without an operator, and what it had not replicated put aside (`async` only).
+    #[serde(default)]
+    pub auto_failover: bool,
+    /// How long a region must have been silent before that; [`DEFAULT_FAILOVER_AFTER`] unless told.
+    #[serde(default)]
+    pub failover_after: Option<Span>,
+    /// The oldest write that may be on one region's disks alone: past it writes are refused, retryably (`async` only).
+    #[serde(default)]
+    pub max_lag: Option<Span>,
 }
 
 /// Why a policy was refused. Each message says what to change.
@@ -161,6 +173,17 @@ pub enum PolicyError {
     /// `primary` on a policy that has none.
     #[error("policy {0}: `primary` has no meaning in an active-active policy; remove it")]
     PrimaryNotAllowed(PolicyName),
+    /// A field about the loss of acknowledged writes on a policy that loses none.
+    #[error(
+        "policy {0}: `{1}` is for async policies of one primary region and several regions; remove it, or set \
+         `replication = \"async\"`"
+    )]
+    AsyncOnly(PolicyName, &'static str),
+    /// `failover_after` where nothing fails over by itself.
+    #[error(
+        "policy {0}: `failover_after` does nothing without `auto_failover = true`; set that or remove it"
+    )]
+    FailoverAfterAlone(PolicyName),
 }
 
 impl Policy {
@@ -194,9 +217,19 @@ impl Policy {
                 groups: DEFAULT_GROUPS,
                 on_region_loss: (replication == Sync).then_some(OnRegionLoss::Degrade),
                 conflict,
+                auto_failover: false,
+                failover_after: None,
+                max_lag: None,
             })
         })
         .collect()
+    }
+
+    /// How long a lost region must have been silent before its groups are re-founded without an operator; `None`
+    /// when an operator decides.
+    #[must_use]
+    pub fn automatic_after(&self) -> Option<Span> {
+        self.auto_failover.then(|| self.failover_after.unwrap_or(DEFAULT_FAILOVER_AFTER))
     }
 
     /// Every region that votes or holds data.
@@ -242,6 +275,7 @@ impl Policy {
         }
         self.validate_witness(data_regions, &mut errors);
         self.validate_pattern(&mut errors);
+        self.validate_failover(&mut errors);
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
@@ -281,6 +315,23 @@ impl Policy {
         }
         if self.on_region_loss.is_some() && self.replication != Replication::Sync {
             errors.push(PolicyError::RegionLossNotAllowed(name()));
+        }
+    }
+
+    fn validate_failover(&self, errors: &mut Vec<PolicyError>) {
+        let may_lose = self.replication == Replication::Async
+            && self.pattern != Pattern::ActiveActive
+            && self.regions.len() > 1;
+        let asked = [
+            ("auto_failover", self.auto_failover),
+            ("failover_after", self.failover_after.is_some()),
+            ("max_lag", self.max_lag.is_some()),
+        ];
+        for (field, _) in asked.into_iter().filter(|(_, set)| *set && !may_lose) {
+            errors.push(PolicyError::AsyncOnly(self.name.clone(), field));
+        }
+        if may_lose && self.failover_after.is_some() && !self.auto_failover {
+            errors.push(PolicyError::FailoverAfterAlone(self.name.clone()));
         }
     }
 }
@@ -357,6 +408,15 @@ mod tests {
                 "replication = 'async'\nregions = ['a']\non_region_loss = 'block'",
                 "`on_region_loss` is for sync",
             ),
+            (
+                "replication = 'sync'\nregions = ['a', 'b', 'c']\nauto_failover = true",
+                "`auto_failover` is for async policies",
+            ),
+            ("replication = 'async'\nregions = ['a']\nmax_lag = '5s'", "`max_lag` is for async policies"),
+            (
+                "replication = 'async'\nregions = ['a', 'b']\nfailover_after = '5s'",
+                "does nothing without `auto_failover = true`",
+            ),
         ];
         for (rest, expected) in cases {
             let found = errors(&(base.to_string() + rest), &["a", "b", "c", "d"]);
@@ -365,6 +425,19 @@ mod tests {
         let active = "name = 'p'\npattern = 'active-active'\nreplication = 'sync'\nregions = ['a', 'b', 'c']\nprimary = ['a']";
         let found = errors(active, &["a", "b", "c"]);
         assert_eq!(found.len(), 3, "{found:?}");
+    }
+
+    #[test]
+    fn failover_waits_ten_seconds_unless_told() {
+        let base = "name = 'p'\npattern = 'active-passive'\nreplication = 'async'\nregions = ['a', 'b']\n";
+        let after = |rest: &str| policy(&(base.to_string() + rest)).automatic_after();
+        assert_eq!(after(""), None);
+        assert_eq!(after("auto_failover = true"), Some(Span::from_millis(10_000)));
+        assert_eq!(after("auto_failover = true\nfailover_after = '3s'"), Some(Span::from_millis(3_000)));
+        assert_eq!(
+            errors(&(base.to_string() + "auto_failover = true\nmax_lag = '5s'"), &["a", "b"]).len(),
+            0
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The admin API as the command line calls it.
 
+use super::failover::{Failover, FailoverDone, FailoverPlan};
+use super::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
 use super::types::{
     CreateKey, CreateTable, ErrorBody, Health, KeyList, NewKey, PolicyList, Status, Switched, Switchover,
     TableInfo, TableList,
@@ -7,7 +9,7 @@ use super::types::{
 use crate::config::Secret;
 use crate::http::{ClientError, Endpoint, Reply, request};
 use hyper::{Method, StatusCode};
-use meridian_types::{Policy, RegionName, TableName};
+use meridian_types::{Policy, PolicyName, RegionName, TableName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -200,6 +202,53 @@ impl AdminClient {
     pub async fn drain_region(&self, region: &RegionName, drained: bool) -> Result<()> {
         let order = if drained { "drain" } else { "undrain" };
         self.send(Method::POST, &format!("/v1/regions/{region}/{order}"), None::<&()>).await
+    }
+
+    /// `GET /v1/failover`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn failover_plan(
+        &self,
+        from: &RegionName,
+        policy: Option<&PolicyName>,
+    ) -> Result<FailoverPlan> {
+        // Names are made of letters, digits, `-`, `_` and `.`: nothing to escape.
+        let policy = policy.map(|policy| format!("&policy={policy}")).unwrap_or_default();
+        self.get(&format!("/v1/failover?from={from}{policy}")).await
+    }
+
+    /// `POST /v1/failover`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn failover(&self, order: &Failover) -> Result<FailoverDone> {
+        self.send(Method::POST, "/v1/failover", Some(order)).await
+    }
+
+    /// `GET /v1/salvage`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn salvage(&self, after: Option<SalvageId>) -> Result<SalvageList> {
+        let after = after.map(|id| format!("?after={id}")).unwrap_or_default();
+        self.get(&format!("/v1/salvage{after}")).await
+    }
+
+    /// `GET /v1/salvage/{id}`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn salvage_entry(&self, id: SalvageId) -> Result<SalvageEntry> {
+        self.get(&format!("/v1/salvage/{id}")).await
+    }
+
+    /// `POST /v1/salvage`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn decide_salvage(&self, order: &SalvageOrder) -> Result<SalvageDone> {
+        self.send(Method::POST, "/v1/salvage", Some(order)).await
     }
 
     /// `GET /v1/keys`.

@@ -1,6 +1,8 @@
 //! The admin API: `/v1/...` in JSON and `/metrics`, over the [`ClusterAdmin`] trait that a running node implements.
 
 mod client;
+pub mod failover;
+pub mod salvage;
 mod server;
 pub mod types;
 
@@ -9,7 +11,9 @@ pub use client::{AdminClient, AdminClientError};
 pub use server::serve;
 
 use async_trait::async_trait;
-use meridian_types::{Policy, RegionName, TableName};
+use failover::{Failover, FailoverDone, FailoverPlan};
+use meridian_types::{Policy, PolicyName, RegionName, TableName};
+use salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
 use types::{CreateKey, CreateTable, Health, KeyInfo, NewKey, Status, Switched, Switchover, TableInfo};
 
 /// What the admin API asks of a running node. Answers come from the node's own copy of the system group's state; changes
@@ -48,6 +52,25 @@ pub trait ClusterAdmin: Send + Sync + 'static {
 
     /// Keeps leaders out of a region, or lets them in again.
     async fn drain_region(&self, region: &RegionName, drained: bool) -> Result<(), ApiError>;
+
+    /// What giving a region up would do, for the groups of one policy or of all.
+    async fn failover_plan(
+        &self,
+        from: RegionName,
+        policy: Option<PolicyName>,
+    ) -> Result<FailoverPlan, ApiError>;
+
+    /// Gives a region up.
+    async fn failover(&self, order: Failover) -> Result<FailoverDone, ApiError>;
+
+    /// A page of what lost regions had alone and nobody has decided on, behind an entry.
+    async fn salvage(&self, after: Option<SalvageId>) -> Result<SalvageList, ApiError>;
+
+    /// One entry of it; [`ErrorCode::NotFound`] when there is none, or somebody has decided on it.
+    async fn salvage_entry(&self, id: SalvageId) -> Result<SalvageEntry, ApiError>;
+
+    /// Decides on entries.
+    async fn decide_salvage(&self, order: SalvageOrder) -> Result<SalvageDone, ApiError>;
 
     /// All access keys, without their secrets.
     async fn keys(&self) -> Result<Vec<KeyInfo>, ApiError>;

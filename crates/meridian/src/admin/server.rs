@@ -1,20 +1,23 @@
 //! The admin API over HTTP: routes, the bearer token, and the shape of requests. Meaning is [`ClusterAdmin`]'s.
 
 use super::ClusterAdmin;
+use super::failover::Failover;
+use super::salvage::{MAX_IDS, SalvageId, SalvageOrder};
 use super::types::{CreateKey, CreateTable, KeyList, PolicyList, Switchover, TableList};
 use crate::config::Secret;
 use crate::http::{self, ApiError, ErrorCode, json_body, json_reply};
 use crate::shutdown::Shutdown;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use meridian_types::{Policy, RegionName, TableName};
-use serde::Serialize;
+use meridian_types::{Policy, PolicyName, RegionName, TableName};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -54,6 +57,9 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
         .route("/v1/switchover", post(switch_over))
         .route("/v1/regions/{name}/drain", post(drain))
         .route("/v1/regions/{name}/undrain", post(undrain))
+        .route("/v1/failover", get(failover_plan).post(failover))
+        .route("/v1/salvage", get(salvage).post(decide_salvage))
+        .route("/v1/salvage/{id}", get(salvage_entry))
         .route("/v1/keys", get(keys).post(create_key))
         .route("/v1/keys/{id}", delete(delete_key))
         .route("/metrics", get(metrics))
@@ -142,6 +148,49 @@ async fn undrain(State(admin): Admin, Path(name): Path<String>) -> Answer {
 
 fn region_name(text: &str) -> Result<RegionName, ApiError> {
     RegionName::new(text).map_err(|error| ApiError::invalid(error.to_string()))
+}
+
+#[derive(Deserialize)]
+struct FailoverQuery {
+    from: RegionName,
+    policy: Option<PolicyName>,
+}
+
+async fn failover_plan(State(admin): Admin, query: Result<Query<FailoverQuery>, QueryRejection>) -> Answer {
+    let Ok(Query(FailoverQuery { from, policy })) = query else {
+        return Err(ApiError::invalid(
+            "say which region: /v1/failover?from=REGION, and policy=POLICY for one",
+        ));
+    };
+    ok(&admin.failover_plan(from, policy).await?)
+}
+
+async fn failover(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
+    ok(&admin.failover(json_body::<Failover>(&headers, &body)?).await?)
+}
+
+#[derive(Deserialize)]
+struct SalvageQuery {
+    after: Option<SalvageId>,
+}
+
+async fn salvage(State(admin): Admin, query: Result<Query<SalvageQuery>, QueryRejection>) -> Answer {
+    let Query(SalvageQuery { after }) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
+    ok(&admin.salvage(after).await?)
+}
+
+async fn salvage_entry(State(admin): Admin, Path(id): Path<String>) -> Answer {
+    let id =
+        id.parse().map_err(|error: super::salvage::SalvageIdError| ApiError::invalid(error.to_string()))?;
+    ok(&admin.salvage_entry(id).await?)
+}
+
+async fn decide_salvage(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
+    let order: SalvageOrder = json_body(&headers, &body)?;
+    if order.ids.len() > MAX_IDS {
+        return Err(ApiError::invalid(format!("decide on at most {MAX_IDS} entries at once")));
+    }
+    ok(&admin.decide_salvage(order).await?)
 }
 
 async fn keys(State(admin): Admin) -> Answer {

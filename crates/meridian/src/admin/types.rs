@@ -1,5 +1,6 @@
 //! What the admin API says and is told, as types. The server and the command line share them.
 
+use super::failover::{AtRisk, Refoundation};
 use meridian_types::{
     GroupId, NodeName, Pattern, Policy, PolicyName, RegionName, Replication, TableId, TableName, ZoneName,
 };
@@ -31,6 +32,9 @@ pub struct Status {
     pub groups: Vec<GroupStatus>,
     /// The policies, built-in ones first.
     pub policies: Vec<PolicyStatus>,
+    /// Every group that was founded anew, and when.
+    #[serde(default)]
+    pub refoundations: Vec<Refoundation>,
 }
 
 /// The system group.
@@ -76,6 +80,10 @@ pub struct RegionStatus {
     pub drained: bool,
     /// Its nodes.
     pub nodes: Vec<NodeStatus>,
+    /// What losing the region now would lose: acknowledged writes of async policies that no other region has. `null` when no group stands
+    /// and falls with the region.
+    #[serde(default)]
+    pub loses: Option<AtRisk>,
 }
 
 /// A planned move of leadership.
@@ -132,6 +140,9 @@ pub struct GroupStatus {
     pub answerable: u64,
     /// How far each replica is.
     pub replicas: Vec<ReplicaStatus>,
+    /// What is on the disks of the leader's region alone, for a group that stands and falls with one region.
+    #[serde(default)]
+    pub at_risk: Option<AtRisk>,
 }
 
 /// One replica of a group.

@@ -8,12 +8,14 @@ mod check;
 mod connect;
 mod dev;
 mod drill;
+mod failover;
 mod failure;
 mod key;
 mod node;
 mod output;
 mod policy;
 mod region;
+mod salvage;
 mod status;
 mod switchover;
 mod table;
@@ -119,6 +121,11 @@ enum Command {
     /// Keep leaders out of a region, or let them in again
     #[command(subcommand)]
     Region(region::RegionCommand),
+    /// Give a lost region up: its async groups go on elsewhere, from what the other regions have
+    Failover(failover::FailoverArgs),
+    /// List, apply and discard what a lost region had written alone, once it is back
+    #[command(subcommand)]
+    Salvage(salvage::SalvageCommand),
     /// Create, list and delete access keys of the data API
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -182,6 +189,8 @@ async fn run(Cli { global, command }: Cli) -> Outcome {
         Command::Policy(command) => policy::run(command, &global).await,
         Command::Switchover(args) => switchover::run(args, &global).await,
         Command::Region(command) => region::run(command, &global).await,
+        Command::Failover(args) => failover::run(args, &global).await,
+        Command::Salvage(command) => salvage::run(command, &global).await,
         Command::Key(command) => key::run(command, &global).await,
         Command::Cert(command) => cert::run(command, &global),
         Command::Drill(args) => drill::run(*args, &global).await,

@@ -6,7 +6,9 @@ use super::output::{self, Format, Grid, joined, or_dash};
 use super::{Global, Outcome};
 use clap::{Args, Subcommand};
 use meridian_types::policy::DEFAULT_GROUPS;
-use meridian_types::{ConflictRule, OnRegionLoss, Pattern, Policy, PolicyName, RegionName, Replication};
+use meridian_types::{
+    ConflictRule, OnRegionLoss, Pattern, Policy, PolicyName, RegionName, Replication, Span,
+};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
@@ -54,6 +56,15 @@ pub(super) struct CreateArgs {
     /// What concurrent writes mean (active-active): lww, merge or crdt
     #[arg(long, value_parser = word::<ConflictRule>)]
     conflict: Option<ConflictRule>,
+    /// Give a lost primary region up without an operator (async)
+    #[arg(long)]
+    auto_failover: bool,
+    /// How long a region must have been silent before that
+    #[arg(long, value_name = "TIME", requires = "auto_failover")]
+    failover_after: Option<Span>,
+    /// Refuse writes, retryably, while other regions are further behind (async)
+    #[arg(long, value_name = "TIME")]
+    max_lag: Option<Span>,
 }
 
 /// Reads a word as the configuration file would.
@@ -94,6 +105,9 @@ pub(super) async fn run(command: PolicyCommand, global: &Global) -> Outcome {
                 groups,
                 on_region_loss,
                 conflict,
+                auto_failover,
+                failover_after,
+                max_lag,
             } = args;
             let policy = Policy {
                 name,
@@ -105,6 +119,9 @@ pub(super) async fn run(command: PolicyCommand, global: &Global) -> Outcome {
                 groups,
                 on_region_loss,
                 conflict,
+                auto_failover,
+                failover_after,
+                max_lag,
             };
             show_one(&client.create_policy(&policy).await?, global)
         }

@@ -1,8 +1,10 @@
 //! `meridian status`: regions, groups and policies as one node sees them.
 
 use super::connect::connect;
+use super::failover::risk;
 use super::output::{self, Format, Grid, Tone, joined, or_dash};
 use super::{Global, Outcome};
+use crate::admin::failover::Refoundation;
 use crate::admin::types::{GroupStatus, Status, Verdict};
 
 pub(super) async fn run(global: &Global) -> Outcome {
@@ -50,6 +52,12 @@ fn show(status: &Status) {
     }
     regions.emit();
     output::emit("\n");
+    for region in &status.regions {
+        if let Some(loses) = &region.loses {
+            output::emit(&format!("lose {} now: {}\n", region.name, risk(Some(loses))));
+        }
+    }
+    output::emit("\n");
     groups(&status.groups).emit();
     output::emit("\n");
     let mut policies = Grid::new(&["POLICY", "PATTERN", "REPLICATION", "REGIONS", "TABLES", "GROUPS"]);
@@ -64,6 +72,30 @@ fn show(status: &Status) {
         ]);
     }
     policies.emit();
+    refoundations(&status.refoundations);
+}
+
+fn refoundations(all: &[Refoundation]) {
+    if all.is_empty() {
+        return;
+    }
+    let header = ["GROUP", "INC", "WITHOUT", "SEED", "CUT", "BY", "AT RISK THEN", "FOUND LATER"];
+    let mut grid = Grid::new(&header);
+    for step in all {
+        let found = step.found_writes.map(|writes| format!("{writes} writes"));
+        grid.row(vec![
+            step.group.to_string(),
+            step.incarnation.to_string(),
+            step.from.to_string(),
+            or_dash(step.seed.as_ref()),
+            or_dash(step.cut.as_ref()),
+            if step.automatic { "policy" } else { "operator" }.to_owned(),
+            risk(step.at_risk.as_ref()),
+            or_dash(found.as_ref()),
+        ]);
+    }
+    output::emit("\n");
+    grid.emit();
 }
 
 fn groups(groups: &[GroupStatus]) -> Grid {

@@ -1,20 +1,22 @@
 //! [`ClusterAdmin`] of a running node.
 
 use super::keys::new_key;
-use super::{metrics, status};
+use super::{failover, metrics, status};
+use crate::admin::failover::{Failover, FailoverDone, FailoverPlan};
+use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
 use crate::admin::types::{
     CreateKey, CreateTable, Health, KeyAttribute, KeyInfo, KeySpec, KeyType, NewKey, Status, Switched,
     Switchover, TableInfo,
 };
 use crate::admin::{ApiError, ClusterAdmin, ErrorCode};
-use crate::tables::{CatalogTable, Catalogs};
+use crate::tables::{CatalogTable, Catalogs, ReplicatedTables};
 use meridian_api::{RequestContext, ServedBy, Tables};
 use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::key::{self, KeyKind, TableSchema};
 use meridian_dynamo::table::{Billing, POLICY_TAG, TableDefinition};
 use meridian_replication::system::{AllowList, Credential, SystemCommand, SystemError};
 use meridian_replication::{Replication, Unserved};
-use meridian_types::{Pattern, Policy, RegionName, TableName};
+use meridian_types::{Pattern, Policy, PolicyName, RegionName, TableName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct NodeAdmin {
     replication: Arc<Replication>,
     catalogs: Arc<Catalogs>,
-    tables: Arc<dyn Tables>,
+    tables: Arc<ReplicatedTables>,
     here: ServedBy,
 }
 
@@ -37,7 +39,7 @@ impl NodeAdmin {
     pub fn new(
         replication: Arc<Replication>,
         catalogs: Arc<Catalogs>,
-        tables: Arc<dyn Tables>,
+        tables: Arc<ReplicatedTables>,
         here: ServedBy,
     ) -> Self {
         Self { replication, catalogs, tables, here }
@@ -81,10 +83,12 @@ fn refused(error: SystemError) -> ApiError {
         SystemError::TableExists(_)
         | SystemError::TableBusy(_)
         | SystemError::PolicyExists(_)
-        | SystemError::PolicyChanged(_) => ErrorCode::Conflict,
+        | SystemError::PolicyChanged(_)
+        | SystemError::StaleRefounding { .. } => ErrorCode::Conflict,
         SystemError::NoSuchTable(_)
         | SystemError::NoSuchPolicy(_)
         | SystemError::NoSuchRegion(_)
+        | SystemError::NoSuchGroup(_)
         | SystemError::NoSuchCredential(_) => ErrorCode::NotFound,
         SystemError::BadPolicy(_) | SystemError::Limit { .. } => ErrorCode::InvalidRequest,
     };
@@ -215,6 +219,38 @@ impl ClusterAdmin for NodeAdmin {
 
     async fn drain_region(&self, region: &RegionName, drained: bool) -> Result<(), ApiError> {
         self.command(SystemCommand::DrainRegion { region: region.clone(), drained }).await
+    }
+
+    async fn failover_plan(
+        &self,
+        from: RegionName,
+        policy: Option<PolicyName>,
+    ) -> Result<FailoverPlan, ApiError> {
+        failover::plan(&self.replication, from, policy).await
+    }
+
+    async fn failover(&self, order: Failover) -> Result<FailoverDone, ApiError> {
+        failover::execute(&self.replication, order).await
+    }
+
+    async fn salvage(&self, after: Option<SalvageId>) -> Result<SalvageList, ApiError> {
+        self.catch_up().await;
+        self.tables.salvage(after, Instant::now() + DEADLINE).await.map_err(unserved)
+    }
+
+    async fn salvage_entry(&self, id: SalvageId) -> Result<SalvageEntry, ApiError> {
+        self.catch_up().await;
+        let entry = self.tables.salvage_entry(id, Instant::now() + DEADLINE).await.map_err(unserved)?;
+        entry.ok_or_else(|| {
+            ApiError::not_found(format!(
+                "there is no entry {id} to decide on; `meridian salvage list` shows them"
+            ))
+        })
+    }
+
+    async fn decide_salvage(&self, order: SalvageOrder) -> Result<SalvageDone, ApiError> {
+        self.catch_up().await;
+        Ok(self.tables.decide_salvage(&order, Instant::now() + DEADLINE).await)
     }
 
     async fn keys(&self) -> Result<Vec<KeyInfo>, ApiError> {

@@ -1,6 +1,7 @@
 //! `/metrics`: this node's gauges in the Prometheus text format.
 
-use meridian_replication::Replication;
+use meridian_replication::{Replication, RiskReport};
+use meridian_types::GroupId;
 use std::fmt::Write as _;
 
 /// Renders the node's own view; scraping every node gives the cluster's.
@@ -14,15 +15,13 @@ pub(super) fn text(replication: &Replication) -> String {
             let _ = writeln!(out, "{name}{labels} {value}");
         }
     };
+    let labels = |group: GroupId| {
+        let policy = state.groups.get(&group).map_or("system", |info| info.policy.as_str());
+        format!("{{group=\"{group}\",policy=\"{policy}\"}}")
+    };
     let rows = |value: &dyn Fn(&meridian_replication::ReplicaStatus) -> Option<u64>| -> Vec<(String, f64)> {
         let replicas = status.replicas.iter();
-        replicas
-            .filter_map(|replica| {
-                let policy = state.groups.get(&replica.group).map_or("system", |group| group.policy.as_str());
-                let labels = format!("{{group=\"{}\",policy=\"{policy}\"}}", replica.group);
-                Some((labels, to_f64(value(replica)?)))
-            })
-            .collect()
+        replicas.filter_map(|replica| Some((labels(replica.group), to_f64(value(replica)?)))).collect()
     };
     let leads = |replica: &meridian_replication::ReplicaStatus| Some(u64::from(replica.lease_ms.is_some()));
     gauge("meridian_group_leader", "1 when this node leads the group under a lease.", &rows(&leads));
@@ -45,6 +44,21 @@ pub(super) fn text(replication: &Replication) -> String {
         "meridian_group_staleness_milliseconds",
         "Upper bound on how stale this replica is; absent when none is known.",
         &rows(&|replica| replica.stale_ms),
+    );
+    let at_risk = |value: &dyn Fn(&RiskReport) -> u64| -> Vec<(String, f64)> {
+        // What others lead is theirs to say.
+        let led = status.at_risk.iter().filter(|report| report.leader == status.node);
+        led.map(|report| (labels(report.group), to_f64(value(report)))).collect()
+    };
+    gauge(
+        "meridian_group_at_risk_writes",
+        "Acknowledged writes that no other region has; on the leader of a group that one region holds.",
+        &at_risk(&|report| report.at_risk.writes),
+    );
+    gauge(
+        "meridian_group_at_risk_milliseconds",
+        "The age of the oldest of them.",
+        &at_risk(&|report| report.at_risk.ms),
     );
     let one = |value: u64| [(String::new(), to_f64(value))];
     gauge("meridian_disk_free_bytes", "Bytes free where the node keeps its data.", &one(status.free_bytes));

@@ -1,6 +1,7 @@
 //! A running node: the store, replication, the DynamoDB front and the admin API, put together from its configuration.
 
 mod admin;
+mod failover;
 mod keys;
 mod metrics;
 mod status;
@@ -13,8 +14,8 @@ use crate::files;
 use crate::parent::Pretence;
 use crate::shutdown::Shutdown;
 use crate::tables::{Catalogs, DynamoEvaluator, ReplicatedTables};
+use meridian_api::ServedBy;
 use meridian_api::dynamodb::{self, FrontConfig};
-use meridian_api::{ServedBy, Tables};
 use meridian_placement::{Distances, Node, Topology, TopologyError};
 use meridian_replication::runtime;
 use meridian_replication::system::{AllowList, Credential};
@@ -128,7 +129,7 @@ pub async fn run(
     let catalogs = Arc::new(Catalogs::new(replication.watch_system()));
     evaluator.set(DynamoEvaluator::new(Arc::clone(&catalogs)));
 
-    let tables: Arc<dyn Tables> =
+    let tables =
         Arc::new(ReplicatedTables::new(Arc::clone(&replication), Arc::clone(&catalogs), here.clone()));
     let node_admin =
         Arc::new(NodeAdmin::new(Arc::clone(&replication), catalogs, Arc::clone(&tables), here.clone()));

@@ -1,11 +1,14 @@
 //! `GET /v1/status`: what all nodes that answer say, put together.
 
+use super::failover::{refoundations, risks};
+use crate::admin::failover::AtRisk;
 use crate::admin::types::{
     GroupStatus, NodeStatus, PolicyStatus, RegionStatus, ReplicaStatus, Status, SystemStatus, Verdict,
 };
+use meridian_placement::sole_region;
 use meridian_replication::system::{GroupInfo, NodeEntry, SystemState};
 use meridian_replication::{NodeStatus as Said, ReplicaStatus as Replica, Replication};
-use meridian_types::{GroupId, NodeId, NodeName};
+use meridian_types::{GroupId, NodeId, NodeName, RegionName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) async fn gather(replication: &Arc<Replication>) -> Status {
     let said = replication.status_everywhere(PATIENCE).await;
     let state = replication.system();
+    let risks = risks(&state, &said);
     let system = leading(&said, GroupId::SYSTEM);
     Status {
         cluster: state.cluster.clone(),
@@ -23,9 +27,10 @@ pub(super) async fn gather(replication: &Arc<Replication>) -> Status {
             leader: system.and_then(|(node, _)| name(&state, node)),
             term: system.map_or(0, |(_, replica)| replica.term),
         },
-        regions: regions(replication, &state, &said),
-        groups: state.groups.values().map(|group| group_status(&state, &said, group)).collect(),
+        regions: regions(replication, &state, &said, &risks),
+        groups: state.groups.values().map(|group| group_status(&state, &said, &risks, group)).collect(),
         policies: policies(&state),
+        refoundations: refoundations(&state),
     }
 }
 
@@ -50,6 +55,7 @@ fn regions(
     replication: &Replication,
     state: &SystemState,
     said: &BTreeMap<NodeId, Said>,
+    risks: &BTreeMap<GroupId, AtRisk>,
 ) -> Vec<RegionStatus> {
     let mut regions: Vec<RegionStatus> = Vec::new();
     for entry in state.nodes.values() {
@@ -69,22 +75,49 @@ fn regions(
             lost if lost < region.nodes.len() => Verdict::Degraded,
             _ => Verdict::Lost,
         };
+        region.loses = loses(state, &region.name, risks);
     }
     regions
 }
 
-fn new_region(entry: &NodeEntry, node: NodeStatus) -> RegionStatus {
-    RegionStatus { name: entry.region.clone(), health: node.health, drained: false, nodes: vec![node] }
+/// What losing a region now would lose: of all groups that stand and fall with it.
+fn loses(state: &SystemState, region: &RegionName, risks: &BTreeMap<GroupId, AtRisk>) -> Option<AtRisk> {
+    let there = state.groups.values().filter(|group| sole_region(&group.placement) == Some(region));
+    there.filter_map(|group| risks.get(&group.id)).copied().reduce(|a, b| AtRisk {
+        writes: a.writes + b.writes,
+        entries: a.entries + b.entries,
+        ms: a.ms.max(b.ms),
+        heard_ms: a.heard_ms.max(b.heard_ms),
+    })
 }
 
-fn group_status(state: &SystemState, said: &BTreeMap<NodeId, Said>, group: &GroupInfo) -> GroupStatus {
+fn new_region(entry: &NodeEntry, node: NodeStatus) -> RegionStatus {
+    RegionStatus {
+        name: entry.region.clone(),
+        health: node.health,
+        drained: false,
+        nodes: vec![node],
+        loses: None,
+    }
+}
+
+fn group_status(
+    state: &SystemState,
+    said: &BTreeMap<NodeId, Said>,
+    risks: &BTreeMap<GroupId, AtRisk>,
+    group: &GroupInfo,
+) -> GroupStatus {
+    let said_of = |said: &Said| {
+        let newest =
+            |replica: &&Replica| replica.group == group.id && replica.incarnation == group.incarnation;
+        said.replicas.iter().find(newest).cloned()
+    };
     let leader = leading(said, group.id);
     let committed = leader.map_or(0, |(_, replica)| replica.committed);
     let replicas = group.placement.members().filter_map(|member| {
-        let own =
-            said.get(&member).and_then(|said| said.replicas.iter().find(|replica| replica.group == group.id));
+        let own = said.get(&member).and_then(said_of);
         let matched = leader.and_then(|(_, leader)| leader.matched.get(&member).copied());
-        let applied = own.map(|replica| replica.applied).or(matched).unwrap_or(0);
+        let applied = own.as_ref().map(|replica| replica.applied).or(matched).unwrap_or(0);
         Some(ReplicaStatus {
             node: name(state, member)?,
             applied,
@@ -104,6 +137,7 @@ fn group_status(state: &SystemState, said: &BTreeMap<NodeId, Said>, group: &Grou
         committed,
         answerable: leader.map_or(0, |(_, replica)| replica.answerable),
         replicas: replicas.collect(),
+        at_risk: risks.get(&group.id).copied(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::catalog::{CatalogTable, Catalogs};
 use super::keys;
+use super::salvage::{self, Look, SalvageWrite};
 use bytes::Bytes;
 use meridian_api::tables::item_table_not_found;
 use meridian_dynamo::codec::{decode_item, encode_item};
@@ -23,6 +24,14 @@ pub(super) enum GroupRead {
     Get(GetOp),
     Query(QueryOp),
     Scan(GroupScan),
+    Salvage(Vec<Look>),
+}
+
+/// A write as it travels to its group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum GroupWrite {
+    Item(WriteOp),
+    Salvage(SalvageWrite),
 }
 
 /// The part of a scan that falls to one group.
@@ -184,9 +193,13 @@ fn item(stored: &[u8]) -> io::Result<Item> {
 
 impl Evaluator for DynamoEvaluator {
     fn write(&self, request: &[u8], view: &dyn View) -> io::Result<Evaluation> {
-        let op: WriteOp = decode(request)?;
-        let (mutations, answer) = self.evaluate_write(&op, view)?;
-        Ok(Evaluation { mutations, response: encode(&answer)? })
+        match decode(request)? {
+            GroupWrite::Item(op) => {
+                let (mutations, answer) = self.evaluate_write(&op, view)?;
+                Ok(Evaluation { mutations, response: encode(&answer)? })
+            }
+            GroupWrite::Salvage(write) => salvage::evaluate(&write, view),
+        }
     }
 
     fn read(&self, request: &[u8], view: &dyn View) -> io::Result<Bytes> {
@@ -194,6 +207,7 @@ impl Evaluator for DynamoEvaluator {
             GroupRead::Get(op) => encode(&self.get(&op, view)?),
             GroupRead::Query(op) => encode(&self.query(&op, view)?),
             GroupRead::Scan(scan) => encode(&self.scan(&scan, view)?),
+            GroupRead::Salvage(looks) => salvage::look(&looks, view),
         }
     }
 }

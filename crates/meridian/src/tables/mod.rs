@@ -7,6 +7,8 @@ mod catalog;
 mod evaluate;
 mod keys;
 mod manage;
+mod salvage;
+mod salvage_admin;
 mod scan;
 mod serve;
 

@@ -1,7 +1,7 @@
 //! [`Tables`] over replication: the data path of every item request.
 
 use super::catalog::{Catalog, CatalogTable, Catalogs};
-use super::evaluate::{GetAnswer, GroupRead, PageAnswer, WriteAnswer, decode, encode};
+use super::evaluate::{GetAnswer, GroupRead, GroupWrite, PageAnswer, WriteAnswer, decode, encode};
 use meridian_api::tables::item_table_not_found;
 use meridian_api::{Credential, Reply, RequestContext, ServedBy, Staleness, TableChange, Tables};
 use meridian_dynamo::error::DynamoError;
@@ -143,6 +143,8 @@ pub(super) fn unserved(error: Unserved) -> DynamoError {
         Unserved::NotLeader
         | Unserved::NoLeader
         | Unserved::NoReplica
+        | Unserved::NoRegionLease
+        | Unserved::TooFarAhead
         | Unserved::DiskFull(_)
         | Unserved::RegionLost(_) => DynamoError::ServiceUnavailable(message),
         Unserved::Overloaded => DynamoError::Throttling(message),
@@ -222,7 +224,7 @@ impl Tables for ReplicatedTables {
     async fn write(&self, ctx: &RequestContext, op: WriteOp) -> Result<Reply<WriteOutcome>, DynamoError> {
         let (catalog, table) = self.usable(ctx, &op.table).await?;
         let group = Self::locate(&catalog, &table, |table| Ok(op.key(&table.definition.schema)?.partition))?;
-        let request = encode(&op).map_err(internal)?;
+        let request = encode(&GroupWrite::Item(op)).map_err(internal)?;
         let done = self.replication.write(group, request, ctx.deadline).await.map_err(unserved)?;
         let outcome = decode::<WriteAnswer>(&done.response).map_err(internal)??;
         Ok(self.reply(ctx, outcome, [done.position], done.served_by, true))

@@ -7,7 +7,7 @@ use meridian::config::{
     ReplicationSection, Secret, StoreSection, TlsSection,
 };
 use meridian_types::policy::DEFAULT_GROUPS;
-use meridian_types::{ConflictRule, NodeId, OnRegionLoss, Pattern, Policy, Replication};
+use meridian_types::{ConflictRule, NodeId, OnRegionLoss, Pattern, Policy, Replication, Span};
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
@@ -52,6 +52,9 @@ fn everything() -> NodeConfig {
             groups: DEFAULT_GROUPS,
             on_region_loss: Some(OnRegionLoss::Block),
             conflict: Some(ConflictRule::Lww),
+            auto_failover: true,
+            failover_after: Some(Span::from_millis(1)),
+            max_lag: Some(Span::from_millis(1)),
         }],
     }
 }

@@ -16,7 +16,7 @@ use std::io;
 /// When the request cannot be decoded.
 pub(crate) fn hear(node: &Replication, from: NodeId, payload: &[u8]) -> io::Result<Bytes> {
     let beats: Vec<Beat> = decode(payload)?;
-    let taken = |beat: &Beat| node.group(beat.group).is_some_and(|group| take(&group, from, beat));
+    let taken = |beat: &Beat| node.addressed(beat.replica()).is_some_and(|group| take(&group, from, beat));
     let refused: Refused = beats.iter().filter(|beat| !taken(beat)).map(|beat| beat.group).collect();
     encode(&refused)
 }

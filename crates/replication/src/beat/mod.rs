@@ -9,7 +9,8 @@ mod send;
 pub(crate) use hear::hear;
 pub(crate) use send::run;
 
-use meridian_types::GroupId;
+use crate::replica_id::ReplicaId;
+use meridian_types::{GroupId, Incarnation};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -17,10 +18,17 @@ use std::collections::BTreeSet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Beat {
     group: GroupId,
+    incarnation: Incarnation,
     /// The term in which the sender leads.
     term: u64,
     /// Up to where the group is committed.
     committed: u64,
+}
+
+impl Beat {
+    fn replica(&self) -> ReplicaId {
+        ReplicaId { group: self.group, incarnation: self.incarnation }
+    }
 }
 
 /// The groups whose beats were not taken: the receiver does not follow the sender there, or is voting.

@@ -65,7 +65,7 @@ fn led_by_peer(node: &Replication) -> BTreeMap<NodeId, Vec<Led>> {
         let Some(leader) = group.held_leadership() else { continue };
         let metrics = group.metrics.borrow_watched();
         let committed = metrics.cluster_committed.as_ref().map_or(0, |id| id.index);
-        let beat = Beat { group: group.id, term: leader.term, committed };
+        let beat = Beat { group: group.id, incarnation: group.incarnation, term: leader.term, committed };
         for (member, _) in metrics.membership_config.membership().nodes().filter(|(id, _)| **id != node.own())
         {
             by_peer.entry(*member).or_default().push(Led { group: Arc::clone(&group), leader, beat });

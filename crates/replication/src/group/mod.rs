@@ -4,6 +4,7 @@
 //! Order on the leader, per group: acknowledged ≤ answerable ≤ applied ≤ committed.
 
 mod append;
+mod fence;
 mod freshness;
 mod gate;
 mod lease;
@@ -11,21 +12,25 @@ mod overlay;
 mod promise;
 mod proposer;
 mod read;
+mod risk;
 mod session;
 mod settle;
 mod would_vote;
 
 pub(crate) use append::{AppendQueue, accept};
+pub(crate) use fence::{Fence, RegionLease};
 pub(crate) use freshness::Freshness;
 pub(crate) use gate::Answerable;
 pub(crate) use lease::AckClock;
 pub(crate) use promise::Promise;
 pub(crate) use proposer::{Submission, WriteOutcome};
+pub(crate) use risk::{Risk, RiskLog, reach_elsewhere};
 pub(crate) use session::Session;
 
 use crate::config::{LogLimits, Timing};
 use crate::evaluate::Evaluator;
 use crate::raft::{GroupNetworks, LogStore, Machine, MachineView, Raft, RaftTypes, SnapshotReceiver};
+use crate::replica_id::ReplicaId;
 use crate::runtime::{Mistake, errs, watch};
 use crate::system::SystemState;
 use crate::transport::Peers;
@@ -49,6 +54,9 @@ const ANSWERED_POLL: Duration = Duration::from_millis(2);
 /// Identifies one leadership: a term and its leader.
 pub(crate) type LeaderId = CommittedLeaderIdOf<RaftTypes>;
 
+/// How long a replica that ends may take for what it has begun.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What every group of a node shares.
 #[derive(Clone)]
 pub(crate) struct Shared {
@@ -58,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) log: LogLimits,
     pub(crate) evaluator: Arc<dyn Evaluator>,
     pub(crate) system: watch::Receiver<Arc<SystemState>>,
+    /// The lease of this node's region.
+    pub(crate) region_lease: Arc<RegionLease>,
     pub(crate) node_name: String,
     /// Nodes that vote and hold no items.
     pub(crate) witnesses: Arc<BTreeSet<NodeId>>,
@@ -66,6 +76,8 @@ pub(crate) struct Shared {
 /// A group that this node is a member of.
 pub(crate) struct Group {
     pub(crate) id: GroupId,
+    /// The incarnation that this replica takes part in.
+    pub(crate) incarnation: Incarnation,
     own: NodeId,
     /// Whether this node is a witness.
     witness: bool,
@@ -88,9 +100,9 @@ pub(crate) struct Group {
     pub(crate) acks: Arc<AckClock>,
     /// The leadership that was offered to another node, which may take it at any time from then on.
     offered: Mutex<Option<LeaderId>>,
+    pub(crate) fence: Fence,
     /// Held once by every write that this node has been given and has not answered.
     pub(crate) unanswered: Arc<()>,
-    system: watch::Receiver<Arc<SystemState>>,
     evaluator: Arc<dyn Evaluator>,
 }
 
@@ -112,15 +124,15 @@ pub(crate) fn matched(metrics: &RaftMetrics<RaftTypes>, member: NodeId) -> Optio
 impl Group {
     /// Opens the group's replica on this node and starts its tasks, which end when the Raft does.
     pub(crate) async fn open(
-        id: GroupId,
+        id: ReplicaId,
         shared: &Shared,
         publish_system: Option<watch::Sender<Arc<SystemState>>>,
     ) -> io::Result<Arc<Self>> {
-        let store = shared.store.group(id);
+        let store = id.store(&shared.store)?;
         let had_state = store.vote().map_err(io::Error::other)?.is_some();
         let (machine, view) = match publish_system {
             Some(publish) => Machine::open_system(store.clone(), publish)?,
-            None => Machine::open(store.clone())?,
+            None => Machine::open(store.clone(), id.incarnation)?,
         };
         let config =
             Arc::new(shared.timing.raft_config(id, &shared.log).validate().map_err(io::Error::other)?);
@@ -135,16 +147,19 @@ impl Group {
         let log = LogStore::new(store.clone());
         let raft =
             Raft::new(shared.peers.own(), config, networks, log, machine).await.map_err(io::Error::other)?;
-        let answerable = gate::follow(id, raft.clone(), shared.system.clone(), shared.peers.own());
+        let fence = Fence::new(id, shared.system.clone(), Arc::clone(&shared.region_lease));
+        let answerable = gate::follow(id.group, raft.clone(), shared.system.clone(), shared.peers.own());
         let (submissions, session) = proposer::start(proposer::Parts {
-            id,
+            id: id.group,
             raft: raft.clone(),
             view: view.clone(),
             answerable: answerable.clone(),
+            fence: fence.clone(),
             shared: shared.clone(),
         });
         Ok(Arc::new(Self {
-            id,
+            id: id.group,
+            incarnation: id.incarnation,
             own: shared.peers.own(),
             witness: shared.witnesses.contains(&shared.peers.own()),
             appends: AppendQueue::start(raft.clone(), Arc::clone(&promise)),
@@ -163,8 +178,8 @@ impl Group {
             session,
             acks,
             offered: Mutex::default(),
+            fence,
             unanswered: Arc::default(),
-            system: shared.system.clone(),
             evaluator: Arc::clone(&shared.evaluator),
         }))
     }
@@ -172,6 +187,9 @@ impl Group {
     /// The session in which this node may serve now: it leads and has applied all that came before.
     pub(crate) fn session(&self) -> Option<Session> {
         let session = (*self.session.borrow())?;
+        if !self.fence.is_current() {
+            return None;
+        }
         (self.held_leadership()? == session.leader).then_some(session)
     }
 
@@ -192,13 +210,15 @@ impl Group {
         (!offered).then_some(leading)
     }
 
-    /// What remains of the leader's lease, with the allowed clock drift subtracted; `None` when it has ended.
+    /// What remains of the leader's lease, with the allowed clock drift subtracted; `None` when it has ended. It ends no later than
+    /// that of the region, for a group that stands and falls with one.
     pub(crate) fn lease(&self) -> Option<Duration> {
         if errs(Mistake::TrustOpenraftLease) {
             let acked = self.raft.as_leader().ok()?.last_quorum_acked()?;
             return self.timing.holder_lease().checked_sub(openraft::Instant::elapsed(&acked));
         }
-        self.timing.holder_lease().checked_sub(self.majority_sent()?.elapsed())
+        let of_group = self.timing.holder_lease().checked_sub(self.majority_sent()?.elapsed())?;
+        Some(of_group.min(self.fence.left()?))
     }
 
     /// When the newest message that a majority has answered under this leadership was sent.
@@ -229,14 +249,31 @@ impl Group {
         self.offered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The group's incarnation, as far as this node knows.
-    pub(crate) fn incarnation(&self) -> Incarnation {
-        self.system.borrow().groups.get(&self.id).map_or(Incarnation(0), |group| group.incarnation)
+    /// Whether this node has a vote, by the newest membership that it has heard of.
+    pub(crate) fn votes(&self) -> bool {
+        let metrics = self.metrics.borrow_watched();
+        metrics.membership_config.membership().voter_ids().any(|voter| voter == self.own)
+    }
+
+    /// Which Raft group this is a replica of.
+    pub(crate) fn replica_id(&self) -> ReplicaId {
+        ReplicaId { group: self.id, incarnation: self.incarnation }
     }
 
     /// A position of this group.
     pub(crate) fn position(&self, index: u64) -> Position {
-        Position { group: self.id, incarnation: self.incarnation(), index }
+        Position { group: self.id, incarnation: self.incarnation, index }
+    }
+
+    /// Ends this replica: once this returns, nothing more goes into its log or its state.
+    pub(crate) async fn close(&self) -> io::Result<()> {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(group = %self.replica_id(), %error, "the replica did not end cleanly");
+        }
+        // The state machine works on a task of its own, and goes with it.
+        let mut applied = self.view.watch_applied();
+        let gone = async { while applied.changed().await.is_ok() {} };
+        tokio::time::timeout(CLOSE_TIMEOUT, gone).await.map_err(io::Error::other)
     }
 
     /// Highest index that this leader may answer for; 0 when it does not lead.

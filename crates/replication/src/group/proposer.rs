@@ -8,7 +8,7 @@
 use super::gate::Answerable;
 use super::overlay::Overlay;
 use super::settle::{self, Unsettled};
-use super::{LeaderId, Session, Shared, leadership};
+use super::{Fence, LeaderId, Session, Shared, leadership, reach_elsewhere};
 use crate::error::Unserved;
 use crate::evaluate::{Evaluation, View};
 use crate::raft::{Command, MachineView, Raft, RaftTypes, WriteBatch, WriteRecord};
@@ -62,6 +62,7 @@ pub(crate) struct Parts {
     pub(crate) raft: Raft,
     pub(crate) view: MachineView,
     pub(crate) answerable: watch::Receiver<Answerable>,
+    pub(crate) fence: Fence,
     pub(crate) shared: Shared,
 }
 
@@ -71,7 +72,7 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Submission>, watch::Receiver<
     let (publish, session) = watch::channel(None);
     let (unsettled, settle_queue) = mpsc::channel(UNSETTLED);
     let (tell_broken, broken) = watch::channel(None);
-    settle::start(settle_queue, parts.answerable.clone(), tell_broken);
+    settle::start(settle_queue, parts.answerable.clone(), parts.fence.clone(), tell_broken);
     let proposer = Proposer {
         metrics: parts.raft.metrics(),
         parts,
@@ -186,6 +187,14 @@ impl Proposer {
             refuse(batch, &Unserved::RegionLost(region));
             return;
         }
+        if self.parts.fence.left().is_none() {
+            refuse(batch, &Unserved::NoRegionLease);
+            return;
+        }
+        if self.too_far_ahead() {
+            refuse(batch, &Unserved::TooFarAhead);
+            return;
+        }
         self.sequence += 1;
         let mut writes = Vec::new();
         let mut answers = Vec::with_capacity(batch.len());
@@ -226,6 +235,18 @@ impl Proposer {
         if self.unsettled.send(unsettled).await.is_err() {
             tracing::error!(group = %self.parts.id, "the task that answers writes has stopped");
         }
+    }
+
+    /// Whether other regions are further behind than the policy's `max_lag`.
+    fn too_far_ahead(&self) -> bool {
+        let Parts { id, shared, view, raft, .. } = &self.parts;
+        let state = shared.system.borrow();
+        let Some(group) = state.groups.get(id) else { return false };
+        let policy = state.policies.get(&group.policy).map(|entry| &entry.policy);
+        let Some(max_lag) = policy.and_then(|policy| policy.max_lag) else { return false };
+        let metrics = raft.metrics();
+        let elsewhere = reach_elsewhere(&group.placement, shared.peers.own(), &metrics.borrow_watched());
+        elsewhere.is_some_and(|elsewhere| view.risk.age_beyond(elsewhere) > max_lag.duration())
     }
 
     /// Evaluates one write on top of what is pending; what it changes becomes pending itself.
@@ -285,6 +306,14 @@ impl View for PendingView<'_> {
             return Ok(image);
         }
         Ok(self.proposer.parts.view.get(key)?.map(|stored| stored.bytes))
+    }
+
+    fn changed_at(&self, key: &[u8]) -> io::Result<u64> {
+        // What is pending has no index yet, and will have a higher one than all that is applied.
+        match lock(&self.proposer.overlay).get(key) {
+            Some(_) => Ok(u64::MAX),
+            None => self.proposer.parts.view.changed_at(key),
+        }
     }
 
     fn scan(

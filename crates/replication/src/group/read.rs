@@ -36,6 +36,12 @@ impl View for ReadView<'_> {
         }))
     }
 
+    fn changed_at(&self, key: &[u8]) -> io::Result<u64> {
+        let changed = self.view.changed_at(key)?;
+        self.newest.set(self.newest.get().max(changed));
+        Ok(changed)
+    }
+
     fn scan(
         &self,
         start: &[u8],

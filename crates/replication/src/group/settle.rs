@@ -1,9 +1,9 @@
 //! Answers proposals in order: once they are applied and the commit rule lets them through.
 
-use super::Session;
 use super::gate::Answerable;
 use super::overlay::Overlay;
 use super::proposer::{WriteOutcome, lock};
+use super::{Fence, Session};
 use crate::error::Unserved;
 use crate::raft::{Applied, RaftTypes};
 use crate::runtime::{self, Mistake, errs, mark, watch};
@@ -44,6 +44,7 @@ struct Unanswered {
 pub(super) fn start(
     mut unsettled: mpsc::Receiver<Unsettled>,
     mut answerable: watch::Receiver<Answerable>,
+    fence: Fence,
     broken: watch::Sender<Option<Session>>,
 ) {
     let (pass_on, mut unanswered) = mpsc::channel::<Unanswered>(UNANSWERED);
@@ -84,7 +85,8 @@ pub(super) fn start(
                 })
                 .await
                 .is_ok_and(|now| now.leader == Some(session.leader));
-            if !through {
+            // Last: from here on the answer is as good as given.
+            if !through || !fence.passed().await {
                 mark("an applied write was not answered, because leadership was lost at the gate");
                 // It is applied here, but what the policy promises is not known.
                 fail(answers, &Unserved::Unknown);

@@ -4,8 +4,9 @@ use super::Replication;
 use crate::error::Unserved;
 use crate::group::{Group, Submission, WriteOutcome};
 use crate::raft::{Applied, Command, decode, encode};
+use crate::replica_id::ReplicaId;
 use crate::runtime::{self, Mistake, errs, mark};
-use crate::system::{SystemCommand, SystemError, SystemReply};
+use crate::system::{GroupInfo, Required, SystemCommand, SystemError, SystemReply};
 use crate::transport::{CallError, Kind};
 use crate::wire::{
     ForwardRead, ForwardSystem, ForwardWrite, ReadMode, Served, ServedOr, SystemAnswer, demand,
@@ -69,7 +70,12 @@ impl Group {
         request: Bytes,
     ) -> Result<WriteOutcome, Unserved> {
         // Without a lease another node may lead: a clean refusal now is better than an unknown outcome later.
-        let session = self.session().filter(|_| self.lease().is_some()).ok_or(Unserved::NotLeader)?;
+        let session = self.session().ok_or(Unserved::NotLeader)?;
+        if self.fence.left().is_none() {
+            mark("a write was refused for want of a region lease");
+            return Err(Unserved::NoRegionLease);
+        }
+        self.lease().ok_or(Unserved::NotLeader)?;
         let _unanswered = Arc::clone(&self.unanswered);
         let (answer, answered) = oneshot::channel();
         self.submissions.try_send(Submission { id, request, answer }).map_err(|_| Unserved::Overloaded)?;
@@ -123,7 +129,7 @@ impl Replication {
                     mark("a write was sent again with its id");
                     maybe_done = true;
                 }
-                Err(Unserved::NotLeader | Unserved::NoLeader | Unserved::NoReplica) => {}
+                Err(error) if error.try_again() => {}
                 // A refusal of this try says nothing about an earlier one.
                 Err(error) => return Err(if maybe_done { Unserved::Unknown } else { error }),
             }
@@ -171,7 +177,7 @@ impl Replication {
     ) -> Result<ReadDone, Unserved> {
         if let ReadConsistency::Local { token, max_staleness } = consistency {
             let position = demand(token, group);
-            match self.group(group).filter(|replica| replica.holds_items()) {
+            match self.readable(group) {
                 Some(replica) => {
                     if let Some(done) =
                         self.read_here(&replica, &request, position, max_staleness, deadline).await?
@@ -206,7 +212,7 @@ impl Replication {
         }
         if let Some(position) = position {
             let patience = deadline.min(Instant::now() + TOKEN_PATIENCE);
-            if !errs(Mistake::IgnoreTokens) && !replica.wait_applied(position.index, patience).await {
+            if !errs(Mistake::IgnoreTokens) && !self.wait_position(replica, position, patience).await {
                 mark("a read with a token went to the leader");
                 return Ok(None);
             }
@@ -218,6 +224,25 @@ impl Replication {
             served_by: self.own(),
             consistent: false,
         }))
+    }
+
+    /// This node's replica, if it may be read: of the newest incarnation, and no witness.
+    fn readable(&self, group: GroupId) -> Option<Arc<Group>> {
+        self.group(group).filter(|replica| replica.holds_items() && replica.fence.is_current())
+    }
+
+    /// Waits until a replica includes a position; `false` when it does not by then, or never will.
+    pub(crate) async fn wait_position(&self, replica: &Group, position: Position, deadline: Instant) -> bool {
+        let required = self.system().groups.get(&replica.id).map(|group| group.required(position));
+        match required {
+            Some(Required::Applied(index)) => replica.wait_applied(index, deadline).await,
+            Some(Required::Leader) | None => false,
+        }
+    }
+
+    /// The Raft group that a request to a group is for, as far as this node knows.
+    fn addressee(&self, group: GroupId) -> ReplicaId {
+        self.system().groups.get(&group).map_or_else(|| group.into(), GroupInfo::replica)
     }
 
     /// An upper bound on how stale this node's replica is.
@@ -285,7 +310,8 @@ impl Replication {
                     return Ok(ReadDone { response, position, served_by, consistent: true });
                 }
                 // A read changes nothing, so it may be sent again whatever became of it.
-                Err(Unserved::NotLeader | Unserved::NoLeader | Unserved::NoReplica | Unserved::Unknown) => {}
+                Err(Unserved::Unknown) => {}
+                Err(error) if error.try_again() => {}
                 Err(error) => return Err(error),
             }
             if !self.pause_before_retry(deadline).await {
@@ -296,7 +322,7 @@ impl Replication {
 
     /// Who leads a group, as far as this node can tell.
     pub(crate) fn leader_of(&self, group: GroupId) -> Option<NodeId> {
-        if let Some(replica) = self.group(group) {
+        if let Some(replica) = self.group(group).filter(|replica| replica.fence.is_current()) {
             return replica.leader_hint();
         }
         // Without a replica: the best that is connected. It answers `NotLeader` if it does not lead; the next try
@@ -313,7 +339,7 @@ impl Replication {
     }
 
     /// Asks a peer; errors say whether anything may have happened.
-    async fn ask<T: serde::de::DeserializeOwned>(
+    pub(crate) async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         node: NodeId,
         kind: Kind,
@@ -323,7 +349,7 @@ impl Replication {
     ) -> Result<T, Unserved> {
         let link = self.shared.peers.link(node).ok_or(Unserved::NoLeader)?;
         let left = deadline.saturating_duration_since(Instant::now());
-        match link.call(kind, group, payload, left).await {
+        match link.call(kind, self.addressee(group), payload, left).await {
             Ok(answer) => Ok(decode(&answer)?),
             Err(CallError::Lost) => Err(Unserved::Unknown),
             // Refused before it reached the group.
@@ -365,7 +391,7 @@ impl Replication {
     }
 
     /// Waits a moment; `false` when the deadline leaves no time for another try.
-    async fn pause_before_retry(&self, deadline: Instant) -> bool {
+    pub(crate) async fn pause_before_retry(&self, deadline: Instant) -> bool {
         let next = Instant::now() + RETRY_EVERY;
         if next >= deadline {
             return false;
@@ -459,7 +485,7 @@ impl Replication {
         if group.session() == Some(session) { Ok(index) } else { Err(Unserved::NotLeader) }
     }
 
-    async fn wait_system(&self, index: u64, deadline: Instant) -> bool {
+    pub(crate) async fn wait_system(&self, index: u64, deadline: Instant) -> bool {
         match self.group(GroupId::SYSTEM) {
             Some(group) => group.wait_applied(index, deadline).await,
             None => false,

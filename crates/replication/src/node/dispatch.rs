@@ -5,6 +5,7 @@ use crate::beat;
 use crate::error::Unserved;
 use crate::group::{Group, accept};
 use crate::raft::{Complete, RaftTypes, SnapshotData, SnapshotPart, decode, encode, respond};
+use crate::replica_id::ReplicaId;
 use crate::runtime::{self, mark};
 use crate::transport::{Handler, Kind, Reply, Request};
 use crate::wire::{ForwardRead, ForwardSystem, ForwardWrite, ReadMode, Served, ServedOr, SystemAnswer};
@@ -35,7 +36,7 @@ impl Dispatch {
 impl Handler for Dispatch {
     fn dispatch(&self, request: Request, reply: Reply) {
         let Some(node) = self.node.upgrade() else { return };
-        let Some(group) = node.group(request.group) else {
+        let Some(group) = node.addressed(request.to) else {
             // Also while the node starts, or has not yet heard of a new group: the peer tries again.
             return reply.refuse(&Unserved::NoReplica.to_string());
         };
@@ -98,7 +99,7 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
                 &served.map(|done| Served { response: done.response, position: group.position(done.index) }),
             )
         }
-        Kind::Read => answer(&read(group, parse(payload)?).await),
+        Kind::Read => answer(&read(node, group, parse(payload)?).await),
         Kind::System => {
             let ForwardSystem(command) = parse(payload)?;
             let answered: SystemAnswer = node.system_write_here(command).await;
@@ -106,6 +107,9 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
         }
         Kind::SystemIndex => answer(&node.system_index_here().await),
         Kind::Status => answer(&node.status_here()),
+        Kind::RegionLease | Kind::AtRisk | Kind::Survey | Kind::Failover | Kind::Salvage => {
+            failover(node, &request).await
+        }
         Kind::Append | Kind::Ping | Kind::Beat => Err("handled elsewhere".to_owned()),
     }
 }
@@ -126,14 +130,43 @@ async fn vote(group: &Group, mut request: VoteRequest<RaftTypes>) -> Result<Byte
     respond(result)
 }
 
-async fn read(group: &Arc<Group>, ForwardRead { mode, request, timeout_ms }: ForwardRead) -> ServedOr {
+/// What only failovers and what comes after them need.
+async fn failover(node: &Arc<Replication>, request: &Request) -> Result<Bytes, String> {
+    let payload = &request.payload[..];
+    match request.kind {
+        Kind::RegionLease => {
+            // Of the region that the certificate says, not of one that the peer names.
+            let from = node.topology.node(request.from).map(|node| &node.region);
+            let granted = from.ok_or(Unserved::NoReplica).and_then(|region| node.grant_region_lease(region));
+            answer(&granted)
+        }
+        Kind::AtRisk => {
+            node.heard_risks.heard(parse(payload)?);
+            Ok(Bytes::new())
+        }
+        Kind::Survey => {
+            let (group, incarnation) = parse(payload)?;
+            let survey = node.survey_here(ReplicaId { group, incarnation });
+            answer(&survey.map_err(|error| error.to_string())?)
+        }
+        Kind::Failover => answer(&node.fail_over_here(&parse(payload)?).await),
+        Kind::Salvage => answer(&node.salvage_here(parse(payload)?)),
+        _ => Err("handled elsewhere".to_owned()),
+    }
+}
+
+async fn read(
+    node: &Replication,
+    group: &Arc<Group>,
+    ForwardRead { mode, request, timeout_ms }: ForwardRead,
+) -> ServedOr {
     let deadline = Instant::now() + Duration::from_millis(timeout_ms);
     let outcome = match mode {
         ReadMode::Consistent => group.read_consistent(&request, deadline).await?,
         ReadMode::Local(_) if !group.holds_items() => return Err(Unserved::NoReplica),
         ReadMode::Local(position) => {
             if let Some(position) = position
-                && !group.wait_applied(position.index, deadline).await
+                && !node.wait_position(group, position, deadline).await
             {
                 return Err(Unserved::NoLeader);
             }

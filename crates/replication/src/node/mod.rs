@@ -2,20 +2,30 @@
 
 mod client;
 mod dispatch;
+mod failover;
+mod grants;
+mod risk;
+mod salvage;
 mod status;
 
 pub use client::{ReadConsistency, ReadDone, WriteDone};
+pub use failover::{FailoverError, groups_of_region};
 
 use crate::config::{LogLimits, Timing};
 use crate::evaluate::Evaluator;
-use crate::group::{Group, Shared};
-use crate::runtime::{self, watch};
+use crate::group::{Group, RegionLease, Shared};
+use crate::raft::refound;
+use crate::replica_id::ReplicaId;
+use crate::runtime::{self, Mistake, errs, mark, watch};
 use crate::supervisor::{self, Founding};
 use crate::system::SystemState;
 use crate::transport::{self, Acceptor, Dial, Handler, MtlsDialer, PeerAddress, PeerTls, Peers};
+use grants::Grants;
 use meridian_placement::{Distances, Topology};
 use meridian_store::Store;
-use meridian_types::{GroupId, NodeId};
+use meridian_types::{GroupId, Incarnation, NodeId, RegionName};
+use risk::HeardRisks;
+use salvage::Retired;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -76,6 +86,9 @@ pub struct Replication {
     pub(crate) founding: Founding,
     groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
     publish_system: watch::Sender<Arc<SystemState>>,
+    pub(crate) grants: Grants,
+    pub(crate) heard_risks: HeardRisks,
+    pub(crate) retired: Retired,
     tasks: std::sync::Mutex<JoinSet<()>>,
 }
 
@@ -89,6 +102,7 @@ impl Replication {
         let peers = Peers::new(options.own);
         let node_name =
             options.topology.node(options.own).map_or_else(String::new, |node| node.name.to_string());
+        let region_lease = Arc::new(RegionLease::new(options.timing.region_lease()));
         let shared = Shared {
             store: options.store,
             peers: Arc::clone(&peers),
@@ -96,6 +110,7 @@ impl Replication {
             log: options.log,
             evaluator: options.evaluator,
             system,
+            region_lease,
             node_name,
             witnesses: Arc::new(options.topology.nodes().filter(|n| n.witness).map(|n| n.id).collect()),
         };
@@ -106,9 +121,12 @@ impl Replication {
             founding: options.founding,
             groups: RwLock::default(),
             publish_system,
+            grants: Grants::default(),
+            heard_risks: HeardRisks::default(),
+            retired: Retired::default(),
             tasks: std::sync::Mutex::default(),
         });
-        node.open_group(GroupId::SYSTEM).await?;
+        node.open_group(GroupId::SYSTEM.into(), None).await?;
         node.connect(options.network);
         supervisor::start(&node);
         Ok(node)
@@ -174,14 +192,37 @@ impl Replication {
         self.groups.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Opens a group's replica on this node, once.
-    pub(crate) async fn open_group(&self, id: GroupId) -> io::Result<()> {
-        if self.group(id).is_some() {
-            return Ok(());
+    /// The region that this node is in.
+    pub(crate) fn own_region(&self) -> Option<&RegionName> {
+        self.topology.node(self.own()).map(|node| &node.region)
+    }
+
+    /// The replica that a message is for: none when this node has heard of a newer incarnation, or not yet of this one (invariant 4).
+    pub(crate) fn addressed(&self, to: ReplicaId) -> Option<Arc<Group>> {
+        let group = self.group(to.group)?;
+        let same = group.incarnation == to.incarnation || errs(Mistake::DropIncarnationFence);
+        (same && group.fence.is_current()).then_some(group)
+    }
+
+    /// Opens this node's replica of a group, once, and ends the one of an older incarnation. With a `base` this node is the seed: it
+    /// founds the incarnation from its replica of that one.
+    pub(crate) async fn open_group(&self, id: ReplicaId, base: Option<Incarnation>) -> io::Result<()> {
+        if let Some(open) = self.group(id.group) {
+            if open.incarnation >= id.incarnation {
+                return Ok(());
+            }
+            open.close().await?;
         }
-        let publish = id.is_system().then(|| self.publish_system.clone());
+        if let Some(base) = base {
+            let (store, own) = (self.shared.store.clone(), self.own());
+            let founding = runtime::aside(move || refound::found(&store, id, base, own));
+            let cut = founding.await??;
+            mark("a seed founded its group anew");
+            tracing::info!(group = %id, ?cut, "founded anew");
+        }
+        let publish = id.group.is_system().then(|| self.publish_system.clone());
         let group = Group::open(id, &self.shared, publish).await?;
-        self.groups.write().unwrap_or_else(PoisonError::into_inner).insert(id, group);
+        self.groups.write().unwrap_or_else(PoisonError::into_inner).insert(id.group, group);
         Ok(())
     }
 

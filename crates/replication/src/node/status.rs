@@ -22,6 +22,7 @@ impl Replication {
             silent: self.topology.nodes().map(|node| node.id).filter(quiet).collect(),
             free_bytes: space.free_bytes,
             disk_low: space.low,
+            at_risk: self.risks_known(),
         }
     }
 
@@ -69,7 +70,7 @@ impl Replication {
         let matched = data.replication.iter().flatten();
         ReplicaStatus {
             group: group.id,
-            incarnation: group.incarnation(),
+            incarnation: group.incarnation,
             term: openraft::vote::RaftLeaderId::term(openraft::vote::RaftVote::leader_id(&server.vote)),
             leader: server.current_leader,
             lease_ms: group.lease().filter(|_| leads).map(ms),

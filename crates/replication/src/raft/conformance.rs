@@ -2,7 +2,7 @@
 
 use super::{LogStore, Machine, RaftTypes};
 use meridian_store::{Store, StoreOptions};
-use meridian_types::GroupId;
+use meridian_types::{GroupId, Incarnation};
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +16,7 @@ struct Builder {
 impl StoreBuilder<RaftTypes, LogStore, Machine> for Builder {
     async fn build(&self) -> Result<((), LogStore, Machine), StorageError<RaftTypes>> {
         let group = self.store.group(GroupId(self.next.fetch_add(1, Ordering::Relaxed)));
-        let (machine, _) = Machine::open(group.clone()).expect("a pristine group opens");
+        let (machine, _) = Machine::open(group.clone(), Incarnation(0)).expect("a pristine group opens");
         Ok(((), LogStore::new(group), machine))
     }
 }

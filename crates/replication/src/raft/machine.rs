@@ -3,15 +3,16 @@
 use super::durable::durable;
 use super::snapshot::{SnapshotBuilder, SnapshotData, copy};
 use super::types::{Applied, Command, RaftTypes, WriteBatch, decode, encode};
+use crate::group::RiskLog;
 use crate::runtime::{Mistake, errs, mark, watch};
 use crate::system::SystemState;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use meridian_store::{GroupStore, StateOp};
-use meridian_types::RequestId;
+use meridian_types::{Incarnation, RequestId};
 use openraft::entry::RaftPayload;
 use openraft::storage::{EntryResponder, RaftStateMachine};
-use openraft::type_config::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
+use openraft::type_config::alias::{EntryOf, LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::{EntryPayload, OptionalSend, StoredMembership};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -40,6 +41,8 @@ mod prefix {
     pub(super) const SYSTEM: u8 = b'S';
     /// The session whose writes are being applied.
     pub(super) const CHAIN: u8 = b'C';
+    /// Where an item was that has been deleted since the group was founded anew.
+    pub(super) const GRAVE: u8 = b'D';
 }
 
 /// A value as stored: the log index that wrote it, then the bytes.
@@ -75,6 +78,8 @@ pub(crate) struct MachineView {
     store: GroupStore,
     applied: watch::Receiver<u64>,
     last_delete: Arc<AtomicU64>,
+    /// What was applied lately.
+    pub(crate) risk: Arc<RiskLog>,
 }
 
 impl MachineView {
@@ -101,8 +106,7 @@ impl MachineView {
     /// # Errors
     /// When the engine fails or the record is damaged.
     pub(crate) fn get(&self, key: &[u8]) -> io::Result<Option<StoredValue>> {
-        let stored = self.store.get(&item_key(key)).map_err(io::Error::other)?;
-        stored.as_ref().map(StoredValue::decode).transpose()
+        stored_item(&self.store, key)
     }
 
     /// Reads items with `start <= key < end` in key order, or backwards.
@@ -124,6 +128,18 @@ impl MachineView {
         }))
     }
 
+    /// The index of the newest entry known to have changed an item: of what is there, or of its deletion in this incarnation. 0 for
+    /// an item that is not there and was not deleted since the group was founded anew.
+    ///
+    /// # Errors
+    /// When the engine fails or the record is damaged.
+    pub(crate) fn changed_at(&self, key: &[u8]) -> io::Result<u64> {
+        let grave = self.store.get(&grave_key(key)).map_err(io::Error::other)?;
+        let deleted = grave.as_ref().map(StoredValue::decode).transpose()?;
+        let there = self.get(key)?;
+        Ok(deleted.into_iter().chain(there).map(|stored| stored.index).max().unwrap_or(0))
+    }
+
     /// The remembered response of a forwarded write that already took effect.
     ///
     /// # Errors
@@ -132,6 +148,25 @@ impl MachineView {
         let stored = self.store.get(&request_key(id)).map_err(io::Error::other)?;
         Ok(stored.map(|stored| stored.slice(8..)))
     }
+}
+
+/// An item as a group's state has it, whether or not the group still takes part.
+pub(super) fn stored_item(store: &GroupStore, key: &[u8]) -> io::Result<Option<StoredValue>> {
+    let stored = store.get(&item_key(key)).map_err(io::Error::other)?;
+    stored.as_ref().map(StoredValue::decode).transpose()
+}
+
+/// All items of a state.
+pub(super) fn stored_items(
+    store: &GroupStore,
+) -> io::Result<impl Iterator<Item = io::Result<(Bytes, StoredValue)>>> {
+    let (start, end) = ([prefix::ITEM], [prefix::ITEM + 1]);
+    let found =
+        store.scan(Bound::Included(&start), Bound::Excluded(&end), false).map_err(io::Error::other)?;
+    Ok(found.map(|row| {
+        let (key, value) = row.map_err(io::Error::other)?;
+        Ok((key.slice(1..), StoredValue::decode(&value)?))
+    }))
 }
 
 /// One group's state machine.
@@ -143,6 +178,9 @@ pub(crate) struct Machine {
     chain: Chain,
     applied: watch::Sender<u64>,
     last_delete: Arc<AtomicU64>,
+    /// Whether deletions leave a mark, so that salvage can tell what changed since the group was founded anew.
+    keep_graves: bool,
+    risk: Arc<RiskLog>,
 }
 
 /// The session whose writes are being applied, and the number of its next entry. Part of the state, so that every
@@ -176,12 +214,12 @@ struct SystemMachine {
 type Marker = (Option<LogIdOf<RaftTypes>>, StoredMembershipOf<RaftTypes>);
 
 impl Machine {
-    /// Opens the state of a placement group.
+    /// Opens the state of a placement group in one of its incarnations. One that was founded anew remembers what was deleted since.
     ///
     /// # Errors
     /// When the engine fails or its marker is damaged.
-    pub(crate) fn open(store: GroupStore) -> io::Result<(Self, MachineView)> {
-        Self::open_with(store, None)
+    pub(crate) fn open(store: GroupStore, incarnation: Incarnation) -> io::Result<(Self, MachineView)> {
+        Self::open_with(store, None, incarnation > Incarnation(0))
     }
 
     /// Opens the state of the system group; every change is published.
@@ -192,20 +230,27 @@ impl Machine {
         store: GroupStore,
         publish: watch::Sender<Arc<SystemState>>,
     ) -> io::Result<(Self, MachineView)> {
-        Self::open_with(store, Some(publish))
+        Self::open_with(store, Some(publish), false)
     }
 
     fn open_with(
         store: GroupStore,
         publish: Option<watch::Sender<Arc<SystemState>>>,
+        keep_graves: bool,
     ) -> io::Result<(Self, MachineView)> {
         let (applied, follow) = watch::channel(0);
         let last_delete = Arc::new(AtomicU64::new(0));
-        let view =
-            MachineView { store: store.clone(), applied: follow, last_delete: Arc::clone(&last_delete) };
+        let risk = Arc::<RiskLog>::default();
+        let view = MachineView {
+            store: store.clone(),
+            applied: follow,
+            last_delete: Arc::clone(&last_delete),
+            risk: Arc::clone(&risk),
+        };
         let system = publish.map(|publish| SystemMachine { state: SystemState::default(), publish });
         let (last, membership, chain) = (None, StoredMembership::default(), Chain::default());
-        let mut machine = Self { store, system, last, membership, chain, applied, last_delete };
+        let mut machine =
+            Self { store, system, last, membership, chain, applied, last_delete, keep_graves, risk };
         machine.reload()?;
         Ok((machine, view))
     }
@@ -231,6 +276,18 @@ impl Machine {
         Ok(())
     }
 
+    /// Applies entries that nobody waits for.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub(crate) fn replay(&mut self, entries: Vec<EntryOf<RaftTypes>>) -> io::Result<()> {
+        let mut waiting = entries.into_iter().map(|entry| (entry, None)).peekable();
+        while waiting.peek().is_some() {
+            self.apply_chunk(waiting.by_ref().take(APPLY_CHUNK).collect())?;
+        }
+        Ok(())
+    }
+
     fn apply_chunk(&mut self, chunk: Vec<EntryResponder<RaftTypes>>) -> io::Result<()> {
         let mut ops = Vec::new();
         let mut answers = Vec::new();
@@ -252,12 +309,16 @@ impl Machine {
                 EntryPayload::Normal(Command::Write(batch)) => {
                     if !self.chain.take(batch.session, batch.number) {
                         answer = Applied::Skipped;
-                    } else if self.apply_writes(log_id.index, batch, &mut ops)? {
-                        last_delete = Some(log_id.index);
+                    } else {
+                        self.risk.applied(log_id.index, batch.writes.len() as u64);
+                        if self.apply_writes(log_id.index, batch, &mut ops)? {
+                            last_delete = Some(log_id.index);
+                        }
                     }
                 }
                 EntryPayload::Normal(Command::Purge(keys)) => {
-                    ops.extend(keys.iter().map(|key| StateOp { key: item_key(key), value: None }));
+                    let rows = keys.iter().flat_map(|key| [item_key(key), grave_key(key)]);
+                    ops.extend(rows.map(|key| StateOp { key, value: None }));
                     last_delete = Some(log_id.index);
                 }
                 EntryPayload::Normal(Command::System(command)) => {
@@ -301,6 +362,9 @@ impl Machine {
             }
             for mutation in record.mutations {
                 deleted |= mutation.value.is_none();
+                if self.keep_graves && mutation.value.is_none() {
+                    ops.push(put(grave_key(&mutation.key), StoredValue::encode(index, &[])));
+                }
                 let value = mutation.value.map(|value| StoredValue::encode(index, &value));
                 ops.push(StateOp { key: item_key(&mutation.key), value });
             }
@@ -335,6 +399,13 @@ fn put(key: Bytes, value: Bytes) -> StateOp {
 fn item_key(key: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(1 + key.len());
     out.put_u8(prefix::ITEM);
+    out.put_slice(key);
+    out.freeze()
+}
+
+fn grave_key(key: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(1 + key.len());
+    out.put_u8(prefix::GRAVE);
     out.put_slice(key);
     out.freeze()
 }

@@ -4,8 +4,12 @@
 mod conformance;
 mod durable;
 mod log_store;
+pub(crate) mod lost;
 mod machine;
 mod network;
+pub(crate) mod refound;
+#[cfg(test)]
+mod refound_tests;
 mod snapshot;
 mod types;
 

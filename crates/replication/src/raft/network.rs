@@ -3,13 +3,14 @@
 use super::snapshot::{SnapshotData, SnapshotPart};
 use super::types::{Command, RaftTypes, decode, encode};
 use crate::group::AckClock;
+use crate::replica_id::ReplicaId;
 use crate::runtime;
 use crate::transport::{CallError, Kind, Link, Peers, PendingCall};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, Stream, StreamExt};
 use meridian_store::{StateChunk, StateSnapshot};
-use meridian_types::{GroupId, NodeId};
+use meridian_types::NodeId;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::v2::RaftNetworkV2;
 use openraft::network::{RPCOption, RaftNetworkFactory};
@@ -45,7 +46,7 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Makes the network of one group.
 #[derive(Clone)]
 pub(crate) struct GroupNetworks {
-    group: GroupId,
+    group: ReplicaId,
     peers: Arc<Peers>,
     witnesses: Arc<BTreeSet<NodeId>>,
     acks: Arc<AckClock>,
@@ -53,7 +54,7 @@ pub(crate) struct GroupNetworks {
 
 impl GroupNetworks {
     pub(crate) fn new(
-        group: GroupId,
+        group: ReplicaId,
         peers: Arc<Peers>,
         witnesses: Arc<BTreeSet<NodeId>>,
         acks: Arc<AckClock>,
@@ -65,7 +66,7 @@ impl GroupNetworks {
 impl GroupNetworks {
     /// Invariant 7: nothing of an item goes to a witness, on the wire or on its disk. The system state is no item's.
     fn no_data(&self, target: NodeId) -> bool {
-        !self.group.is_system() && self.witnesses.contains(&target)
+        !self.group.group.is_system() && self.witnesses.contains(&target)
     }
 }
 
@@ -90,7 +91,7 @@ impl RaftNetworkFactory<RaftTypes> for GroupNetworks {
 
 /// The way from this node to one member of one group.
 pub(crate) struct GroupNetwork {
-    group: GroupId,
+    group: ReplicaId,
     target: NodeId,
     peers: Arc<Peers>,
     append: Kind,
@@ -145,7 +146,7 @@ impl GroupNetwork {
 struct Appends {
     link: Arc<Link>,
     kind: Kind,
-    group: GroupId,
+    group: ReplicaId,
     target: NodeId,
     acks: Arc<AckClock>,
 }

@@ -17,6 +17,7 @@ pub use dice::{Dice, SPLITMIX64_STEP, splitmix64};
 pub use process::{Mistake, Process};
 
 use rand::RngExt;
+use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::{JoinHandle, JoinSet};
@@ -42,6 +43,14 @@ where
         None => drop(set.spawn(future)),
         Some(process) => process.adopt(set.spawn(process.scope(future))),
     }
+}
+
+/// Does work that waits for the disk on a thread that runs no tasks; a simulation has no such thread and does it at once.
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    if Process::current().is_some() {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
 }
 
 /// A random value.

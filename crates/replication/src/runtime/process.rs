@@ -40,6 +40,12 @@ pub enum Mistake {
     IgnoreTokens,
     /// Leaves the last change of every seventh entry out, on every second node.
     ApplyDifferently,
+    /// Serves a group that stands and falls with a region without a lease of that region.
+    IgnoreRegionLease,
+    /// Takes part in old incarnations of a group although it has heard of a newer one, and takes messages of one for another's.
+    DropIncarnationFence,
+    /// Founds groups anew at once, without waiting for the leases of the region that is given up.
+    RefoundEarly,
 }
 
 /// A handle to a simulated process; clones are the same process.

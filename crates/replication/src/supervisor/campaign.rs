@@ -5,6 +5,7 @@ use super::members::placement;
 use crate::group::{Group, leadership};
 use crate::node::Replication;
 use crate::raft::{decode, encode};
+use crate::replica_id::ReplicaId;
 use crate::runtime::{self, mark};
 use crate::transport::Kind;
 use bytes::Bytes;
@@ -90,7 +91,7 @@ async fn stand(node: Arc<Replication>, group: Arc<Group>) {
     let Ok(payload) = encode(&group.standing()) else { return };
     let others = membership.voter_ids().filter(|voter| *voter != node.own());
     let mut asked: FuturesUnordered<_> =
-        others.map(|voter| would_vote(&node, voter, group.id, payload.clone())).collect();
+        others.map(|voter| would_vote(&node, voter, group.replica_id(), payload.clone())).collect();
     while !enough(&willing) {
         match asked.next().await {
             Some(Some(voter)) => drop(willing.insert(voter)),
@@ -111,7 +112,7 @@ async fn stand(node: Arc<Replication>, group: Arc<Group>) {
     }
 }
 
-async fn would_vote(node: &Replication, voter: NodeId, group: GroupId, payload: Bytes) -> Option<NodeId> {
+async fn would_vote(node: &Replication, voter: NodeId, group: ReplicaId, payload: Bytes) -> Option<NodeId> {
     let link = node.shared.peers.link(voter)?;
     let answer = link.call(Kind::PreVote, group, payload, node.shared.timing.turn()).await.ok()?;
     decode::<bool>(&answer).ok()?.then_some(voter)

@@ -39,6 +39,7 @@ impl Replication {
                     ordinal,
                     incarnation: Incarnation(0),
                     placement: place(policy, ordinal, &self.topology, &self.distances)?,
+                    refoundations: Vec::new(),
                 })
             })
             .collect::<Result<_, PlaceError>>()

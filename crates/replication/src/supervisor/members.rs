@@ -4,7 +4,7 @@ use crate::group::{Group, matched};
 use crate::node::Replication;
 use crate::runtime;
 use meridian_placement::{Placement, next_voters, place_system};
-use meridian_types::{GroupId, NodeId};
+use meridian_types::{GroupId, Incarnation, NodeId};
 use openraft::EmptyNode;
 use openraft::async_runtime::WatchReceiver;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,9 @@ const VOTERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bounds one membership change, so that a group without a majority does not hold up the others.
 const CHANGE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// When to try again to open a group that could not be opened or founded.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
+
 /// Opens groups as the system state names them.
 pub(super) async fn keep_open(node: Weak<Replication>) {
     let Some(mut system) = node.upgrade().map(|node| node.watch_system()) else { return };
@@ -27,15 +30,20 @@ pub(super) async fn keep_open(node: Weak<Replication>) {
         let state = Arc::clone(&system.borrow_and_update());
         let Some(strong) = node.upgrade() else { return };
         let own = strong.own();
+        let mut all_open = true;
         for group in
             state.groups.values().filter(|group| group.placement.members().any(|member| member == own))
         {
-            if let Err(error) = strong.open_group(group.id).await {
+            let unfounded = group.unfounded().filter(|next| next.seed == own);
+            let base = unfounded.map(|next| next.base);
+            if let Err(error) = strong.open_group(group.replica(), base).await {
+                all_open = false;
                 tracing::error!(group = %group.id, %error, "cannot open the group");
             }
         }
         drop(strong);
-        if system.changed().await.is_err() {
+        let patience = if all_open { Duration::MAX } else { OPEN_AGAIN };
+        if let Ok(Err(_)) = tokio::time::timeout(patience, system.changed()).await {
             return;
         }
     }
@@ -60,7 +68,8 @@ pub(super) fn placement(node: &Replication, group: GroupId) -> Option<Placement>
 /// Founds pristine groups. Every voter would found a group with the same members, which is safe; they take turns
 /// so that leadership starts where it is preferred.
 pub(super) async fn initialise(node: &Arc<Replication>) {
-    for group in node.groups() {
+    // What was founded anew has its seed as a member already.
+    for group in node.groups().into_iter().filter(|group| group.incarnation == Incarnation(0)) {
         let Some(placement) =
             placement(node, group.id).filter(|placement| placement.voters.contains(&node.own()))
         else {

@@ -2,11 +2,15 @@
 //!
 //! Every node runs it. Decisions come from pure functions (`meridian_placement`); this shell observes and acts.
 
+mod automatic;
 mod campaign;
 mod found;
 mod lead;
 mod members;
+mod refound;
+mod region_lease;
 mod regions;
+mod retired;
 mod switchover;
 mod tables;
 
@@ -26,6 +30,8 @@ pub(crate) fn start(node: &Arc<Replication>) {
     node.spawn(rounds(Arc::downgrade(node)));
     node.spawn(campaign::run(Arc::downgrade(node)));
     node.spawn(crate::beat::run(Arc::downgrade(node)));
+    node.spawn(region_lease::run(Arc::downgrade(node)));
+    node.spawn(retired::run(Arc::downgrade(node)));
 }
 
 async fn rounds(node: Weak<Replication>) {
@@ -42,5 +48,7 @@ async fn rounds(node: Weak<Replication>) {
         found::round(&node).await;
         regions.round(&node).await;
         tables::round(&node).await;
+        region_lease::report_risks(&node);
+        refound::report(&node).await;
     }
 }

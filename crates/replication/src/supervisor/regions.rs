@@ -3,6 +3,7 @@
 //! Invariant 2: shrinking the required set is a committed decision. It is taken by the system leader alone, which a
 //! majority of the system group follows; a node cut off with its region commits nothing.
 
+use super::automatic::Automatic;
 use crate::node::Replication;
 use crate::runtime::mark;
 use crate::system::SystemCommand;
@@ -27,12 +28,18 @@ pub(super) struct Regions {
     last_round: Instant,
     trust_after: Instant,
     next_return_check: Instant,
+    automatic: Automatic,
 }
 
 impl Default for Regions {
     fn default() -> Self {
         let now = Instant::now();
-        Self { last_round: now, trust_after: now + GRACE, next_return_check: now }
+        Self {
+            last_round: now,
+            trust_after: now + GRACE,
+            next_return_check: now,
+            automatic: Automatic::default(),
+        }
     }
 }
 
@@ -66,6 +73,7 @@ impl Regions {
                 }
             }
         }
+        self.automatic.round(node);
     }
 }
 

@@ -1,7 +1,9 @@
 //! Commands of the system group and what they answer.
 
+use super::refound::{LogPoint, Refoundation, SalvageCount};
 use super::state::{Credential, GroupInfo, NodeEntry, TableEntry};
-use meridian_types::{GroupId, PolicyName, RegionName, TableId, TableName};
+use meridian_placement::Placement;
+use meridian_types::{GroupId, Incarnation, NodeId, PolicyName, RegionName, TableId, TableName};
 use meridian_types::{Policy, PolicyError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -79,6 +81,35 @@ pub enum SystemCommand {
     MarkRegionLost(RegionName),
     /// Records that a lost region has caught up and is required again.
     MarkRegionBack(RegionName),
+    /// Decides that a group goes on in a new incarnation without the region that had all of its votes.
+    Refound {
+        /// Which group.
+        group: GroupId,
+        /// From what it goes on; `cut` is still unknown.
+        refoundation: Box<Refoundation>,
+        /// Where it lives from now on.
+        placement: Placement,
+    },
+    /// Says that the seed has founded an incarnation.
+    Founded {
+        /// Which group.
+        group: GroupId,
+        /// The new incarnation.
+        incarnation: Incarnation,
+        /// Where the old log was cut.
+        cut: LogPoint,
+    },
+    /// Says what a node's replica of an old incarnation has above the cut.
+    SalvageFound {
+        /// Which group.
+        group: GroupId,
+        /// The old incarnation.
+        incarnation: Incarnation,
+        /// Whose replica.
+        node: NodeId,
+        /// How much.
+        count: SalvageCount,
+    },
 }
 
 /// What a committed command answers.
@@ -122,6 +153,19 @@ pub enum SystemError {
     /// No credential of that id.
     #[error("key {0} does not exist; `meridian key list` shows those that do")]
     NoSuchCredential(String),
+    /// No group of that number.
+    #[error("there is no group {0}; `meridian status` shows those that there are")]
+    NoSuchGroup(GroupId),
+    /// The group has been founded anew by somebody else meanwhile.
+    #[error(
+        "group {group} is at incarnation {incarnation} by now; look at `meridian status` before you try again"
+    )]
+    StaleRefounding {
+        /// Which group.
+        group: GroupId,
+        /// Its present incarnation.
+        incarnation: Incarnation,
+    },
     /// Too many of something.
     #[error("the cluster has {limit} {what}, the most allowed; delete one first")]
     Limit {

@@ -1,6 +1,7 @@
 //! The system state and how commands change it.
 
 use super::command::{SystemCommand, SystemError, SystemReply};
+use super::refound::Refoundation;
 use meridian_placement::Placement;
 use meridian_types::hash::group_ordinal;
 use meridian_types::{
@@ -43,6 +44,8 @@ pub struct GroupInfo {
     pub incarnation: Incarnation,
     /// Who serves it, and how.
     pub placement: Placement,
+    /// Each founding anew, oldest first.
+    pub refoundations: Vec<Refoundation>,
 }
 
 /// A policy and the groups it owns, by ordinal.
@@ -203,6 +206,13 @@ impl SystemState {
             SystemCommand::MarkRegionBack(region) => {
                 self.lost_regions.remove(&region);
                 Ok(SystemReply::Done)
+            }
+            SystemCommand::Refound { group, refoundation, placement } => {
+                self.refound(group, *refoundation, placement)
+            }
+            SystemCommand::Founded { group, incarnation, cut } => self.founded(group, incarnation, cut),
+            SystemCommand::SalvageFound { group, incarnation, node, count } => {
+                self.salvage_found((group, incarnation), node, count)
             }
         }
     }

@@ -3,10 +3,11 @@
 use super::message::{Handler, Kind, Request};
 use super::proto::{Envelope, Frame};
 use super::{MAX_FRAME, MAX_PENDING, MAX_QUEUED, PING_INTERVAL, SILENCE_LIMIT};
+use crate::replica_id::ReplicaId;
 use crate::runtime::{self, mark};
 use bytes::Bytes;
 use futures_util::Stream;
-use meridian_types::{GroupId, NodeId};
+use meridian_types::{GroupId, Incarnation, NodeId};
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -93,7 +94,7 @@ impl Link {
     }
 
     /// Sends a request now and hands back what to wait on: the order of calls is the order on the wire.
-    pub fn send(self: &Arc<Self>, kind: Kind, group: GroupId, payload: Bytes) -> PendingCall {
+    pub fn send(self: &Arc<Self>, kind: Kind, to: impl Into<ReplicaId>, payload: Bytes) -> PendingCall {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (answer, wait) = oneshot::channel();
         let call = PendingCall { link: Arc::clone(self), id, wait };
@@ -105,7 +106,8 @@ impl Link {
             }
             pending.insert(id, answer);
         }
-        let envelope = Envelope { id, kind: kind as u32, group: group.0, outcome: 0, payload };
+        let ReplicaId { group: GroupId(group), incarnation: Incarnation(incarnation) } = to.into();
+        let envelope = Envelope { id, kind: kind as u32, group, incarnation, outcome: 0, payload };
         if self.outgoing.try_send(envelope).is_err()
             && let Some(answer) = self.pending().remove(&id)
         {
@@ -121,11 +123,11 @@ impl Link {
     pub async fn call(
         self: &Arc<Self>,
         kind: Kind,
-        group: GroupId,
+        to: impl Into<ReplicaId>,
         payload: Bytes,
         timeout: Duration,
     ) -> Result<Bytes, CallError> {
-        tokio::time::timeout(timeout, self.send(kind, group, payload)).await.unwrap_or(Err(CallError::Lost))
+        tokio::time::timeout(timeout, self.send(kind, to, payload)).await.unwrap_or(Err(CallError::Lost))
     }
 
     /// Reads frames until the stream ends, falls silent or is closed; then fails every waiting call.
@@ -192,7 +194,10 @@ impl Link {
                 let request = Request {
                     from: self.peer,
                     kind,
-                    group: GroupId(envelope.group),
+                    to: ReplicaId {
+                        group: GroupId(envelope.group),
+                        incarnation: Incarnation(envelope.incarnation),
+                    },
                     payload: envelope.payload,
                 };
                 handler.dispatch(request, reply);
@@ -207,7 +212,7 @@ impl Link {
     }
 
     fn respond(&self, id: u64, outcome: u32, payload: Bytes) {
-        let envelope = Envelope { id, kind: 0, group: 0, outcome, payload };
+        let envelope = Envelope { id, outcome, payload, ..Envelope::default() };
         if self.outgoing.try_send(envelope).is_err() {
             // A peer that does not drain its responses is cut off: it dials again and retries.
             self.close.notify_one();

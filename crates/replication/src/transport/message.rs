@@ -1,8 +1,9 @@
 //! What travels in an envelope.
 
 use super::link::Reply;
+use crate::replica_id::ReplicaId;
 use bytes::Bytes;
-use meridian_types::{GroupId, NodeId};
+use meridian_types::NodeId;
 
 /// What a request is. The numbers are part of the peer protocol: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,16 @@ pub enum Kind {
     Status = 12,
     /// A leader's word on all groups that it leads and the peer is a member of.
     Beat = 13,
+    /// The system leader grants the sender's region another lease.
+    RegionLease = 14,
+    /// What the sender's groups have on the disks of its region alone.
+    AtRisk = 15,
+    /// How far this node's replica of an incarnation is, whether or not it still takes part.
+    Survey = 16,
+    /// The system leader is asked to give a region up.
+    Failover = 17,
+    /// What this node has of an old incarnation above its cut.
+    Salvage = 18,
 }
 
 impl Kind {
@@ -41,8 +52,8 @@ impl Kind {
     #[must_use]
     pub fn from_wire(number: u32) -> Option<Kind> {
         use Kind::{
-            Append, Beat, Heartbeat, Ping, PreVote, Read, Snapshot, Status, System, SystemIndex,
-            TransferLeader, Vote, Write,
+            Append, AtRisk, Beat, Failover, Heartbeat, Ping, PreVote, Read, RegionLease, Salvage, Snapshot,
+            Status, Survey, System, SystemIndex, TransferLeader, Vote, Write,
         };
         let all = [
             Ping,
@@ -58,6 +69,11 @@ impl Kind {
             SystemIndex,
             Status,
             Beat,
+            RegionLease,
+            AtRisk,
+            Survey,
+            Failover,
+            Salvage,
         ];
         all.into_iter().find(|kind| *kind as u32 == number)
     }
@@ -70,8 +86,8 @@ pub struct Request {
     pub from: NodeId,
     /// What it is.
     pub kind: Kind,
-    /// The group addressed.
-    pub group: GroupId,
+    /// The group addressed, in the incarnation that the sender knows.
+    pub to: ReplicaId,
     /// The encoded request.
     pub payload: Bytes,
 }

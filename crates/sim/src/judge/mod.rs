@@ -3,6 +3,7 @@
 pub mod durable;
 pub mod lists;
 pub mod monitor;
+pub mod panics;
 pub mod replicas;
 
 use crate::workload::Notes;

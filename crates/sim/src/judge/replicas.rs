@@ -2,6 +2,7 @@
 
 use crate::cluster::Cluster;
 use bytes::Bytes;
+use meridian_replication::ReplicaId;
 use meridian_types::{GroupId, NodeId};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -9,9 +10,10 @@ use std::ops::Bound;
 /// How far a replica is, and all that it holds.
 type Content = (Vec<u8>, BTreeMap<Bytes, Bytes>);
 
-fn content(cluster: &Cluster, node: NodeId, group: GroupId) -> Result<Content, String> {
+fn content(cluster: &Cluster, node: NodeId, group: ReplicaId) -> Result<Content, String> {
     let up = cluster.up(node).ok_or_else(|| format!("node {node} is down"))?;
-    let store = up.store.group(group);
+    let number = group.stored().ok_or_else(|| format!("group {group} has no place in a store"))?;
+    let store = up.store.group(number);
     let said = |error| format!("node {node} group {group}: {error}");
     let applied = store.applied().map_err(said)?.map(|marker| marker.to_vec()).unwrap_or_default();
     let rows = store.scan(Bound::Unbounded, Bound::Unbounded, false).map_err(said)?;
@@ -32,9 +34,9 @@ pub fn differences(cluster: &Cluster) -> Vec<String> {
     let Some((_, any)) = cluster.all_up().into_iter().next() else { return vec!["no node is up".to_owned()] };
     let system = any.replication.system();
     let everywhere = cluster.shape().nodes().iter().map(|node| node.id).collect::<Vec<_>>();
-    let mut groups = vec![(GroupId::SYSTEM, everywhere)];
+    let mut groups = vec![(ReplicaId::from(GroupId::SYSTEM), everywhere)];
     groups.extend(
-        system.groups.values().map(|group| (group.id, group.placement.data.keys().copied().collect())),
+        system.groups.values().map(|group| (group.replica(), group.placement.data.keys().copied().collect())),
     );
     for (group, members) in groups {
         let mut first: Option<(NodeId, Content)> = None;

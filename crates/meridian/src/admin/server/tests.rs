@@ -1,6 +1,8 @@
 //! The admin API end to end over loopback, with a small in-memory cluster behind it.
 
 use super::*;
+use crate::admin::failover::{FailoverDone, FailoverPlan};
+use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageList};
 use crate::admin::types::{Health, KeyInfo, KeySpec, NewKey, Status, Switched, SystemStatus, TableInfo};
 use crate::admin::{AdminClient, AdminClientError};
 use crate::http::{Endpoint, request};
@@ -23,7 +25,14 @@ impl ClusterAdmin for Memory {
     }
     async fn status(&self) -> Result<Status, ApiError> {
         let system = SystemStatus { leader: None, term: 1 };
-        Ok(Status { cluster: "c".into(), system, regions: vec![], groups: vec![], policies: vec![] })
+        Ok(Status {
+            cluster: "c".into(),
+            system,
+            regions: vec![],
+            groups: vec![],
+            policies: vec![],
+            refoundations: vec![],
+        })
     }
     async fn tables(&self) -> Result<Vec<TableInfo>, ApiError> {
         Ok(self.tables.lock().unwrap().clone())
@@ -55,6 +64,21 @@ impl ClusterAdmin for Memory {
     }
     async fn drain_region(&self, region: &RegionName, _: bool) -> Result<(), ApiError> {
         Err(ApiError::not_found(format!("there is no region {region}")))
+    }
+    async fn failover_plan(&self, from: RegionName, _: Option<PolicyName>) -> Result<FailoverPlan, ApiError> {
+        Ok(FailoverPlan { from, answers: true, grace_ms: 0, groups: vec![] })
+    }
+    async fn failover(&self, order: Failover) -> Result<FailoverDone, ApiError> {
+        Ok(FailoverDone { from: order.from, groups: vec![] })
+    }
+    async fn salvage(&self, _: Option<SalvageId>) -> Result<SalvageList, ApiError> {
+        Ok(SalvageList::default())
+    }
+    async fn salvage_entry(&self, id: SalvageId) -> Result<SalvageEntry, ApiError> {
+        Err(ApiError::not_found(format!("there is no entry {id}")))
+    }
+    async fn decide_salvage(&self, order: SalvageOrder) -> Result<SalvageDone, ApiError> {
+        Ok(SalvageDone { done: order.ids, refused: vec![] })
     }
     async fn keys(&self) -> Result<Vec<KeyInfo>, ApiError> {
         Ok(vec![])

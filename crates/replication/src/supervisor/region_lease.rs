@@ -1,0 +1,41 @@
+//! Keeps the lease of this node's region, for the groups that stand and fall with it; and tells others what those have there alone.
+
+use crate::node::Replication;
+use crate::raft::encode;
+use crate::transport::Kind;
+use meridian_placement::sole_region;
+use meridian_types::GroupId;
+use std::sync::Weak;
+
+/// Runs as long as the node: asks once a heartbeat.
+pub(super) async fn run(node: Weak<Replication>) {
+    let Some(every) = node.upgrade().map(|node| node.shared.timing.heartbeat) else { return };
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(node) = node.upgrade() else { return };
+        let Some(region) = node.own_region().cloned() else { return };
+        let state = node.system();
+        // Every member, not only voters: while a group moves, its leader is where placement no longer wants it.
+        let mine = state.groups.values().filter(|group| group.placement.data.contains_key(&node.own()));
+        if mine.map(|group| sole_region(&group.placement)).any(|sole| sole.is_some()) {
+            node.renew_region_lease(&region, every * 2).await;
+        }
+    }
+}
+
+/// Tells the voters of the system group what the groups that this node leads have in its region alone.
+pub(super) fn report_risks(node: &Replication) {
+    let risks = node.risks_here();
+    if risks.is_empty() {
+        return;
+    }
+    let Ok(payload) = encode(&risks) else { return };
+    for listener in node.risk_listeners() {
+        if let Some(link) = node.shared.peers.link(listener) {
+            // Nobody waits for an answer: the next report comes soon.
+            drop(link.send(Kind::AtRisk, GroupId::SYSTEM, payload.clone()));
+        }
+    }
+}
