@@ -119,8 +119,9 @@ mod tests {
         #[test]
         fn nobody_is_further_than_the_chosen_one(logs in proptest::collection::vec((0u64..4, 0u64..50), 1..8)) {
             let survivors: Vec<_> = (1u64..)
+                .zip(["b", "c", "a"].into_iter().cycle())
                 .zip(&logs)
-                .map(|(node, (term, index))| survivor(node, ["a", "b", "c"][node as usize % 3], *term, *index))
+                .map(|((node, region), (term, index))| survivor(node, region, *term, *index))
                 .collect();
             let chosen = chosen(&survivors).unwrap();
             let best = survivors.iter().find(|survivor| survivor.node.0 == chosen).unwrap();

@@ -30,7 +30,7 @@ pub(super) enum GroupRead {
 /// A write as it travels to its group.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum GroupWrite {
-    Item(WriteOp),
+    Item(Box<WriteOp>),
     Salvage(SalvageWrite),
 }
 

@@ -224,7 +224,7 @@ impl Tables for ReplicatedTables {
     async fn write(&self, ctx: &RequestContext, op: WriteOp) -> Result<Reply<WriteOutcome>, DynamoError> {
         let (catalog, table) = self.usable(ctx, &op.table).await?;
         let group = Self::locate(&catalog, &table, |table| Ok(op.key(&table.definition.schema)?.partition))?;
-        let request = encode(&GroupWrite::Item(op)).map_err(internal)?;
+        let request = encode(&GroupWrite::Item(Box::new(op))).map_err(internal)?;
         let done = self.replication.write(group, request, ctx.deadline).await.map_err(unserved)?;
         let outcome = decode::<WriteAnswer>(&done.response).map_err(internal)??;
         Ok(self.reply(ctx, outcome, [done.position], done.served_by, true))

@@ -444,8 +444,11 @@ impl Replication {
             return Err(Unserved::DiskFull(self.shared.node_name.clone()));
         }
         let (responder, done) = openraft::impls::ProgressResponder::complete_only();
-        let write =
-            group.raft.write(Command::System(command)).with_leader(session.leader).responder(responder);
+        let write = group
+            .raft
+            .write(Command::System(Box::new(command)))
+            .with_leader(session.leader)
+            .responder(responder);
         write.await.map_err(|_| Unserved::NotLeader)?;
         match done.await {
             Ok(Ok(written)) => match written.response() {

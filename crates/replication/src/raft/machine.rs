@@ -323,7 +323,7 @@ impl Machine {
                 }
                 EntryPayload::Normal(Command::System(command)) => {
                     if let Some(system) = &mut self.system {
-                        answer = Applied::System(system.state.apply(command));
+                        answer = Applied::System(system.state.apply(*command));
                         system_changed = true;
                     }
                 }

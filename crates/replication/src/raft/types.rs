@@ -26,7 +26,7 @@ pub(crate) enum Command {
     /// Changes nothing: a new leader commits it to know that it has applied all that came before.
     Barrier,
     /// A change to the system state (group 0 only).
-    System(SystemCommand),
+    System(Box<SystemCommand>),
     /// The results of writes that the leader has evaluated (every other group).
     Write(WriteBatch),
     /// Deletes items of a table that nobody writes to any more.

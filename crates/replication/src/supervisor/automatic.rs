@@ -85,7 +85,7 @@ async fn give_up(node: &Arc<Replication>, region: &RegionName, policy: &Policy) 
             }
         }
         Err(error) => {
-            tracing::warn!(%region, policy = %policy.name, %error, "the region is not given up yet")
+            tracing::warn!(%region, policy = %policy.name, %error, "the region is not given up yet");
         }
     }
 }
