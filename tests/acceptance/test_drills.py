@@ -50,7 +50,7 @@ def test_a_cut_off_primary_refuses_cleanly_and_the_others_go_on(cluster, show):
     table = cluster.make_table("cut", "active-passive-semi-sync")
     cluster.client().put_item(TableName=table, Item={"pk": {"S": "k"}, "n": {"N": "1"}})
     running_drill = subprocess.Popen(
-        [BINARY, "drill", "region-partition", "--region", PRIMARY, "--dir", cluster.folder, "--for", "12s", "--output", "json"],
+        [BINARY, "drill", "region-partition", "--region", PRIMARY, "--dir", cluster.folder, "--for", "9s", "--output", "json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
