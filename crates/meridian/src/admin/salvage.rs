@@ -77,7 +77,7 @@ pub struct SalvageEntry {
     pub old: Option<Value>,
     /// What the item is now; `null`: it is not there.
     pub current: Option<Value>,
-    /// Whether it has changed since the group went on elsewhere.
+    /// Whether it has become another since the group went on elsewhere.
     pub changed: bool,
     /// How many writes of it the lost region had alone; the last of them is shown.
     pub writes: u64,

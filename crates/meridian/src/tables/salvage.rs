@@ -86,7 +86,8 @@ pub(super) fn evaluate(write: &SalvageWrite, view: &dyn View) -> io::Result<Eval
     }
     let mut mutations = vec![Mutation { key: mark_key, value: Some(salvage_done(look.index)) }];
     if let Act::Apply { value, force } = act {
-        if !force && view.changed_at(&look.key)? > *cut {
+        // A write that was sent again after the failover is there twice, and is the same.
+        if !force && view.changed_at(&look.key)? > *cut && view.get(&look.key)? != *value {
             return answer(Decided::Changed, Vec::new());
         }
         mutations.push(Mutation { key: look.key.clone(), value: value.clone() });

@@ -185,7 +185,7 @@ fn entry(catalog: &Catalog, lost: &LostWrite, seen: &Seen) -> SalvageEntry {
         key: key.as_ref().map(item_to_json),
         old: old.as_ref().map(item_to_json),
         current: current.as_ref().map(item_to_json),
-        changed: cut.is_none_or(|cut| seen.changed_at > cut.index),
+        changed: cut.is_none_or(|cut| seen.changed_at > cut.index) && seen.current != lost.value,
         writes: lost.writes,
         written_ms: lost.stamp_ms,
     }
