@@ -449,6 +449,11 @@ mod tests {
             "supervisor": { "pid": 1, "control": "" },
         });
         fs::write(dir.path().join(FILE_NAME), text.to_string()).unwrap();
+        // The command line can be read only a moment after the process has begun.
+        let asked = std::time::Instant::now();
+        while !is_node(left.id(), &folder.config(&node)) && asked.elapsed().as_secs() < 10 {
+            std::thread::yield_now();
+        }
         let waiter = std::thread::spawn(move || left.wait().unwrap());
         assert_eq!(folder.end_leftovers(), 1);
         assert!(!waiter.join().unwrap().success());
