@@ -4,13 +4,19 @@ use crate::cluster::Cluster;
 use crate::network::Network;
 use crate::rng::Rng;
 use crate::workload::Notes;
-use meridian_types::{GroupId, NodeId};
+use meridian_replication::FailoverOrder;
+use meridian_types::{GroupId, NodeId, RegionName};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Between looks at the health of the stores.
 const HEALTH_EVERY: Duration = Duration::from_millis(250);
+
+/// How long an operator waits for a region to be given up.
+const ORDER_PATIENCE: Duration = Duration::from_secs(10);
+/// The group whose node some faults aim at.
+const FIRST: GroupId = GroupId(1);
 
 /// One thing that goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +54,8 @@ pub enum Fault {
     ClockJump(NodeId, i64),
     /// Leadership of a group is offered to a node.
     Offer(GroupId, NodeId),
+    /// As [`Fault::Isolate`], of a region that an operator gives up at once.
+    GiveUp(RegionName),
 }
 
 /// Which faults are drawn.
@@ -60,6 +68,8 @@ pub enum Menu {
     Squeezes,
     /// Only [`Fault::Numb`], of the node that serves the first group.
     Numbs,
+    /// Only [`Fault::GiveUp`], of the region that serves the last group.
+    GivesUp,
 }
 
 impl Fault {
@@ -79,7 +89,14 @@ impl Fault {
         let choice = match menu {
             Menu::Everything => rng.range(0..100),
             Menu::Squeezes => 62,
-            Menu::Numbs => return Some(Self::Numb(serving(cluster).unwrap_or(one))),
+            Menu::Numbs => return Some(Self::Numb(serving(cluster, FIRST).unwrap_or(one))),
+            Menu::GivesUp => {
+                let last = GroupId(u32::try_from(shape.policies().len()).unwrap_or(1));
+                let node = serving(cluster, last).unwrap_or(one);
+                let region =
+                    shape.regions().into_iter().find(|region| shape.nodes_of(region).contains(&node));
+                return region.map(Self::GiveUp);
+            }
         };
         Some(match choice {
             0..=11 => Self::Isolate(some),
@@ -90,7 +107,7 @@ impl Fault {
             51..=59 => Self::Freeze(some),
             60..=61 => Self::Numb(one),
             62..=64 => {
-                let one = serving(cluster).unwrap_or(one);
+                let one = serving(cluster, FIRST).unwrap_or(one);
                 let others: Vec<NodeId> =
                     nodes.iter().copied().filter(|node| *node != one && *node != two).collect();
                 Self::Squeeze(one, two, *rng.pick(&others)?)
@@ -179,6 +196,15 @@ impl Fault {
                     drop(up.process.spawn(async move { replication.offer_leadership(group, to).await }));
                 }
             }
+            Self::GiveUp(region) => {
+                let inside = cluster.shape().nodes_of(region).into_iter().collect();
+                part(&network, &border(&cluster, &inside), async {
+                    sleep(rng.ms(1..300)).await;
+                    give_up(&cluster, region, &inside);
+                    sleep(lasting).await;
+                })
+                .await;
+            }
         }
         cluster.trace().event(format_args!("over {self:?}"));
         Ok(())
@@ -230,11 +256,20 @@ async fn crash_again(cluster: &Cluster, node: NodeId, rng: &mut Rng, end: Instan
     Ok(())
 }
 
-/// The node that serves the first group.
-fn serving(cluster: &Cluster) -> Option<NodeId> {
+/// Has every node outside a region order that it be given up, as an operator would who sees it dark.
+fn give_up(cluster: &Cluster, region: &RegionName, inside: &BTreeSet<NodeId>) {
+    for (_, up) in cluster.all_up().into_iter().filter(|(node, _)| !inside.contains(node)) {
+        let replication = up.replication;
+        let order = FailoverOrder { from: region.clone(), policy: None, automatic: false };
+        let deadline = Instant::now() + ORDER_PATIENCE;
+        drop(up.process.spawn(async move { replication.fail_over(order, deadline).await }));
+    }
+}
+
+/// The node that serves a group.
+fn serving(cluster: &Cluster, group: GroupId) -> Option<NodeId> {
     let up = cluster.all_up();
-    let serves =
-        |up: &crate::cluster::Up| up.process.within(|| up.replication.serves()).contains(&GroupId(1));
+    let serves = |up: &crate::cluster::Up| up.process.within(|| up.replication.serves()).contains(&group);
     up.iter().find(|(_, up)| serves(up)).map(|(node, _)| *node)
 }
 

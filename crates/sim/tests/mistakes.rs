@@ -88,7 +88,11 @@ fn leaders_that_go_on_without_the_lease_of_their_region() {
 
 #[test]
 fn groups_founded_anew_before_the_leases_of_the_lost_region_are_over() {
-    is_noticed_of(Mistake::RefoundEarly, &["would answer for group", "neither in its group"]);
+    is_noticed_under(
+        Mistake::RefoundEarly,
+        Menu::GivesUp,
+        &["would answer for group", "neither in its group", "stale", "linearizable", "misses"],
+    );
 }
 
 #[test]
@@ -102,4 +106,12 @@ fn an_old_incarnation_that_takes_part_beside_the_newer_one() {
 #[test]
 fn replicas_that_apply_differently() {
     is_noticed_of(Mistake::ApplyDifferently, &["hold different bytes"]);
+}
+
+#[test]
+fn giving_a_region_up_by_hand_is_no_mistake() {
+    let settings = Settings { menu: Menu::GivesUp, ..Settings::default() };
+    for seed in 0..10 {
+        assert_eq!(run(seed, &settings).wrong, Vec::<String>::new(), "seed {seed}");
+    }
 }
