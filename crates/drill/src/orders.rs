@@ -43,6 +43,8 @@ pub struct Orders {
     pub inject: Vec<Order>,
     /// Given in turn; all of them are.
     pub undo: Vec<Order>,
+    /// For a planned move: the region that leads now, and is to lead again.
+    pub home: Option<RegionName>,
 }
 
 impl Orders {
@@ -80,6 +82,7 @@ impl Orders {
             let tell = |node| order(format!("/v1/nodes/{node}/pretence"), Some(body.clone()));
             target.nodes.iter().map(tell).collect()
         };
+        let mut home = None;
         let (inject, undo): (Vec<Order>, Vec<Order>) = match scenario.fault {
             FaultKind::Kill => (action("kill"), action("start")),
             FaultKind::Freeze => (action("freeze"), action("thaw")),
@@ -99,17 +102,18 @@ impl Orders {
                 (pretence(shift), pretence(json!({})))
             }
             FaultKind::Switchover => {
-                let home = status.home_of(policy).filter(|home| home != region);
                 let unfit = || {
                     DrillError::Unfit(format!(
                         "policy {policy} is led from {region} already, or from nowhere; name another region with --region"
                     ))
                 };
-                let home = home.ok_or_else(unfit)?;
-                (moves(cluster, policy, region), moves(cluster, policy, &home))
+                let led_from = status.home_of(policy).filter(|home| home != region).ok_or_else(unfit)?;
+                let back = moves(cluster, policy, &led_from);
+                home = Some(led_from);
+                (moves(cluster, policy, region), back)
             }
         };
-        Ok(Self { inject, undo })
+        Ok(Self { inject, undo, home })
     }
 
     /// Takes the fault back.

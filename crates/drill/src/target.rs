@@ -58,6 +58,12 @@ impl Target {
         !fault.takes_away() || !self.whole
     }
 
+    /// Whether `region` is expected to serve clients while the fault lasts.
+    #[must_use]
+    pub fn leaves(&self, region: &RegionName, fault: FaultKind) -> bool {
+        self.serves(fault) || *region != self.region
+    }
+
     /// The cluster as clients use it: those of the region go to nodes that the fault does not take away, if there are any.
     #[must_use]
     pub fn used(&self, cluster: &ClusterFile, fault: FaultKind) -> ClusterFile {

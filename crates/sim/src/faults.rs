@@ -1,6 +1,7 @@
 //! What goes wrong in a run, alone and mixed, and how it ends.
 
 use crate::cluster::Cluster;
+use crate::loose;
 use crate::network::Network;
 use crate::rng::Rng;
 use crate::workload::Notes;
@@ -68,7 +69,7 @@ pub enum Menu {
     Squeezes,
     /// Only [`Fault::Numb`], of the node that serves the first group.
     Numbs,
-    /// Only [`Fault::GiveUp`], of the region that serves the last group.
+    /// Only [`Fault::GiveUp`], of the region that serves the group that may lose writes.
     GivesUp,
 }
 
@@ -91,11 +92,9 @@ impl Fault {
             Menu::Squeezes => 62,
             Menu::Numbs => return Some(Self::Numb(serving(cluster, FIRST).unwrap_or(one))),
             Menu::GivesUp => {
-                let last = GroupId(u32::try_from(shape.policies().len()).unwrap_or(1));
-                let node = serving(cluster, last).unwrap_or(one);
-                let region =
-                    shape.regions().into_iter().find(|region| shape.nodes_of(region).contains(&node));
-                return region.map(Self::GiveUp);
+                let node = serving(cluster, loose::group(cluster)?).unwrap_or(one);
+                let node = shape.nodes().iter().find(|other| other.id == node)?;
+                return Some(Self::GiveUp(node.region.clone()));
             }
         };
         Some(match choice {

@@ -91,7 +91,7 @@ fn groups_founded_anew_before_the_leases_of_the_lost_region_are_over() {
     is_noticed_under(
         Mistake::RefoundEarly,
         Menu::GivesUp,
-        &["would answer for group", "neither in its group", "stale", "linearizable", "misses"],
+        &["would answer for group", "neither in its group"],
     );
 }
 

@@ -6,21 +6,21 @@ use core::fmt;
 use meridian_types::RegionName;
 use serde::{Deserialize, Serialize};
 
-/// The state of a service in a region.
+/// The state of a service in a region, of a region or of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It serves.
     Healthy,
-    /// Something is wrong, or too little is known: used when nothing healthy is left.
+    /// Some of it is lost, or too little is known: used when nothing healthy is left.
     Degraded,
-    /// Observers in several regions find it down: not used while anything else is left.
+    /// It is down, as far as can be told: not used while anything else is left.
     Lost,
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Healthy => "healthy",
             Self::Degraded => "degraded",
             Self::Lost => "lost",

@@ -54,9 +54,7 @@ impl Refusal {
     pub const NOT_FOUND: &str = "ResourceNotFoundException";
     /// The code of a request for a table that is there, or is busy.
     pub const IN_USE: &str = "ResourceInUseException";
-}
 
-impl Refusal {
     /// Whether the client may simply try again: nothing was sent, the server asks for it, or another client was first.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -13,21 +13,18 @@ pub(super) fn missed(subject: &Subject, measured: &Measured, verification: &Veri
             missed.push(text);
         }
     };
-    if let Some(objective) = subject.objectives.rto_s {
-        let figure = measured.rto_s.map_or_else(
-            || "writes did not succeed again while the fault was in force".to_owned(),
-            |rto| format!("writes succeeded again after {rto:.3} s"),
+    let recoveries = [
+        ("RTO", "writes", measured.rto_s, subject.objectives.rto_s),
+        ("RTO of reads", "consistent reads", measured.read_rto_s, subject.objectives.read_rto_s),
+    ];
+    for (name, what, recovery, objective) in recoveries {
+        let Some(objective) = objective else { continue };
+        let figure = recovery.map_or_else(
+            || format!("{what} did not succeed again while the fault was in force"),
+            |rto| format!("{what} succeeded again after {rto:.3} s"),
         );
-        let is_missed = measured.rto_s.is_none_or(|rto| rto > objective);
-        miss(is_missed, format!("RTO: {figure}; the objective is {objective} s"));
-    }
-    if let Some(objective) = subject.objectives.read_rto_s {
-        let figure = measured.read_rto_s.map_or_else(
-            || "consistent reads did not succeed again while the fault was in force".to_owned(),
-            |rto| format!("consistent reads succeeded again after {rto:.3} s"),
-        );
-        let is_missed = measured.read_rto_s.is_none_or(|rto| rto > objective);
-        miss(is_missed, format!("RTO of reads: {figure}; the objective is {objective} s"));
+        let is_missed = recovery.is_none_or(|rto| rto > objective);
+        miss(is_missed, format!("{name}: {figure}; the objective is {objective} s"));
     }
     if let Some(objective) = subject.objectives.pause_s {
         let pause = measured.longest_pause_s;

@@ -46,9 +46,8 @@ pub struct Subject {
 impl Subject {
     /// The regions that are expected to serve while the fault lasts.
     fn serving(&self) -> Vec<RegionName> {
-        let serves = self.target.serves(self.scenario.fault);
-        let serving = self.regions.iter().filter(|region| serves || **region != self.target.region);
-        serving.cloned().collect()
+        let serves = |region: &&RegionName| self.target.leaves(region, self.scenario.fault);
+        self.regions.iter().filter(serves).cloned().collect()
     }
 }
 

@@ -57,8 +57,7 @@ impl<'a, P: Progress> Phases<'a, P> {
         interrupt: &'a Interrupt,
         progress: &'a P,
     ) -> Self {
-        let looks = |region: &RegionName| target.serves(fault) || *region != target.region;
-        let watch = Watch::start(cluster, &target.region, looks, shared);
+        let watch = Watch::start(cluster, &target.region, |region| target.leaves(region, fault), shared);
         let shared = Arc::clone(shared);
         Self { cluster, target, shared, watch, interrupt, progress, fault_at: None, events: Vec::new() }
     }
@@ -86,7 +85,7 @@ impl<'a, P: Progress> Phases<'a, P> {
         let fault_at = self.shared.now();
         self.fault_at = Some(fault_at);
         self.event("fault injected");
-        let home = self.watch.latest().and_then(|status| status.home_of(policy));
+        let home = orders.home.clone();
         let injecting = Fault::inject(orders);
         let fault = self.interrupt.or(injecting).await??;
         self.event("fault in force");
@@ -94,8 +93,7 @@ impl<'a, P: Progress> Phases<'a, P> {
         self.pause(hold.saturating_sub(HURRY_AHEAD)).await?;
         self.shared.hurry(self.target.path, true);
         self.pause(hold.min(HURRY_AHEAD)).await?;
-        let is_planned = scenario.fault == FaultKind::Switchover;
-        let moved = !is_planned || self.is_led_from(policy, Some(&self.target.region));
+        let moved = home.is_none() || self.is_led_from(policy, &self.target.region);
         let undone = self.shared.now();
         self.event(scenario.fault.undone());
         fault.undo().await?;
@@ -103,7 +101,7 @@ impl<'a, P: Progress> Phases<'a, P> {
         self.shared.hurry(self.target.path, false);
         self.pause(Duration::from_secs_f64(timing.after_s)).await?;
         let is_well = |phases: &Self| {
-            let is_home = !is_planned || phases.is_led_from(policy, home.as_ref());
+            let is_home = home.as_ref().is_none_or(|home| phases.is_led_from(policy, home));
             is_home && phases.calm() && phases.watch.all_healthy()
         };
         let settled = self.wait_for(settle, is_well).await?;
@@ -117,9 +115,8 @@ impl<'a, P: Progress> Phases<'a, P> {
     }
 
     /// Whether every group of the policy is led from the region, as far as the status says.
-    fn is_led_from(&self, policy: &PolicyName, region: Option<&RegionName>) -> bool {
-        let status = self.watch.latest().unwrap_or_default();
-        region.is_none_or(|region| status.is_led_from(policy, region))
+    fn is_led_from(&self, policy: &PolicyName, region: &RegionName) -> bool {
+        self.watch.latest().unwrap_or_default().is_led_from(policy, region)
     }
 
     /// What happened so far, in order of time, seconds from the fault.

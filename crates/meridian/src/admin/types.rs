@@ -1,6 +1,7 @@
 //! What the admin API says and is told, as types. The server and the command line share them.
 
 use super::failover::{AtRisk, Refoundation};
+pub use meridian_steering::Verdict;
 use meridian_types::{
     GroupId, NodeName, Pattern, Policy, PolicyName, RegionName, Replication, TableId, TableName, ZoneName,
 };
@@ -44,28 +45,6 @@ pub struct SystemStatus {
     pub leader: Option<NodeName>,
     /// Its Raft term.
     pub term: u64,
-}
-
-/// A health verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// All is well.
-    Healthy,
-    /// Some of it is lost.
-    Degraded,
-    /// Nothing is heard from it.
-    Lost,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Healthy => "healthy",
-            Self::Degraded => "degraded",
-            Self::Lost => "lost",
-        })
-    }
 }
 
 /// One region.

@@ -86,13 +86,24 @@ pub(super) fn evaluate(write: &SalvageWrite, view: &dyn View) -> io::Result<Eval
     }
     let mut mutations = vec![Mutation { key: mark_key, value: Some(salvage_done(look.index)) }];
     if let Act::Apply { value, force } = act {
-        // A write that was sent again after the failover is there twice, and is the same.
-        if !force && view.changed_at(&look.key)? > *cut && view.get(&look.key)? != *value {
+        let (changed_at, current) = (view.changed_at(&look.key)?, view.get(&look.key)?);
+        if !force && has_changed(changed_at, Some(*cut), current.as_ref(), value.as_ref()) {
             return answer(Decided::Changed, Vec::new());
         }
         mutations.push(Mutation { key: look.key.clone(), value: value.clone() });
     }
     answer(Decided::Done, mutations)
+}
+
+/// Whether an item has become another since the cut, or since ever when none is known. A write that was sent again after the failover
+/// is there twice, and is the same.
+pub(super) fn has_changed(
+    changed_at: u64,
+    cut: Option<u64>,
+    current: Option<&Bytes>,
+    lost: Option<&Bytes>,
+) -> bool {
+    cut.is_none_or(|cut| changed_at > cut) && current != lost
 }
 
 /// What a leader answered.

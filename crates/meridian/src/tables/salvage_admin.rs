@@ -2,7 +2,7 @@
 
 use super::catalog::Catalog;
 use super::evaluate::{GroupWrite, decode, encode};
-use super::salvage::{Act, Decided, Look, SalvageWrite, Seen, decided, item, read, table_of};
+use super::salvage::{Act, Decided, Look, SalvageWrite, Seen, decided, has_changed, item, read, table_of};
 use super::serve::ReplicatedTables;
 use crate::admin::salvage::{
     SalvageAction, SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder, SalvageRefusal,
@@ -185,7 +185,12 @@ fn entry(catalog: &Catalog, lost: &LostWrite, seen: &Seen) -> SalvageEntry {
         key: key.as_ref().map(item_to_json),
         old: old.as_ref().map(item_to_json),
         current: current.as_ref().map(item_to_json),
-        changed: cut.is_none_or(|cut| seen.changed_at > cut.index) && seen.current != lost.value,
+        changed: has_changed(
+            seen.changed_at,
+            cut.map(|cut| cut.index),
+            seen.current.as_ref(),
+            lost.value.as_ref(),
+        ),
         writes: lost.writes,
         written_ms: lost.stamp_ms,
     }

@@ -6,7 +6,7 @@
 
 use crate::replica_id::ReplicaId;
 use crate::runtime::{Mistake, errs, watch};
-use crate::system::SystemState;
+use crate::system::{GroupInfo, SystemState};
 use meridian_placement::{lease, sole_region};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -61,26 +61,24 @@ impl Fence {
     /// Whether this node has heard of no newer incarnation (invariant 4). Reads the state that is applied now, so nothing is accepted
     /// between the moment a newer one is applied and the one at which the old replica is closed.
     pub(crate) fn is_current(&self) -> bool {
-        let state = self.system.borrow();
-        let newest = state.groups.get(&self.id.group).map(|group| group.incarnation);
-        newest.is_none_or(|newest| newest == self.id.incarnation) || errs(Mistake::DropIncarnationFence)
+        self.system.borrow().groups.get(&self.id.group).is_none_or(|group| self.is_of(group))
+    }
+
+    fn is_of(&self, group: &GroupInfo) -> bool {
+        group.incarnation == self.id.incarnation || errs(Mistake::DropIncarnationFence)
     }
 
     /// For how long a leader behind this fence may serve; `None`: not now. A group that needs no region's lease: for ever.
     pub(crate) fn left(&self) -> Option<Duration> {
-        if !self.is_current() {
-            return None;
-        }
         let needs_lease = {
             let state = self.system.borrow();
-            match state.groups.get(&self.id.group) {
-                // Until it is recorded that this incarnation has a state, another seed may begin anew from the one before.
-                Some(group) if group.unfounded().is_some() => return None,
-                Some(group) => sole_region(&group.placement).is_some(),
-                None => false,
+            let Some(group) = state.groups.get(&self.id.group) else { return Some(Duration::MAX) };
+            // Until it is recorded that this incarnation has a state, another seed may begin anew from the one before.
+            if !self.is_of(group) || group.unfounded().is_some() {
+                return None;
             }
+            sole_region(&group.placement).is_some() && !errs(Mistake::IgnoreRegionLease)
         };
-        let needs_lease = needs_lease && !errs(Mistake::IgnoreRegionLease);
         if needs_lease { self.lease.left() } else { Some(Duration::MAX) }
     }
 

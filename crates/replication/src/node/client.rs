@@ -71,11 +71,13 @@ impl Group {
     ) -> Result<WriteOutcome, Unserved> {
         // Without a lease another node may lead: a clean refusal now is better than an unknown outcome later.
         let session = self.session().ok_or(Unserved::NotLeader)?;
-        if self.fence.left().is_none() {
+        if self.lease().is_none() {
+            if self.fence.left().is_some() {
+                return Err(Unserved::NotLeader);
+            }
             mark("a write was refused for want of a region lease");
             return Err(Unserved::NoRegionLease);
         }
-        self.lease().ok_or(Unserved::NotLeader)?;
         let _unanswered = Arc::clone(&self.unanswered);
         let (answer, answered) = oneshot::channel();
         self.submissions.try_send(Submission { id, request, answer }).map_err(|_| Unserved::Overloaded)?;
