@@ -13,7 +13,7 @@ use crate::config::{AuthMode, ConfigError, Credentials, NodeConfig};
 use crate::files;
 use crate::parent::Pretence;
 use crate::shutdown::Shutdown;
-use crate::tables::{Catalogs, DynamoEvaluator, ReplicatedTables};
+use crate::tables::{Catalogs, DynamoEvaluator, ReplicatedTables, moving};
 use meridian_api::ServedBy;
 use meridian_api::dynamodb::{self, FrontConfig};
 use meridian_placement::{Distances, Node, Topology, TopologyError};
@@ -148,6 +148,7 @@ pub async fn run(
         _ = async { tokio::join!(serve_dynamodb, serve_admin) } => Ok(()),
         error = store_failure(&store) => Err(NodeError::StoreFailed(error)),
         never = pretend(&store, pretence) => match never {},
+        never = moving::run(Arc::clone(&replication)) => match never {},
     };
     replication.shutdown().await;
     if outcome.is_ok() {
