@@ -83,6 +83,33 @@ def test_a_drained_region_leads_nothing_until_it_is_undrained(moved, show):
         assert moved.missing(table, load.acknowledged[table], region) == []
 
 
+def test_leadership_stays_where_a_failover_has_brought_it_if_the_policy_says_so(hurt):
+    made = hurt.cli(
+        "policy", "create", "steady", "--pattern", "active-passive", "--replication", "semi-sync",
+        "--regions", ",".join(REGIONS), "--failback", "manual",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    table = hurt.make_table("steady-table", "steady")
+    away, taker = PRIMARY, SURVIVORS[0]
+
+    def led_from(policy):
+        groups = hurt.json("status", region=taker)["groups"]
+        return {group["leader_region"] for group in groups if group["policy"] == policy}
+
+    hurt.order("kill", away)
+    hurt.client(taker).put_item(TableName=table, Item={"pk": {"S": "during"}})
+    wait_until(
+        "the failover has moved the primary",
+        lambda: hurt.json("policy", "show", "steady", region=taker)["primary"][:1] == [taker],
+    )
+    hurt.order("start", away)
+    wait_until("the others lead from home again", lambda: led_from("active-passive-sync") == {away})
+    assert led_from("steady") == {taker}
+    assert hurt.cli("switchover", "--to", away, "--policy", "steady").returncode == 0
+    assert led_from("steady") == {away}
+    assert hurt.missing(table, ["during"], away) == []
+
+
 def test_what_cannot_be_moved_is_said(moved):
     unknown = moved.cli("switchover", "--to", "mars-north-1")
     assert unknown.returncode == 1 and "mars-north-1" in unknown.stderr

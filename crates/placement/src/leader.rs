@@ -13,12 +13,20 @@ pub struct MemberHealth {
     pub healthy_for_ms: Option<u64>,
     /// How many log entries the member is behind the leader.
     pub lag: u64,
+    /// How often the member has gone silent within [`FLAPPING_WINDOW_MS`].
+    pub losses: u32,
 }
+
+/// How far back losses of a member are counted, in milliseconds.
+pub const FLAPPING_WINDOW_MS: u64 = 60_000;
+/// Each loss doubles how long a member must be well, up to so many times.
+const MOST_DOUBLINGS: u32 = 3;
 
 /// How sure one must be before leadership moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransferRules {
-    /// The target has been healthy for at least this long, in milliseconds.
+    /// The target has been healthy for at least this long, in milliseconds; twice as long for each loss but the first, so that a region
+    /// that comes and goes is not followed.
     pub min_healthy_ms: u64,
     /// The present leader has led for at least this long, in milliseconds, so that two regions never play ball.
     pub min_led_ms: u64,
@@ -30,6 +38,13 @@ impl Default for TransferRules {
     /// Five seconds of health, five seconds of leading, at most 64 entries behind.
     fn default() -> Self {
         Self { min_healthy_ms: 5_000, min_led_ms: 5_000, max_lag: 64 }
+    }
+}
+
+impl TransferRules {
+    /// How long a member that has gone silent so often must have been healthy.
+    fn steady_ms(&self, losses: u32) -> u64 {
+        self.min_healthy_ms << losses.saturating_sub(1).min(MOST_DOUBLINGS)
     }
 }
 
@@ -60,7 +75,7 @@ pub fn leader_choice(
     let fit = |node: &NodeId| {
         members.get(node).is_some_and(|member| {
             member.lag <= rules.max_lag
-                && member.healthy_for_ms.is_some_and(|healthy| healthy >= rules.min_healthy_ms)
+                && member.healthy_for_ms.is_some_and(|healthy| healthy >= rules.steady_ms(member.losses))
         })
     };
     let better = placement.preferred_leaders.iter().take_while(|node| **node != leader);
@@ -74,7 +89,7 @@ mod tests {
     use alloc::collections::BTreeSet;
     use alloc::vec::Vec;
 
-    const WELL: MemberHealth = MemberHealth { healthy_for_ms: Some(60_000), lag: 0 };
+    const WELL: MemberHealth = MemberHealth { healthy_for_ms: Some(60_000), lag: 0, losses: 0 };
 
     fn choice(leader: u64, led_for_ms: u64, change: (u64, MemberHealth)) -> LeaderChoice {
         let placement = Placement {
@@ -92,9 +107,9 @@ mod tests {
 
     #[test]
     fn leadership_goes_home_once_home_is_steady_and_caught_up() {
-        let steady = |ms| MemberHealth { healthy_for_ms: Some(ms), lag: 0 };
-        let behind = MemberHealth { healthy_for_ms: Some(60_000), lag: 65 };
-        let gone = MemberHealth { healthy_for_ms: None, lag: 0 };
+        let steady = |ms| MemberHealth { healthy_for_ms: Some(ms), ..WELL };
+        let behind = MemberHealth { lag: 65, ..WELL };
+        let gone = MemberHealth { healthy_for_ms: None, ..WELL };
         assert_eq!(choice(2, 9_000, (1, WELL)), LeaderChoice::Transfer(NodeId(1)));
         assert_eq!(choice(2, 4_999, (1, WELL)), LeaderChoice::Stay, "it has only just taken over");
         assert_eq!(choice(2, 9_000, (1, steady(4_999))), LeaderChoice::Stay, "home has only just come back");
@@ -106,5 +121,14 @@ mod tests {
             LeaderChoice::Transfer(NodeId(2)),
             "it should not lead at all"
         );
+    }
+    #[test]
+    fn a_member_that_comes_and_goes_must_be_well_for_longer_each_time() {
+        let after =
+            |losses, ms| choice(2, 9_000, (1, MemberHealth { healthy_for_ms: Some(ms), losses, lag: 0 }));
+        for (losses, ms) in [(0, 5_000), (1, 5_000), (2, 10_000), (3, 20_000), (4, 40_000), (99, 40_000)] {
+            assert_eq!(after(losses, ms - 1), LeaderChoice::Stay, "{losses} losses");
+            assert_eq!(after(losses, ms), LeaderChoice::Transfer(NodeId(1)), "{losses} losses");
+        }
     }
 }

@@ -73,6 +73,7 @@ fn policy(topology: &Topology) -> impl Strategy<Value = Policy> + use<> {
                 auto_failover: false,
                 failover_after: None,
                 max_lag: None,
+                failback: None,
                 regions,
             }
         },
@@ -318,6 +319,7 @@ fn single_primary(replication: Replication, regions: Vec<RegionName>) -> Policy 
         auto_failover: false,
         failover_after: None,
         max_lag: None,
+        failback: None,
     }
 }
 

@@ -155,6 +155,7 @@ fn policies(rng: &mut Rng, regions: &[RegionName], witness: Option<&RegionName>)
         auto_failover: false,
         failover_after: None,
         max_lag: None,
+        failback: None,
     };
     if regions.len() == 1 {
         return vec![policy("local", Async, None)];

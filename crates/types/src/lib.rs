@@ -18,7 +18,7 @@ pub mod token;
 pub use hlc::{Hlc, HlcClock};
 pub use id::{GroupId, Incarnation, NodeId, RequestId, TableId};
 pub use name::{NameError, NodeName, PolicyName, RegionName, TableName, ZoneName};
-pub use policy::{ConflictRule, OnRegionLoss, Pattern, Policy, PolicyError, Replication};
+pub use policy::{ConflictRule, Failback, OnRegionLoss, Pattern, Policy, PolicyError, Replication};
 pub use position::Position;
 pub use span::{Span, SpanError};
 pub use token::{Demand, Token, TokenError};

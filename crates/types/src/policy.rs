@@ -55,6 +55,17 @@ pub enum OnRegionLoss {
     Block,
 }
 
+/// Whether leadership goes back by itself to a primary region that was lost and is well again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failback {
+    /// It does, once the region has been well for a while.
+    #[default]
+    Auto,
+    /// It stays where a failover has brought it; that region is the first primary from then on.
+    Manual,
+}
+
 macro_rules! display_as {
     ($name:ident { $($variant:ident => $text:literal),+ }) => {
         impl fmt::Display for $name {
@@ -67,6 +78,7 @@ macro_rules! display_as {
 display_as!(Pattern { ActivePassive => "active-passive", ActiveActive => "active-active", ReadLocal => "read-local" });
 display_as!(Replication { Sync => "sync", SemiSync => "semi-sync", Async => "async" });
 display_as!(ConflictRule { Lww => "lww", Merge => "merge", Crdt => "crdt" });
+display_as!(Failback { Auto => "auto", Manual => "manual" });
 display_as!(OnRegionLoss { Degrade => "degrade", Block => "block" });
 
 /// Groups of a policy that does not say how many it wants.
@@ -118,6 +130,9 @@ pub struct Policy {
     /// The oldest write that may be on one region's disks alone: past it writes are refused, retryably (`async` only).
     #[serde(default)]
     pub max_lag: Option<Span>,
+    /// What happens when a lost primary region is well again; [`Failback::Auto`] unless told.
+    #[serde(default)]
+    pub failback: Option<Failback>,
 }
 
 /// Why a policy was refused. Each message says what to change.
@@ -220,6 +235,7 @@ impl Policy {
                 auto_failover: false,
                 failover_after: None,
                 max_lag: None,
+                failback: None,
             })
         })
         .collect()

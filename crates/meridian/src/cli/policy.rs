@@ -7,7 +7,7 @@ use super::{Global, Outcome};
 use clap::{Args, Subcommand};
 use meridian_types::policy::DEFAULT_GROUPS;
 use meridian_types::{
-    ConflictRule, OnRegionLoss, Pattern, Policy, PolicyName, RegionName, Replication, Span,
+    ConflictRule, Failback, OnRegionLoss, Pattern, Policy, PolicyName, RegionName, Replication, Span,
 };
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -65,6 +65,9 @@ pub(super) struct CreateArgs {
     /// Refuse writes, retryably, while other regions are further behind (async)
     #[arg(long, value_name = "TIME")]
     max_lag: Option<Span>,
+    /// Whether leadership goes back to a primary region that is well again: auto or manual
+    #[arg(long, value_parser = word::<Failback>)]
+    failback: Option<Failback>,
 }
 
 /// Reads a word as the configuration file would.
@@ -108,6 +111,7 @@ pub(super) async fn run(command: PolicyCommand, global: &Global) -> Outcome {
                 auto_failover,
                 failover_after,
                 max_lag,
+                failback,
             } = args;
             let policy = Policy {
                 name,
@@ -122,6 +126,7 @@ pub(super) async fn run(command: PolicyCommand, global: &Global) -> Outcome {
                 auto_failover,
                 failover_after,
                 max_lag,
+                failback,
             };
             show_one(&client.create_policy(&policy).await?, global)
         }

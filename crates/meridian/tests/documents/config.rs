@@ -7,7 +7,7 @@ use meridian::config::{
     ReplicationSection, Secret, StoreSection, TlsSection,
 };
 use meridian_types::policy::DEFAULT_GROUPS;
-use meridian_types::{ConflictRule, NodeId, OnRegionLoss, Pattern, Policy, Replication, Span};
+use meridian_types::{ConflictRule, Failback, NodeId, OnRegionLoss, Pattern, Policy, Replication, Span};
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
@@ -55,6 +55,7 @@ fn everything() -> NodeConfig {
             auto_failover: true,
             failover_after: Some(Span::from_millis(1)),
             max_lag: Some(Span::from_millis(1)),
+            failback: Some(Failback::Manual),
         }],
     }
 }

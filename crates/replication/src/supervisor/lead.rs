@@ -4,8 +4,10 @@ use super::members::placement;
 use crate::group::{Group, LeaderId};
 use crate::node::Replication;
 use crate::runtime::{self, mark};
-use meridian_placement::{LeaderChoice, MemberHealth, TransferRules, leader_choice};
-use meridian_types::{GroupId, NodeId};
+use meridian_placement::{
+    FLAPPING_WINDOW_MS, LeaderChoice, MemberHealth, Placement, TransferRules, leader_choice,
+};
+use meridian_types::{Failback, GroupId, NodeId};
 use openraft::async_runtime::WatchReceiver;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,26 +18,78 @@ use tokio::time::Instant;
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a hand-over waits for the writes under way, whose outcome is not known here once another node leads.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a leader of a policy that does not fail back by itself leads before its region is made the first primary.
+const MINE_AFTER: Duration = Duration::from_secs(2);
+/// Bounds that; a later round tries again.
+const HOME_TIMEOUT: Duration = Duration::from_millis(500);
 /// A member silent for this long does not count as healthy.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Since when this node leads what.
+/// What this node leads.
 #[derive(Default)]
 pub(super) struct Leadership {
-    since: BTreeMap<GroupId, (LeaderId, Instant)>,
+    led: BTreeMap<GroupId, Led>,
+}
+
+struct Led {
+    session: LeaderId,
+    since: Instant,
+    /// Who was to lead, best first, when this leadership began.
+    preferred: Vec<NodeId>,
 }
 
 impl Leadership {
     pub(super) async fn round(&mut self, node: &Arc<Replication>) {
         for group in node.groups() {
             let Some(session) = group.session().map(|session| session.leader) else { continue };
-            let since = self.since.entry(group.id).or_insert((session, Instant::now()));
-            if since.0 != session {
-                *since = (session, Instant::now());
+            let Some(placement) = placement(node, group.id) else { continue };
+            let begins = || {
+                let (since, preferred) = (Instant::now(), placement.preferred_leaders.clone());
+                Led { session, since, preferred }
+            };
+            let led = self.led.entry(group.id).or_insert_with(begins);
+            let first = placement.preferred_leaders.first();
+            let is_home = first.is_some_and(|first| node.system().region_of(*first) == node.own_region());
+            if led.session != session {
+                *led = begins();
+            } else if is_home {
+                // From here on any other order is an operator's.
+                led.preferred.clone_from(&placement.preferred_leaders);
             }
-            if let Some(target) = choose(node, &group, since.1.elapsed()) {
+            // A failover brought leadership here, and nobody has asked for another place since.
+            let stays = fails_back_by_hand(node, group.id) && led.preferred == placement.preferred_leaders;
+            if stays && led.since.elapsed() >= MINE_AFTER {
+                make_home(node, group.id).await;
+            }
+            let target = choose(node, &group, &placement, led.since.elapsed());
+            let leaves = |target: &NodeId| node.system().region_of(*target) != node.own_region();
+            if let Some(target) = target.filter(|target| !(stays && leaves(target))) {
                 hand_over(&group, session, target).await;
             }
+        }
+    }
+}
+
+fn fails_back_by_hand(node: &Replication, group: GroupId) -> bool {
+    let state = node.system();
+    let policy = state.groups.get(&group).and_then(|group| state.policies.get(&group.policy));
+    policy.is_some_and(|entry| entry.policy.failback == Some(Failback::Manual))
+}
+
+/// Makes this node's region the first primary of the policy of a group that it leads, if it is not.
+async fn make_home(node: &Arc<Replication>, group: GroupId) {
+    let state = node.system();
+    let (Some(group), Some(region)) = (state.groups.get(&group), node.own_region()) else { return };
+    // A drained region leads only until another can.
+    if state.drained_regions.contains(region) {
+        return;
+    }
+    let Ok(plan) = node.plan_switchover(region, Some(&group.policy)) else { return };
+    for command in plan.into_values() {
+        mark("leadership stayed where a failover had brought it");
+        tracing::info!(policy = %group.policy, %region, "the failover has made it the first primary");
+        if let Err(error) = node.system_write(command, Instant::now() + HOME_TIMEOUT).await {
+            tracing::debug!(%error, "it is tried again");
         }
     }
 }
@@ -58,8 +112,7 @@ impl Replication {
     }
 }
 
-fn choose(node: &Replication, group: &Group, led_for: Duration) -> Option<NodeId> {
-    let placement = placement(node, group.id)?;
+fn choose(node: &Replication, group: &Group, placement: &Placement, led_for: Duration) -> Option<NodeId> {
     let metrics = group.metrics.borrow_watched();
     let last = metrics.last_log_index.unwrap_or(0);
     let voters: BTreeSet<NodeId> = metrics.membership_config.membership().voter_ids().collect();
@@ -70,11 +123,12 @@ fn choose(node: &Replication, group: &Group, led_for: Duration) -> Option<NodeId
             let health = MemberHealth {
                 healthy_for_ms: node.shared.peers.healthy_for(*member, PATIENCE).map(ms),
                 lag: last.saturating_sub(matched.map_or(0, |id| id.index)),
+                losses: node.shared.peers.losses(*member, Duration::from_millis(FLAPPING_WINDOW_MS)),
             };
             (*member, health)
         },
     );
-    match leader_choice(&placement, node.own(), ms(led_for), &members.collect(), &TransferRules::default()) {
+    match leader_choice(placement, node.own(), ms(led_for), &members.collect(), &TransferRules::default()) {
         LeaderChoice::Stay => None,
         LeaderChoice::Transfer(target) => Some(target),
     }

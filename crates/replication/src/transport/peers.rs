@@ -2,7 +2,7 @@
 
 use super::link::Link;
 use meridian_types::{NodeId, NodeName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -25,7 +25,12 @@ pub struct PeerAddress {
 struct Peer {
     link: Option<Arc<Link>>,
     last_up: Option<Instant>,
+    /// When links went down lately, oldest first.
+    downs: VecDeque<Instant>,
 }
+
+/// Losses of a peer that are remembered.
+const DOWNS: usize = 8;
 
 /// All links of this node. A peer has at most one: a new one replaces the old.
 #[derive(Debug)]
@@ -89,6 +94,15 @@ impl Peers {
         (link.silence() < patience).then(|| link.age())
     }
 
+    /// How often the link to a node went down `within` so long, up to a bound.
+    #[must_use]
+    pub fn losses(&self, node: NodeId, within: Duration) -> u32 {
+        let peers = self.lock();
+        let downs =
+            peers.get(&node).map(|peer| peer.downs.iter().filter(|at| at.elapsed() <= within).count());
+        downs.and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
+    }
+
     pub(super) fn up(&self, link: &Arc<Link>) {
         let old = self.lock().entry(link.peer()).or_default().link.replace(Arc::clone(link));
         if let Some(old) = old {
@@ -104,6 +118,10 @@ impl Peers {
         if peer.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
             peer.link = None;
             peer.last_up = Instant::now().checked_sub(link.silence());
+            peer.downs.push_back(Instant::now());
+            if peer.downs.len() > DOWNS {
+                peer.downs.pop_front();
+            }
             tracing::info!(peer = %link.peer(), "link down");
         }
     }
