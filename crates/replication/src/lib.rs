@@ -24,7 +24,7 @@ pub use error::Unserved;
 pub use evaluate::{Evaluation, Evaluator, View};
 pub use keys::{is_salvaged, salvage_done, salvage_mark, table_prefix, table_range};
 pub use node::{
-    FailoverError, Network, ReadConsistency, ReadDone, Replication, ReplicationOptions, WriteDone,
+    FailoverError, MembersError, Network, ReadConsistency, ReadDone, Replication, ReplicationOptions, WriteDone,
     groups_of_region,
 };
 pub use raft::Mutation;

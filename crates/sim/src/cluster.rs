@@ -298,6 +298,7 @@ impl Cluster {
         Ok(ReplicationOptions {
             own,
             topology,
+            joins: false,
             distances: self.shape.distances(),
             network: Wire::Carried { peers: peers.collect(), dialer, door },
             store,

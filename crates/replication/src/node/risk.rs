@@ -83,7 +83,7 @@ impl Replication {
 
     /// The nodes that are told what is at risk: those that may have to decide.
     pub(crate) fn risk_listeners(&self) -> Vec<NodeId> {
-        let voters = meridian_placement::place_system(&self.topology).map(|placement| placement.voters);
+        let voters = self.system_placement().map(|placement| placement.voters);
         voters.unwrap_or_default().into_iter().filter(|voter| *voter != self.own()).collect()
     }
 }

@@ -19,7 +19,7 @@ impl Replication {
         NodeStatus {
             node: self.own(),
             replicas: self.groups().iter().map(|group| self.replica_status(group)).collect(),
-            silent: self.topology.nodes().map(|node| node.id).filter(quiet).collect(),
+            silent: self.everyone().nodes().map(|node| node.id).filter(quiet).collect(),
             free_bytes: space.free_bytes,
             disk_low: space.low,
             at_risk: self.risks_known(),
@@ -55,11 +55,17 @@ impl Replication {
     /// The status of every node that answers within `timeout`.
     pub async fn status_everywhere(self: &Arc<Self>, timeout: Duration) -> BTreeMap<NodeId, NodeStatus> {
         let deadline = Instant::now() + timeout;
-        let others = self.topology.nodes().map(|node| node.id).filter(|node| *node != self.own());
+        let everyone = self.everyone();
+        let others = everyone.nodes().map(|node| node.id).filter(|node| *node != self.own());
         let asked = others.map(|node| async move { self.ask_status(node, deadline).await });
         let answers = futures_util::future::join_all(asked).await;
         let own = std::iter::once(self.status_here());
         own.chain(answers.into_iter().flatten()).map(|status| (status.node, status)).collect()
+    }
+
+    /// An upper bound on how stale this node's copy of the system state is.
+    pub(crate) fn system_staleness(&self) -> Option<Duration> {
+        self.staleness(&*self.group(GroupId::SYSTEM)?)
     }
 
     fn replica_status(&self, group: &Group) -> ReplicaStatus {
@@ -77,6 +83,7 @@ impl Replication {
             committed: data.cluster_committed.map_or(0, |id| id.index),
             applied: group.view.applied(),
             answerable: group.answerable(),
+            members: leads.then(|| group.settled_members()).flatten(),
             matched: matched.map(|(node, id)| (*node, id.map_or(0, |id| id.index))).collect(),
             stale_ms: self.staleness(group).map(ms),
         }

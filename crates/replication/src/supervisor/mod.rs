@@ -6,10 +6,12 @@ mod automatic;
 mod campaign;
 mod found;
 mod lead;
+mod leaving;
 mod members;
 mod refound;
 mod region_lease;
 mod regions;
+mod register;
 mod retired;
 mod switchover;
 mod tables;
@@ -32,6 +34,8 @@ pub(crate) fn start(node: &Arc<Replication>) {
     node.spawn(crate::beat::run(Arc::downgrade(node)));
     node.spawn(region_lease::run(Arc::downgrade(node)));
     node.spawn(retired::run(Arc::downgrade(node)));
+    node.spawn(register::run(Arc::downgrade(node)));
+    node.spawn(leaving::run(Arc::downgrade(node)));
 }
 
 async fn rounds(node: Weak<Replication>) {

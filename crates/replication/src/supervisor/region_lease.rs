@@ -15,7 +15,7 @@ pub(super) async fn run(node: Weak<Replication>) {
     loop {
         ticks.tick().await;
         let Some(node) = node.upgrade() else { return };
-        let Some(region) = node.own_region().cloned() else { return };
+        let Some(region) = node.own_region() else { return };
         let state = node.system();
         // Every member, not only voters: while a group moves, its leader is where placement no longer wants it.
         let mine = state.groups.values().filter(|group| group.placement.data.contains_key(&node.own()));

@@ -4,10 +4,12 @@
 //! those (creation times, ids of keys, placements) its proposer puts into the command.
 
 mod command;
+mod members;
 mod refound;
 mod state;
 
 pub use command::{SystemCommand, SystemError, SystemReply};
+pub use members::{JoinToken, Joining, MAX_NODES, Planned, Started};
 pub use refound::{AtRisk, LastHeard, LogPoint, Refoundation, Required, SalvageCount};
 pub use state::{
     AllowList, Credential, GroupInfo, NodeEntry, PolicyEntry, SystemState, TableEntry, TableStatus,

@@ -1,6 +1,7 @@
 //! The system state and how commands change it.
 
 use super::command::{SystemCommand, SystemError, SystemReply};
+use super::members::JoinToken;
 use super::refound::Refoundation;
 use meridian_placement::Placement;
 use meridian_types::hash::group_ordinal;
@@ -29,6 +30,14 @@ pub struct NodeEntry {
     pub zone: ZoneName,
     /// Whether it only votes.
     pub witness: bool,
+    /// `host:port` at which the other nodes reach it; empty for a node that is alone.
+    pub peer: String,
+    /// The disk that it has, once it has said so.
+    pub disk: Option<u64>,
+    /// The newest protocol that it speaks, by its own word; 0 until it has said so.
+    pub protocol: u32,
+    /// Whether it is on its way out: no group is placed on it any more.
+    pub leaving: bool,
 }
 
 /// One placement group.
@@ -46,6 +55,9 @@ pub struct GroupInfo {
     pub placement: Placement,
     /// Each founding anew, oldest first.
     pub refoundations: Vec<Refoundation>,
+    /// The voters with which it began, given by the state machine. Whoever founds it founds it with these, wherever it is to move by then:
+    /// two different beginnings could both find a majority.
+    pub founders: BTreeSet<NodeId>,
 }
 
 /// A policy and the groups it owns, by ordinal.
@@ -134,6 +146,14 @@ pub struct SystemState {
     pub drained_regions: BTreeSet<RegionName>,
     next_group: u32,
     next_table: u32,
+    /// The highest number that was given to a node, or promised to one by a token.
+    pub(super) last_node: NodeId,
+    /// Join tokens by hash.
+    pub(super) tokens: BTreeMap<String, JoinToken>,
+    /// Changes of nodes so far.
+    pub(super) members: u64,
+    /// Changes of nodes and of placements so far.
+    pub(super) placed: u64,
 }
 
 impl SystemState {
@@ -147,10 +167,16 @@ impl SystemState {
                 if self.cluster.is_empty() {
                     self.cluster = cluster;
                     self.nodes = nodes.into_iter().map(|node| (node.number, node)).collect();
+                    self.last_node = self.nodes.keys().last().copied().unwrap_or_default();
+                    self.members += 1;
+                    self.placed += 1;
                 }
                 Ok(SystemReply::Done)
             }
-            SystemCommand::CreatePolicy { policy, groups } => self.create_policy(policy, groups),
+            SystemCommand::CreatePolicy { policy, groups, members } => {
+                self.check_members(members)?;
+                self.create_policy(policy, groups)
+            }
             SystemCommand::CreateTable { table } => self.create_table(table),
             SystemCommand::ActivateTables(ids) => {
                 let creating = |table: &&mut TableEntry| table.status == TableStatus::Creating;
@@ -187,7 +213,10 @@ impl SystemState {
                 Some(_) => Ok(SystemReply::Done),
                 None => Err(SystemError::NoSuchCredential(id)),
             },
-            SystemCommand::ReplacePolicy { was, policy, groups } => self.replace_policy(&was, policy, groups),
+            SystemCommand::ReplacePolicy { was, policy, groups, members } => {
+                self.check_members(members)?;
+                self.replace_policy(&was, policy, groups)
+            }
             SystemCommand::DrainRegion { region, drained } => {
                 if !self.nodes.values().any(|node| node.region == region) {
                     return Err(SystemError::NoSuchRegion(region));
@@ -214,7 +243,17 @@ impl SystemState {
             SystemCommand::SalvageFound { group, incarnation, node, count } => {
                 self.salvage_found((group, incarnation), node, count)
             }
+            SystemCommand::CreateJoinToken { hash, token, now_ms } => self.create_token(hash, token, now_ms),
+            SystemCommand::AddNode { joining, planned } => self.add_node(joining, planned),
+            SystemCommand::DrainNode { node, planned } => self.drain_node(node, planned),
+            SystemCommand::RemoveNode { node } => self.remove_node(node),
+            SystemCommand::NodeStarted(started) => self.node_started(started),
         }
+    }
+
+    /// Refuses groups that were placed on other nodes than those that there are now.
+    fn check_members(&self, members: u64) -> Result<(), SystemError> {
+        if members == self.members { Ok(()) } else { Err(SystemError::StalePlan) }
     }
 
     fn create_policy(&mut self, policy: Policy, groups: Vec<GroupInfo>) -> Result<SystemReply, SystemError> {
@@ -226,9 +265,11 @@ impl SystemState {
         for mut group in groups {
             self.next_group += 1;
             group.id = GroupId(self.next_group);
+            group.founders = group.placement.voters.clone();
             ids.push(group.id);
             self.groups.insert(group.id, group);
         }
+        self.placed += 1;
         let entry = PolicyEntry { policy, groups: ids.clone() };
         self.policies.insert(entry.policy.name.clone(), entry);
         Ok(SystemReply::Groups(ids))
@@ -248,6 +289,7 @@ impl SystemState {
             return Err(SystemError::PolicyChanged(policy.name));
         }
         entry.policy = policy;
+        self.placed += 1;
         for (id, new) in entry.groups.iter().zip(groups) {
             if let Some(group) = self.groups.get_mut(id) {
                 group.placement = new.placement;
@@ -333,6 +375,6 @@ impl SystemState {
     }
 }
 
-fn within(what: &str, count: usize, limit: usize) -> Result<(), SystemError> {
+pub(super) fn within(what: &str, count: usize, limit: usize) -> Result<(), SystemError> {
     if count < limit { Ok(()) } else { Err(SystemError::Limit { what: what.to_owned(), limit }) }
 }

@@ -1,0 +1,71 @@
+//! The system leader removes nodes that leave, once nothing needs them.
+//!
+//! A node may go when, by the word of every group's leader, no quorum counts it any more, and it has given its replicas up or is lost.
+
+use crate::node::Replication;
+use crate::runtime::mark;
+use crate::system::{SystemCommand, SystemState};
+use crate::wire::{NodeStatus, ReplicaStatus};
+use meridian_types::{GroupId, NodeId};
+use openraft::async_runtime::WatchReceiver;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Runs as long as the node.
+pub(super) async fn run(node: Weak<Replication>) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(node) = node.upgrade() else { return };
+        round(&node).await;
+    }
+}
+
+async fn round(node: &Arc<Replication>) {
+    let state = node.system();
+    let leaving: Vec<NodeId> =
+        state.nodes.values().filter(|entry| entry.leaving).map(|entry| entry.number).collect();
+    if leaving.is_empty() || node.leads_system().is_none() {
+        return;
+    }
+    let said = node.status_everywhere(node.shared.timing.heartbeat * 2).await;
+    for number in leaving {
+        if votes_in_system(node, number) || !is_free(&state, &said, number) {
+            continue;
+        }
+        // Nothing was placed on it since it leaves: what was looked at is still so.
+        match node.system_write_here(SystemCommand::RemoveNode { node: number }).await {
+            Ok((Ok(_), _)) => {
+                mark("a node left");
+                tracing::info!(node = %number, "the node has left");
+            }
+            other => tracing::debug!(node = %number, ?other, "the node is removed later"),
+        }
+    }
+}
+
+fn votes_in_system(node: &Replication, number: NodeId) -> bool {
+    node.group(GroupId::SYSTEM).is_none_or(|group| {
+        let metrics = group.metrics.borrow_watched();
+        group.settled_members().is_none()
+            || metrics.membership_config.membership().voter_ids().any(|voter| voter == number)
+    })
+}
+
+/// Whether no group counts a node and it has no replica left, as far as everyone says.
+fn is_free(state: &SystemState, said: &BTreeMap<NodeId, NodeStatus>, number: NodeId) -> bool {
+    let counts_nowhere = state.groups.values().all(|group| {
+        let replicas = said.values().flat_map(|status| &status.replicas);
+        let of_group =
+            replicas.filter(|replica| replica.group == group.id && replica.incarnation == group.incarnation);
+        let leading = of_group.filter(|replica| replica.lease_ms.is_some());
+        let newest: Option<&ReplicaStatus> = leading.max_by_key(|replica| replica.term);
+        newest.and_then(|leader| leader.members.as_ref()).is_some_and(|members| !members.contains(&number))
+    });
+    let holds_nothing = said.get(&number).is_none_or(|own| own.replicas.iter().all(|r| r.group.is_system()));
+    counts_nowhere && holds_nothing
+}
