@@ -44,7 +44,8 @@ pub fn may_leave(
     }
     let covered = |member: NodeId| {
         let region = region(member);
-        let mut beside = placement.data.iter().filter(|(_, other)| Some(*other) == region.as_ref()).peekable();
+        let mut beside =
+            placement.data.iter().filter(|(_, other)| Some(*other) == region.as_ref()).peekable();
         // A region that the group left altogether is promised nothing.
         beside.peek().is_none() || beside.any(|(other, _)| matched(*other) >= matched(member))
     };

@@ -24,8 +24,8 @@ pub use error::Unserved;
 pub use evaluate::{Evaluation, Evaluator, View};
 pub use keys::{is_salvaged, salvage_done, salvage_mark, table_prefix, table_range};
 pub use node::{
-    FailoverError, MembersError, Network, ReadConsistency, ReadDone, Replication, ReplicationOptions, WriteDone,
-    groups_of_region,
+    Expelled, FailoverError, MembersError, Network, ReadConsistency, ReadDone, Replication,
+    ReplicationOptions, WriteDone, groups_of_region,
 };
 pub use raft::Mutation;
 pub use replica_id::ReplicaId;

@@ -5,7 +5,7 @@ use crate::system::{AtRisk, GroupInfo, LastHeard, LogPoint, SystemCommand, Syste
 use bytes::Bytes;
 use meridian_types::{GroupId, Incarnation, NodeId, PolicyName, Position, RegionName, RequestId, Token};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A write sent to the leader.
 #[derive(Debug, Serialize, Deserialize)]
@@ -66,8 +66,8 @@ pub struct ReplicaStatus {
     pub applied: u64,
     /// Highest index that may be answered for, when this replica leads.
     pub answerable: u64,
-    /// The members of the group, when this replica leads and no change of them is under way.
-    pub members: Option<BTreeSet<NodeId>>,
+    /// The members of the group and whether each votes, when this replica leads and no change of them is under way.
+    pub members: Option<BTreeMap<NodeId, bool>>,
     /// The highest index of each member, when this replica leads.
     pub matched: BTreeMap<NodeId, u64>,
     /// An upper bound on how stale this replica is, in milliseconds, when one is known.

@@ -47,7 +47,8 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
         async move {
             // A join token takes the place of the bearer token.
             let joins = token.is_some() && request.uri().path() == JOIN;
-            let authorized = if joins { Ok(()) } else { authorize(token.as_ref().as_ref(), request.headers()) };
+            let authorized =
+                if joins { Ok(()) } else { authorize(token.as_ref().as_ref(), request.headers()) };
             match authorized {
                 Ok(()) => next.run(request).await,
                 Err(error) => error.into_response(),

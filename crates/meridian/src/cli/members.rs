@@ -243,9 +243,8 @@ fn listen(args: &JoinArgs) -> Result<ListenSection, Failure> {
     let everywhere = SocketAddr::from(([0, 0, 0, 0], port));
     let peer = args.listen_peer.unwrap_or_else(|| args.peer.parse().unwrap_or(everywhere));
     // The reserved ones follow the data port, as `meridian dev` lays them out.
-    let beside = |offset: u16| {
-        SocketAddr::new(args.dynamodb.ip(), args.dynamodb.port().saturating_add(offset))
-    };
+    let beside =
+        |offset: u16| SocketAddr::new(args.dynamodb.ip(), args.dynamodb.port().saturating_add(offset));
     Ok(ListenSection {
         dynamodb: args.dynamodb,
         admin: args.admin,

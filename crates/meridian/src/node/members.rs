@@ -1,7 +1,9 @@
 //! The admin API's side of nodes that join and leave.
 
 use super::admin::{DEADLINE, refused, unserved};
-use crate::admin::members::{CreateJoinToken, Join, Joined, MAX_TTL_S, NewJoinToken, NodeInfo, NodeList, Peer};
+use crate::admin::members::{
+    CreateJoinToken, Join, Joined, MAX_TTL_S, NewJoinToken, NodeInfo, NodeList, Peer,
+};
 use crate::admin::{ApiError, ErrorCode};
 use crate::config::{Secret, is_host_port};
 use meridian_replication::system::{JoinToken, Joining, NodeEntry};
@@ -104,14 +106,17 @@ pub(super) async fn create_token(
         },
     };
     let (secret, ttl) = (new_token(), Duration::from_secs(ttl_s));
-    let made = replication.create_join_token(hash(&secret), (token.clone(), ttl), Instant::now() + DEADLINE).await;
+    let made =
+        replication.create_join_token(hash(&secret), (token.clone(), ttl), Instant::now() + DEADLINE).await;
     let number = made.map_err(failed)?;
     let JoinToken { region, zone, witness, .. } = token;
     Ok(NewJoinToken { token: secret, number, region, zone, witness, ttl_s })
 }
 
 fn no_node(name: &NodeName) -> ApiError {
-    ApiError::not_found(format!("node {name} is not in the cluster; `meridian node list` shows those that are"))
+    ApiError::not_found(format!(
+        "node {name} is not in the cluster; `meridian node list` shows those that are"
+    ))
 }
 
 pub(super) async fn join(replication: &Replication, request: Join) -> Result<Joined, ApiError> {

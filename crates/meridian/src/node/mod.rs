@@ -22,7 +22,7 @@ use meridian_replication::runtime;
 use meridian_replication::system::{AllowList, Credential};
 use meridian_replication::transport::{PeerAddress, PeerTls, TlsError};
 use meridian_replication::{
-    Evaluator, Founding, LogLimits, Network, Replication, ReplicationOptions, Timing,
+    Evaluator, Expelled, Founding, LogLimits, Network, Replication, ReplicationOptions, Timing,
 };
 use meridian_store::{Store, StoreError, StoreOptions};
 use meridian_types::{Pattern, PolicyName};
@@ -119,11 +119,7 @@ const HEALTH_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
 ///
 /// # Errors
 /// [`NodeError`] when it cannot start, or when its store fails.
-pub async fn run(
-    config: NodeConfig,
-    parent: Option<Told>,
-    shutdown: Shutdown,
-) -> Result<(), NodeError> {
+pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -> Result<(), NodeError> {
     check_supported(&config)?;
     let listen = &config.listen;
     let dynamodb = open("dynamodb", listen.dynamodb).await?;
@@ -164,7 +160,13 @@ pub async fn run(
     let outcome = tokio::select! {
         _ = async { tokio::join!(serve_dynamodb, serve_admin) } => Ok(()),
         error = store_failure(&store) => Err(NodeError::StoreFailed(error)),
-        why = replication.expelled() => Err(NodeError::Expelled(why)),
+        expelled = replication.expelled() => match expelled {
+            Expelled::Left(why) => {
+                tracing::info!(why, "the node ends");
+                Ok(())
+            }
+            Expelled::Refused(why) => Err(NodeError::Expelled(why)),
+        },
         never = pretend(&store, pretence) => match never {},
         never = follow_routes(&replication, routes) => match never {},
     };

@@ -43,7 +43,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::metrics::RaftMetrics;
 use openraft::type_config::alias::{CommittedLeaderIdOf, WatchReceiverOf};
 use openraft::vote::RaftLeaderId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -149,12 +149,8 @@ impl Group {
             Arc::new(shared.timing.raft_config(id, &shared.log).validate().map_err(io::Error::other)?);
         let acks = Arc::<AckClock>::default();
         let promise = Promise::new(had_state, departed.as_ref().map(|departed| departed.floor));
-        let networks = GroupNetworks::new(
-            id,
-            Arc::clone(&shared.peers),
-            Arc::clone(&shared.roster),
-            Arc::clone(&acks),
-        );
+        let networks =
+            GroupNetworks::new(id, Arc::clone(&shared.peers), Arc::clone(&shared.roster), Arc::clone(&acks));
         let log = LogStore::new(store.clone());
         let raft =
             Raft::new(shared.peers.own(), config, networks, log, machine).await.map_err(io::Error::other)?;
@@ -267,14 +263,16 @@ impl Group {
         metrics.membership_config.membership().voter_ids().any(|voter| voter == self.own)
     }
 
-    /// The members by a membership that is committed and final; `None` while it changes.
-    pub(crate) fn settled_members(&self) -> Option<BTreeSet<NodeId>> {
+    /// The members, and whether each votes, by a membership that is committed and final; `None` while it changes.
+    pub(crate) fn settled_members(&self) -> Option<BTreeMap<NodeId, bool>> {
         let metrics = self.metrics.borrow_watched();
         let config = &metrics.membership_config;
         let committed = metrics.cluster_committed.as_ref()?;
         let settled = config.log_id().as_ref().is_some_and(|at| at.index <= committed.index)
             && config.membership().get_joint_config().len() == 1;
-        settled.then(|| config.membership().nodes().map(|(id, _)| *id).collect())
+        let voters: BTreeSet<NodeId> = config.membership().voter_ids().collect();
+        let member = |id: &NodeId| (*id, voters.contains(id));
+        settled.then(|| config.membership().nodes().map(|(id, _)| member(id)).collect())
     }
 
     /// Which Raft group this is a replica of.

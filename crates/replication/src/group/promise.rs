@@ -139,7 +139,10 @@ mod tests {
         assert!(promise.begin_vote(2, Some(LEASE)).is_none());
         assert!(promise.begin_vote(2, Some(Duration::ZERO)).is_some(), "the lease is over");
         assert!(promise.begin_vote(2, None).is_some());
-        assert!(Promise::new(true, None).begin_vote(2, Some(LEASE)).is_none(), "it may have granted one before");
+        assert!(
+            Promise::new(true, None).begin_vote(2, Some(LEASE)).is_none(),
+            "it may have granted one before"
+        );
     }
 
     #[test]

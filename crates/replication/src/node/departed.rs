@@ -52,7 +52,7 @@ impl Group {
     pub(crate) fn departed(&self, member: NodeId) -> Option<LogPoint> {
         self.session()?;
         self.lease()?;
-        let gone = !self.settled_members()?.contains(&member);
+        let gone = !self.settled_members()?.contains_key(&member);
         let committed = self.metrics.borrow_watched().cluster_committed.as_ref().map(log_point);
         committed.filter(|_| gone)
     }

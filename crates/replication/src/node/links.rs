@@ -1,6 +1,6 @@
 //! Keeps links to the nodes of the cluster, as they come and go.
 
-use super::{Replication, removed};
+use super::Replication;
 use crate::runtime;
 use crate::transport::{Dial, Doorman, Handler, Peers};
 use std::collections::BTreeSet;
@@ -30,7 +30,8 @@ pub(super) async fn keep(
         let wanted = roster.peers();
         for peer in wanted.difference(&dialled) {
             let door: Arc<dyn Doorman> = Arc::clone(&roster) as _;
-            let keep = Arc::clone(&peers).keep_dialling(*peer, Arc::clone(&dialer), door, Arc::clone(&handler));
+            let keep =
+                Arc::clone(&peers).keep_dialling(*peer, Arc::clone(&dialer), door, Arc::clone(&handler));
             runtime::spawn_into(&mut tasks, keep);
         }
         // A task ends by itself once its peer is none.
@@ -42,10 +43,8 @@ pub(super) async fn keep(
                 peers.cut(gone);
             });
         }
-        if roster.is_removed(peers.own())
-            && let Some(own) = roster.seeds.topology.node(peers.own())
-        {
-            roster.expelled(&removed(&own.name, own.id));
+        if roster.is_removed(peers.own()) {
+            roster.left();
         }
         while tasks.try_join_next().is_some() {}
         if system.changed().await.is_err() {

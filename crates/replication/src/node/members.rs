@@ -54,7 +54,8 @@ impl Replication {
             if state.node_named(&joining.name).is_some() {
                 return Err(SystemError::NodeExists(joining.name).into());
             }
-            let stays = |node: &&crate::system::NodeEntry| !node.leaving && Some(node.number) != token.replaces;
+            let stays =
+                |node: &&crate::system::NodeEntry| !node.leaving && Some(node.number) != token.replaces;
             let nodes = state.nodes.values().filter(stays).map(crate::system::NodeEntry::placed);
             let nodes = nodes.chain([token.node(&joining).placed()]);
             let planned = self.plan(&state, nodes)?;
@@ -109,8 +110,8 @@ impl Replication {
                 return Err(SystemError::BeingFounded(group.id));
             }
             let Some(entry) = state.policies.get(&group.policy) else { continue };
-            let placement =
-                meridian_placement::place(&entry.policy, group.ordinal, &nodes, &self.distances).map_err(unplaced)?;
+            let placement = meridian_placement::place(&entry.policy, group.ordinal, &nodes, &self.distances)
+                .map_err(unplaced)?;
             if placement != group.placement {
                 placements.insert(group.id, placement);
             }

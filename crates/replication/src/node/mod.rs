@@ -16,7 +16,8 @@ mod status;
 pub use client::{ReadConsistency, ReadDone, WriteDone};
 pub use failover::{FailoverError, groups_of_region};
 pub use members::MembersError;
-pub(crate) use roster::{Roster, Seeds, removed};
+pub use roster::Expelled;
+pub(crate) use roster::{Roster, Seeds};
 
 use crate::config::{LogLimits, Timing};
 use crate::evaluate::Evaluator;
@@ -125,7 +126,8 @@ impl Replication {
         let addresses = options.network.peers().to_vec();
         let seeds = Seeds { topology: options.topology, addresses, joins: options.joins };
         let roster = Roster::new(options.own, (cluster, disk), seeds, system.clone());
-        let roster = roster.ok_or_else(|| io::Error::other("the node is not among the nodes that it starts with"))?;
+        let roster =
+            roster.ok_or_else(|| io::Error::other("the node is not among the nodes that it starts with"))?;
         let region_lease = Arc::new(RegionLease::new(options.timing.region_lease()));
         let shared = Shared {
             store: options.store,
@@ -198,7 +200,7 @@ impl Replication {
     }
 
     /// Waits until this node has no place in the cluster any more, and says why.
-    pub async fn expelled(&self) -> String {
+    pub async fn expelled(&self) -> Expelled {
         let mut expelled = self.shared.roster.watch_expelled();
         match expelled.wait_for(Option::is_some).await {
             Ok(Some(why)) => why,
@@ -234,7 +236,10 @@ impl Replication {
 
     /// The region that this node is in.
     pub(crate) fn own_region(&self) -> Option<RegionName> {
-        self.everyone().node(self.own()).or(self.shared.roster.seeds.topology.node(self.own())).map(|node| node.region.clone())
+        self.everyone()
+            .node(self.own())
+            .or(self.shared.roster.seeds.topology.node(self.own()))
+            .map(|node| node.region.clone())
     }
 
     /// Every node of the cluster, as this node knows it.

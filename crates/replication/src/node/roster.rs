@@ -20,6 +20,15 @@ struct Known {
     staying: Arc<Topology>,
 }
 
+/// Why a node has no place in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expelled {
+    /// It has left, as it was asked to.
+    Left(String),
+    /// The others do not let it in, and never will.
+    Refused(String),
+}
+
 /// What a node starts with.
 pub(crate) struct Seeds {
     /// The nodes of the configuration.
@@ -42,7 +51,7 @@ pub(crate) struct Roster {
     known: Mutex<Option<(Arc<SystemState>, Known)>>,
     /// Where peers are reached instead, by name.
     routes: Mutex<BTreeMap<NodeName, String>>,
-    expelled: watch::Sender<Option<String>>,
+    expelled: watch::Sender<Option<Expelled>>,
     node: OnceLock<Weak<Replication>>,
 }
 
@@ -87,7 +96,8 @@ impl Roster {
         match &*newest {
             Some((of, known)) if Arc::ptr_eq(of, &state) => Some(known.clone()),
             _ => {
-                let known = Known { everyone: Arc::new(state.everyone()), staying: Arc::new(state.staying()) };
+                let known =
+                    Known { everyone: Arc::new(state.everyone()), staying: Arc::new(state.staying()) };
                 *newest = Some((state, known.clone()));
                 Some(known)
             }
@@ -146,8 +156,13 @@ impl Roster {
     }
 
     /// Follows whether this node must go, and why.
-    pub(crate) fn watch_expelled(&self) -> watch::Receiver<Option<String>> {
+    pub(crate) fn watch_expelled(&self) -> watch::Receiver<Option<Expelled>> {
         self.expelled.subscribe()
+    }
+
+    /// Notes that this node has left.
+    pub(crate) fn left(&self) {
+        self.expelled.send_replace(Some(Expelled::Left(removed(&self.name, self.own))));
     }
 
     fn informed(&self) -> bool {
@@ -182,14 +197,20 @@ impl Roster {
             }
             Some(_) => Ok(()),
             // It may have joined while this node was away.
-            None if state.may_yet_join(*number) => if self.informed() { Err(stranger()) } else { Ok(()) },
+            None if state.may_yet_join(*number) => {
+                if self.informed() {
+                    Err(stranger())
+                } else {
+                    Ok(())
+                }
+            }
             None => Err(Refusal::for_good(removed(name, *number))),
         }
     }
 }
 
 /// What a node that was removed is told.
-pub(crate) fn removed(name: &NodeName, number: NodeId) -> String {
+fn removed(name: &NodeName, number: NodeId) -> String {
     format!(
         "node {name} (number {number}) has left the cluster; delete its data, and to bring the machine back join it as a new \
          node with `meridian node token create` and `meridian node join`"
@@ -222,7 +243,8 @@ impl Doorman for Roster {
         let route = self.routes.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
         // What this node was told of its own surroundings comes before what the cluster knows.
         let told = route.or_else(|| self.seed_address(peer));
-        let mut addresses: Vec<String> = told.into_iter().chain(entry.map(|entry| entry.peer.clone())).collect();
+        let mut addresses: Vec<String> =
+            told.into_iter().chain(entry.map(|entry| entry.peer.clone())).collect();
         addresses.retain(|address| !address.is_empty());
         let address = addresses.get(attempt % addresses.len().max(1))?.clone();
         Some(PeerAddress { number: peer, name, address })
@@ -230,6 +252,6 @@ impl Doorman for Roster {
 
     fn expelled(&self, why: &str) {
         tracing::error!(why, "this node has no place in the cluster");
-        self.expelled.send_replace(Some(why.to_owned()));
+        self.expelled.send_replace(Some(Expelled::Refused(why.to_owned())));
     }
 }

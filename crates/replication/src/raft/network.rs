@@ -54,12 +54,7 @@ pub(crate) struct GroupNetworks {
 }
 
 impl GroupNetworks {
-    pub(crate) fn new(
-        group: ReplicaId,
-        peers: Arc<Peers>,
-        roster: Arc<Roster>,
-        acks: Arc<AckClock>,
-    ) -> Self {
+    pub(crate) fn new(group: ReplicaId, peers: Arc<Peers>, roster: Arc<Roster>, acks: Arc<AckClock>) -> Self {
         Self { group, peers, roster, acks }
     }
 }

@@ -7,7 +7,6 @@ use crate::runtime::mark;
 use crate::system::{SystemCommand, SystemState};
 use crate::wire::{NodeStatus, ReplicaStatus};
 use meridian_types::{GroupId, NodeId};
-use openraft::async_runtime::WatchReceiver;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -49,11 +48,8 @@ async fn round(node: &Arc<Replication>) {
 }
 
 fn votes_in_system(node: &Replication, number: NodeId) -> bool {
-    node.group(GroupId::SYSTEM).is_none_or(|group| {
-        let metrics = group.metrics.borrow_watched();
-        group.settled_members().is_none()
-            || metrics.membership_config.membership().voter_ids().any(|voter| voter == number)
-    })
+    let members = node.group(GroupId::SYSTEM).and_then(|group| group.settled_members());
+    members.is_none_or(|members| members.get(&number) == Some(&true))
 }
 
 /// Whether no group counts a node and it has no replica left, as far as everyone says.
@@ -64,7 +60,9 @@ fn is_free(state: &SystemState, said: &BTreeMap<NodeId, NodeStatus>, number: Nod
             replicas.filter(|replica| replica.group == group.id && replica.incarnation == group.incarnation);
         let leading = of_group.filter(|replica| replica.lease_ms.is_some());
         let newest: Option<&ReplicaStatus> = leading.max_by_key(|replica| replica.term);
-        newest.and_then(|leader| leader.members.as_ref()).is_some_and(|members| !members.contains(&number))
+        newest
+            .and_then(|leader| leader.members.as_ref())
+            .is_some_and(|members| !members.contains_key(&number))
     });
     let holds_nothing = said.get(&number).is_none_or(|own| own.replicas.iter().all(|r| r.group.is_system()));
     counts_nowhere && holds_nothing

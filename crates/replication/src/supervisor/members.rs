@@ -6,8 +6,8 @@ use crate::runtime;
 use crate::system::GroupInfo;
 use meridian_placement::{Placement, Topology, may_leave, next_voters, place_system};
 use meridian_types::{GroupId, Incarnation, NodeId};
-use openraft::{ChangeMembers, EmptyNode};
 use openraft::async_runtime::WatchReceiver;
+use openraft::{ChangeMembers, EmptyNode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -38,7 +38,8 @@ pub(super) async fn keep_open(node: Weak<Replication>) {
         let mut all_open = true;
         // A disk takes part in a group only once the system group knows the node by it: from then on no other disk can come in
         // its place and have forgotten what this one has promised.
-        let known = state.nodes.get(&own).is_some_and(|entry| entry.disk == Some(strong.shared.roster.disk()));
+        let known =
+            state.nodes.get(&own).is_some_and(|entry| entry.disk == Some(strong.shared.roster.disk()));
         for group in state.groups.values().filter(|group| known && holds(&strong, group)) {
             let unfounded = group.unfounded().filter(|next| next.seed == own);
             let base = unfounded.map(|next| next.base);
@@ -93,7 +94,9 @@ fn system_founders(seeds: &Topology) -> BTreeSet<NodeId> {
 /// so that leadership starts where it is preferred.
 pub(super) async fn initialise(node: &Arc<Replication>) {
     // What was founded anew has its seed as a member already.
-    for group in node.groups().into_iter().filter(|group| group.incarnation == Incarnation(0) && !group.reborn) {
+    for group in
+        node.groups().into_iter().filter(|group| group.incarnation == Incarnation(0) && !group.reborn)
+    {
         let founders = founders(node, &group);
         if !founders.contains(&node.own()) {
             continue;

@@ -216,7 +216,9 @@ pub enum SystemError {
     #[error("node {0} is not in the cluster; `meridian node list` shows those that are")]
     NoSuchNode(NodeName),
     /// A node that is said to be lost answers.
-    #[error("node {0} answers, so it is not lost; use `meridian node leave {0}`, which moves its data away first")]
+    #[error(
+        "node {0} answers, so it is not lost; use `meridian node leave {0}`, which moves its data away first"
+    )]
     NodeAnswers(NodeName),
     /// A node that is to leave does not answer.
     #[error(

@@ -153,7 +153,11 @@ impl SystemState {
         Ok(SystemReply::Node(self.last_node))
     }
 
-    pub(super) fn add_node(&mut self, joining: Joining, planned: Planned) -> Result<SystemReply, SystemError> {
+    pub(super) fn add_node(
+        &mut self,
+        joining: Joining,
+        planned: Planned,
+    ) -> Result<SystemReply, SystemError> {
         if let Some(node) = self.joined_with(&joining) {
             return Ok(SystemReply::Node(node.number));
         }
@@ -305,7 +309,12 @@ mod tests {
         state.apply(SystemCommand::CreateJoinToken { hash: hash.to_owned(), token, now_ms: 0 })
     }
 
-    fn join(state: &mut SystemState, hash: &str, node: &str, now_ms: u64) -> Result<SystemReply, SystemError> {
+    fn join(
+        state: &mut SystemState,
+        hash: &str,
+        node: &str,
+        now_ms: u64,
+    ) -> Result<SystemReply, SystemError> {
         let planned = Planned { at: state.placed_version(), placements: BTreeMap::new() };
         let peer = format!("{node}:8005");
         let joining = Joining { hash: hash.to_owned(), name: name(node), peer, now_ms };
@@ -337,7 +346,9 @@ mod tests {
         let mut state = cluster();
         assert_eq!(token(&mut state, "x", Some(2)), Ok(SystemReply::Node(NodeId(3))));
         assert_eq!(token(&mut state, "y", None), Ok(SystemReply::Node(NodeId(4))));
-        assert!(state.may_yet_join(NodeId(3)) && state.may_yet_join(NodeId(5)) && !state.is_removed(NodeId(4)));
+        assert!(
+            state.may_yet_join(NodeId(3)) && state.may_yet_join(NodeId(5)) && !state.is_removed(NodeId(4))
+        );
         join(&mut state, "x", "n3", 1).expect("it is usable");
         assert!(state.nodes[&NodeId(2)].leaving, "the new one takes its place");
         assert_eq!(state.staying().nodes().count(), 2);

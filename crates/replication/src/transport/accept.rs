@@ -66,7 +66,9 @@ pub(super) fn refused(refusal: &Refusal) -> Status {
 fn greeting(request: &Request<Streaming<Frame>>) -> Result<Hello, Status> {
     let said = request.metadata().get(HELLO_HEADER).and_then(|value| value.to_str().ok());
     let said = said.ok_or_else(|| {
-        Status::invalid_argument("the stream has no greeting that this version understands; upgrade one version at a time")
+        Status::invalid_argument(
+            "the stream has no greeting that this version understands; upgrade one version at a time",
+        )
     })?;
     let hello: Hello = said.parse().map_err(|refusal: Refusal| Status::invalid_argument(refusal.why))?;
     let certificates =

@@ -117,7 +117,11 @@ async fn open(tls: PeerTls, peer: PeerAddress, hello: Hello, outgoing: Frames) -
     let response = answer.map_err(|status| why(&status))?;
     let said = response.metadata().get(HELLO_HEADER).and_then(|value| value.to_str().ok());
     let hello: Hello = said
-        .ok_or_else(|| Refusal::now("it answers no greeting that this version understands; upgrade one version at a time"))?
+        .ok_or_else(|| {
+            Refusal::now(
+                "it answers no greeting that this version understands; upgrade one version at a time",
+            )
+        })?
         .parse()?;
     let arrivals = response.into_inner();
     Ok((hello, arrivals.map(|frame| frame.map_err(|status| Broken(status.to_string()))).boxed()))

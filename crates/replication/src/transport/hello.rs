@@ -93,7 +93,8 @@ impl FromStr for Hello {
         let unread = |key: &str| Refusal::now(format!("the greeting has no usable {key:?}"));
         let read = |key: &'static str| word(key).ok_or_else(|| unread(key));
         let hex = |text: &str| u64::from_str_radix(text, 16).ok();
-        let range = read("protocol")?.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        let range =
+            read("protocol")?.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
         let (oldest, newest) = range.ok_or_else(|| unread("protocol"))?;
         Ok(Self {
             node: NodeId(read("node")?.parse().map_err(|_| unread("node"))?),
@@ -152,7 +153,9 @@ mod tests {
         assert_eq!(format!("{said} mood=good =x").parse(), Ok(hello()));
         let without = Hello { expects: None, ..hello() };
         assert_eq!(without.to_string().parse(), Ok(without));
-        for broken in ["", "node=3", "protocol=1 node=3 name=a cluster=b disk=1", "protocol=1-1 node=x name=a"] {
+        for broken in
+            ["", "node=3", "protocol=1 node=3 name=a cluster=b disk=1", "protocol=1-1 node=x name=a"]
+        {
             assert!(broken.parse::<Hello>().is_err(), "{broken}");
         }
     }

@@ -54,8 +54,8 @@ impl Kind {
     #[must_use]
     pub fn from_wire(number: u32) -> Option<Kind> {
         use Kind::{
-            Append, AtRisk, Beat, Departed, Failover, Heartbeat, Ping, PreVote, Read, RegionLease, Salvage, Snapshot,
-            Status, Survey, System, SystemIndex, TransferLeader, Vote, Write,
+            Append, AtRisk, Beat, Departed, Failover, Heartbeat, Ping, PreVote, Read, RegionLease, Salvage,
+            Snapshot, Status, Survey, System, SystemIndex, TransferLeader, Vote, Write,
         };
         let all = [
             Ping,
