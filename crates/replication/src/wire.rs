@@ -87,6 +87,10 @@ pub struct NodeStatus {
     pub free_bytes: u64,
     /// Whether it refuses writes for lack of space.
     pub disk_low: bool,
+    /// Replicas on its disk, besides that of the system group: open, of old incarnations, or being given up.
+    pub stored: u64,
+    /// Those of them that are of incarnations which were given up.
+    pub old: u64,
     /// What regions have alone, as this node measures it or last heard of it.
     pub at_risk: Vec<RiskReport>,
 }

@@ -98,6 +98,11 @@ impl Network {
         Self { trace, state: Arc::new(Mutex::new(state)), opened: Arc::default() }
     }
 
+    /// Says how far a new node is from the others.
+    pub fn place(&self, latencies: BTreeMap<(NodeId, NodeId), Duration>) {
+        self.lock().latency.extend(latencies);
+    }
+
     /// Puts a node's process on the network.
     pub fn plug(&self, node: NodeId, process: Process, acceptor: Acceptor) {
         self.lock().hosts.insert(node, Host { process, acceptor });

@@ -89,6 +89,7 @@ pub(super) fn refused(error: SystemError) -> ApiError {
         | SystemError::NodeExists(_)
         | SystemError::NodeAnswers(_)
         | SystemError::NodeSilent(_)
+        | SystemError::HasSalvage(_)
         | SystemError::BeingFounded(_)
         | SystemError::OtherDisk(_)
         | SystemError::StaleRefounding { .. } => ErrorCode::Conflict,

@@ -67,7 +67,10 @@ impl Replication {
             let Some(info) = info.filter(|info| info.unfounded().is_none() && !self.is_member(info)) else {
                 continue;
             };
-            if group.session().is_none()
+            // What it has of an older incarnation is compared with this one first.
+            let old = self.stored_replicas().into_iter().any(|id| id.group == group.id && self.is_old(id));
+            if !old
+                && group.session().is_none()
                 && self.ask_departed(info).await.is_some()
                 && let Err(error) = self.give_up(&group, info).await
             {

@@ -3,7 +3,9 @@
 use super::Replication;
 use crate::error::Unserved;
 use crate::runtime;
-use crate::system::{JoinToken, Joining, Planned, SystemCommand, SystemError, SystemReply, SystemState};
+use crate::system::{
+    JoinToken, Joining, NodeEntry, Planned, SystemCommand, SystemError, SystemReply, SystemState,
+};
 use meridian_placement::{Placement, Topology, place_system};
 use meridian_types::{NodeId, NodeName};
 use std::collections::BTreeMap;
@@ -54,9 +56,8 @@ impl Replication {
             if state.node_named(&joining.name).is_some() {
                 return Err(SystemError::NodeExists(joining.name).into());
             }
-            let stays =
-                |node: &&crate::system::NodeEntry| !node.leaving && Some(node.number) != token.replaces;
-            let nodes = state.nodes.values().filter(stays).map(crate::system::NodeEntry::placed);
+            let stays = |node: &&NodeEntry| !node.leaving && Some(node.number) != token.replaces;
+            let nodes = state.nodes.values().filter(stays).map(NodeEntry::placed);
             let nodes = nodes.chain([token.node(&joining).placed()]);
             let planned = self.plan(&state, nodes)?;
             let command = SystemCommand::AddNode { joining: joining.clone(), planned };
@@ -70,24 +71,43 @@ impl Replication {
     /// Has a node leave: everything moves off it, and then it is removed by itself. `lost` says that it will not come back by itself.
     ///
     /// # Errors
-    /// [`MembersError`]; among them that a policy could not be placed without it, and that it answers although it is said to be
-    /// lost, or the other way round.
+    /// [`MembersError`]; among them that a policy could not be placed without it, that it has writes which nobody has decided on, and
+    /// that it answers although it is said to be lost, or the other way round.
     pub async fn leave(&self, name: &NodeName, lost: bool, deadline: Instant) -> Result<(), MembersError> {
+        self.system_barrier(deadline).await;
+        let state = self.system();
+        let node = state.node_named(name).ok_or_else(|| SystemError::NoSuchNode(name.clone()))?;
+        match (self.hears(node.number), lost) {
+            (true, true) => return Err(SystemError::NodeAnswers(name.clone()).into()),
+            (false, false) => return Err(SystemError::NodeSilent(name.clone()).into()),
+            (true, false) => {
+                let own = (node.number == self.own()).then(|| self.status_here());
+                let said = match own {
+                    Some(own) => Some(own),
+                    None => self.ask_status(node.number, deadline).await,
+                };
+                let old = said.ok_or_else(|| SystemError::NodeSilent(name.clone()))?.old;
+                if old > 0 && !node.leaving {
+                    return Err(SystemError::HasSalvage(name.clone()).into());
+                }
+            }
+            (false, true) => {}
+        }
+        self.drain(name, deadline).await
+    }
+
+    /// Places all groups on other nodes.
+    pub(crate) async fn drain(&self, name: &NodeName, deadline: Instant) -> Result<(), MembersError> {
         loop {
             self.system_barrier(deadline).await;
             let state = self.system();
             let node = state.node_named(name).ok_or_else(|| SystemError::NoSuchNode(name.clone()))?;
-            match (self.hears(node.number), lost) {
-                (true, true) => return Err(SystemError::NodeAnswers(name.clone()).into()),
-                (false, false) => return Err(SystemError::NodeSilent(name.clone()).into()),
-                _ => {}
-            }
-            if node.leaving {
+            let stays = |other: &&NodeEntry| !other.leaving && other.number != node.number;
+            let nodes = state.nodes.values().filter(stays).map(NodeEntry::placed);
+            let planned = self.plan(&state, nodes)?;
+            if node.leaving && planned.placements.is_empty() {
                 return Ok(());
             }
-            let stays = |other: &&crate::system::NodeEntry| !other.leaving && other.number != node.number;
-            let nodes = state.nodes.values().filter(stays).map(crate::system::NodeEntry::placed);
-            let planned = self.plan(&state, nodes)?;
             let command = SystemCommand::DrainNode { node: node.number, planned };
             match self.system_write(command, deadline).await? {
                 Err(SystemError::StalePlan) if self.pause_before_retry(deadline).await => {}

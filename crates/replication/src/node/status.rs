@@ -2,6 +2,7 @@
 
 use super::Replication;
 use crate::group::Group;
+use crate::replica_id::ReplicaId;
 use crate::wire::{NodeStatus, ReplicaStatus};
 use meridian_types::{GroupId, NodeId};
 use openraft::async_runtime::WatchReceiver;
@@ -16,14 +17,29 @@ impl Replication {
     pub fn status_here(&self) -> NodeStatus {
         let space = self.shared.store.space();
         let quiet = |node: &NodeId| self.shared.peers.silence(*node) > self.shared.timing.region_lost_after;
+        let stored = self.stored_replicas();
+        let old = stored.iter().filter(|id| self.is_old(**id)).count();
         NodeStatus {
             node: self.own(),
+            stored: stored.len() as u64,
+            old: old as u64,
             replicas: self.groups().iter().map(|group| self.replica_status(group)).collect(),
             silent: self.everyone().nodes().map(|node| node.id).filter(quiet).collect(),
             free_bytes: space.free_bytes,
             disk_low: space.low,
             at_risk: self.risks_known(),
         }
+    }
+
+    /// What is on the disk besides the system group.
+    pub(crate) fn stored_replicas(&self) -> Vec<ReplicaId> {
+        let stored = self.shared.store.groups().into_iter().map(ReplicaId::of_stored);
+        stored.filter(|id| !id.group.is_system()).collect()
+    }
+
+    /// Whether a replica is of an incarnation that was given up.
+    pub(crate) fn is_old(&self, id: ReplicaId) -> bool {
+        self.system().groups.get(&id.group).is_some_and(|info| info.incarnation > id.incarnation)
     }
 
     /// The groups whose latest state this node would show to a client now: those that it leads under a lease. Never two nodes

@@ -4,14 +4,16 @@
 
 use crate::node::Replication;
 use crate::runtime::mark;
-use crate::system::{SystemCommand, SystemState};
+use crate::system::{GroupInfo, SystemCommand, SystemState};
 use crate::wire::{NodeStatus, ReplicaStatus};
 use meridian_types::{GroupId, NodeId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::time::Instant;
 
 const EVERY: Duration = Duration::from_millis(500);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs as long as the node.
 pub(super) async fn run(node: Weak<Replication>) {
@@ -33,6 +35,19 @@ async fn round(node: &Arc<Replication>) {
     }
     let said = node.status_everywhere(node.shared.timing.heartbeat * 2).await;
     for number in leaving {
+        let placed = |group: &GroupInfo| group.placement.members().any(|member| member == number);
+        if state.groups.values().any(placed) {
+            // A group was founded anew meanwhile, wherever its replicas were, so that nothing that they have alone is passed over.
+            if said.get(&number).is_some_and(|own| own.old == 0)
+                && let Some(entry) = state.nodes.get(&number)
+            {
+                let deadline = Instant::now() + COMMAND_TIMEOUT;
+                if let Err(error) = node.drain(&entry.name, deadline).await {
+                    tracing::debug!(node = %number, %error, "the node is drained again later");
+                }
+            }
+            continue;
+        }
         if votes_in_system(node, number) || !is_free(&state, &said, number) {
             continue;
         }
@@ -64,6 +79,6 @@ fn is_free(state: &SystemState, said: &BTreeMap<NodeId, NodeStatus>, number: Nod
             .and_then(|leader| leader.members.as_ref())
             .is_some_and(|members| !members.contains_key(&number))
     });
-    let holds_nothing = said.get(&number).is_none_or(|own| own.replicas.iter().all(|r| r.group.is_system()));
+    let holds_nothing = said.get(&number).is_none_or(|own| own.stored == 0);
     counts_nowhere && holds_nothing
 }

@@ -225,6 +225,12 @@ pub enum SystemError {
         "node {0} does not answer; start it, or if its disk is gone for good use `meridian node remove {0} --lost`"
     )]
     NodeSilent(NodeName),
+    /// A node that is to leave has what nobody has decided on.
+    #[error(
+        "node {0} has writes, or may have, that were lost when its region was given up; wait until it has caught up, and decide on them \
+         first: `meridian salvage list`"
+    )]
+    HasSalvage(NodeName),
     /// A group has no state of its new incarnation yet.
     #[error("group {0} is being founded anew; try again when `meridian status` shows its leader")]
     BeingFounded(GroupId),

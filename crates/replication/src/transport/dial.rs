@@ -53,7 +53,7 @@ impl Peers {
                 Ok(((), _)) if reverse && self.link(peer).is_some() => {}
                 Ok(((), arrivals)) => {
                     if reverse {
-                        mark("a node dialled a peer that did not know of it");
+                        mark("a node dialled a peer of a lower number");
                     }
                     self.up(&link);
                     link.run(arrivals, &*handler).await;
