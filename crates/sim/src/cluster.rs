@@ -346,6 +346,19 @@ impl Cluster {
         self.slots().iter().filter(|(_, slot)| !slot.gone).map(|(node, _)| *node).collect()
     }
 
+    /// Whether a node has joined or was asked to leave.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        !self.joined().is_empty()
+    }
+
+    /// The nodes that may hold data, and their regions.
+    #[must_use]
+    pub fn holders(&self) -> BTreeMap<NodeId, RegionName> {
+        let nodes = self.shape.nodes.iter().cloned().chain(self.joined());
+        nodes.filter(|node| !node.witness).map(|node| (node.id, node.region)).collect()
+    }
+
     /// Ends a node for good.
     pub fn retire(&self, node: NodeId) {
         self.kill(node, true);

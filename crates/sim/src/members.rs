@@ -40,6 +40,9 @@ pub async fn change(cluster: Cluster, mut rng: Rng, end: Instant) -> Result<(), 
         }
         sleep(rng.ms(100..1_000)).await;
     }
+    if !cluster.has_changed() {
+        return Ok(());
+    }
     sleep(rng.ms(1_000..12_000)).await;
     let Some(leaver) = rng.pick(&cluster.members()).copied() else { return Ok(()) };
     while Instant::now() < end {
