@@ -21,9 +21,9 @@ pub fn salvage_mark(incarnation: Incarnation, item: &[u8]) -> Bytes {
     key.freeze()
 }
 
-/// Whether a key is one of [`salvage_mark`].
+/// Whether a key is a note of the group's own, and no item's.
 #[must_use]
-pub(crate) fn is_salvage_mark(key: &[u8]) -> bool {
+pub(crate) fn is_note(key: &[u8]) -> bool {
     key.starts_with(&table_prefix(TableId(0)))
 }
 
@@ -38,6 +38,41 @@ pub fn salvage_done(upto: u64) -> Bytes {
 pub fn is_salvaged(mark: Option<&Bytes>, index: u64) -> bool {
     let upto = mark.and_then(|mark| mark.first_chunk::<8>());
     upto.is_some_and(|upto| u64::from_be_bytes(*upto) >= index)
+}
+
+/// What a group notes of a table on its way to another policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MoveNote {
+    /// In a source: that it is one. Stays when the table has gone.
+    Source = 1,
+    /// In a source: that an item was written since it was copied; one an item.
+    Changed = 2,
+    /// In a new group: how far a source has brought its items; one a source.
+    Target = 3,
+}
+
+/// Where a group keeps a note of a table's move; `of` tells the notes of one kind apart. Under the number of no table, as
+/// [`salvage_mark`].
+#[must_use]
+pub fn move_note(table: TableId, note: MoveNote, of: &[u8]) -> Bytes {
+    let mut key = BytesMut::with_capacity(10 + of.len());
+    key.put_slice(&table_prefix(TableId(0)));
+    key.put_u8(b'M');
+    key.put_slice(&table_prefix(table));
+    key.put_u8(note as u8);
+    key.put_slice(of);
+    key.freeze()
+}
+
+/// The range of a table's notes of one kind: from the first, up to but without the second.
+#[must_use]
+pub fn move_notes(table: TableId, note: MoveNote) -> (Bytes, Bytes) {
+    let start = move_note(table, note, &[]);
+    let mut end = BytesMut::from(&start[..]);
+    if let Some(kind) = end.last_mut() {
+        *kind += 1;
+    }
+    (start, end.freeze())
 }
 
 /// The range of all keys of a table: from the first, up to but without the second.

@@ -22,7 +22,9 @@ mod wire;
 pub use config::{LogLimits, Timing};
 pub use error::Unserved;
 pub use evaluate::{Evaluation, Evaluator, View};
-pub use keys::{is_salvaged, salvage_done, salvage_mark, table_prefix, table_range};
+pub use keys::{
+    MoveNote, is_salvaged, move_note, move_notes, salvage_done, salvage_mark, table_prefix, table_range,
+};
 pub use node::{
     Expelled, FailoverError, MembersError, Network, ReadConsistency, ReadDone, Replication,
     ReplicationOptions, WriteDone, groups_of_region,

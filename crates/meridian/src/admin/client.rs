@@ -4,8 +4,8 @@ use super::failover::{Failover, FailoverDone, FailoverPlan};
 use super::members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use super::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
 use super::types::{
-    CreateKey, CreateTable, ErrorBody, Health, KeyList, NewKey, PolicyList, Status, Switched, Switchover,
-    TableInfo, TableList,
+    CreateKey, CreateTable, ErrorBody, Health, KeyList, MoveTable, NewKey, PolicyList, Status, Switched,
+    Switchover, TableInfo, TableList,
 };
 use crate::config::Secret;
 use crate::http::{ClientError, Endpoint, Reply, request};
@@ -170,6 +170,22 @@ impl AdminClient {
     /// [`AdminClientError`].
     pub async fn delete_table(&self, name: &TableName) -> Result<()> {
         self.send(Method::DELETE, &format!("/v1/tables/{name}"), None::<&()>).await
+    }
+
+    /// `POST /v1/tables/NAME/move`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn move_table(&self, name: &TableName, request: &MoveTable) -> Result<TableInfo> {
+        self.send(Method::POST, &format!("/v1/tables/{name}/move"), Some(request)).await
+    }
+
+    /// `DELETE /v1/tables/NAME/move`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn cancel_move(&self, name: &TableName) -> Result<()> {
+        self.send(Method::DELETE, &format!("/v1/tables/{name}/move"), None::<&()>).await
     }
 
     /// `GET /v1/policies`.

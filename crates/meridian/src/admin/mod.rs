@@ -16,7 +16,9 @@ use failover::{Failover, FailoverDone, FailoverPlan};
 use members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use meridian_types::{NodeName, Policy, PolicyName, RegionName, TableName};
 use salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
-use types::{CreateKey, CreateTable, Health, KeyInfo, NewKey, Status, Switched, Switchover, TableInfo};
+use types::{
+    CreateKey, CreateTable, Health, KeyInfo, MoveTable, NewKey, Status, Switched, Switchover, TableInfo,
+};
 
 /// What the admin API asks of a running node. Answers come from the node's own copy of the system group's state; changes
 /// are committed to the system group before they are answered.
@@ -42,6 +44,12 @@ pub trait ClusterAdmin: Send + Sync + 'static {
 
     /// Deletes a table and its items.
     async fn delete_table(&self, name: &TableName) -> Result<(), ApiError>;
+
+    /// Starts moving a table to another policy; [`ErrorCode::Conflict`] when it is on its way to a third.
+    async fn move_table(&self, name: &TableName, request: MoveTable) -> Result<TableInfo, ApiError>;
+
+    /// Calls a move off; [`ErrorCode::Conflict`] when there is none.
+    async fn cancel_move(&self, name: &TableName) -> Result<(), ApiError>;
 
     /// All policies, built-in ones first.
     async fn policies(&self) -> Result<Vec<Policy>, ApiError>;

@@ -4,7 +4,7 @@ use super::ClusterAdmin;
 use super::failover::Failover;
 use super::members::{CreateJoinToken, Join};
 use super::salvage::{MAX_IDS, SalvageId, SalvageOrder};
-use super::types::{CreateKey, CreateTable, KeyList, PolicyList, Switchover, TableList};
+use super::types::{CreateKey, CreateTable, KeyList, MoveTable, PolicyList, Switchover, TableList};
 use crate::config::Secret;
 use crate::http::{self, ApiError, ErrorCode, json_body, json_reply};
 use crate::shutdown::Shutdown;
@@ -60,6 +60,7 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/tables", get(tables).post(create_table))
         .route("/v1/tables/{name}", get(table).delete(delete_table))
+        .route("/v1/tables/{name}/move", post(move_table).delete(cancel_move))
         .route("/v1/policies", get(policies).post(create_policy))
         .route("/v1/policies/{name}", put(update_policy))
         .route("/v1/nodes", get(nodes))
@@ -134,6 +135,20 @@ async fn table(State(admin): Admin, Path(name): Path<String>) -> Answer {
 
 async fn delete_table(State(admin): Admin, Path(name): Path<String>) -> Answer {
     admin.delete_table(&table_name(&name)?).await?;
+    gone()
+}
+
+async fn move_table(
+    State(admin): Admin,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    ok(&admin.move_table(&table_name(&name)?, json_body::<MoveTable>(&headers, &body)?).await?)
+}
+
+async fn cancel_move(State(admin): Admin, Path(name): Path<String>) -> Answer {
+    admin.cancel_move(&table_name(&name)?).await?;
     gone()
 }
 

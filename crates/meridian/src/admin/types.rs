@@ -1,6 +1,7 @@
 //! What the admin API says and is told, as types. The server and the command line share them.
 
 use super::failover::{AtRisk, Refoundation};
+pub use meridian_replication::system::MovePhase;
 pub use meridian_steering::Verdict;
 use meridian_types::{
     GroupId, NodeName, Pattern, Policy, PolicyName, RegionName, Replication, TableId, TableName, ZoneName,
@@ -266,6 +267,28 @@ pub struct TableInfo {
     pub policy: PolicyName,
     /// The groups that hold its items.
     pub groups: Vec<GroupId>,
+    /// Its way to another policy, while it is on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<TableMoving>,
+}
+
+/// A table's way to another policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableMoving {
+    /// The policy that it will have.
+    pub to: PolicyName,
+    /// How far it is.
+    pub phase: MovePhase,
+    /// Items copied so far; one that changes meanwhile is copied, and counted, again.
+    pub copied_items: u64,
+}
+
+/// `POST /v1/tables/{name}/move`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoveTable {
+    /// The new policy.
+    pub policy: PolicyName,
 }
 
 /// `GET /v1/tables`.

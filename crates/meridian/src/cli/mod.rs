@@ -20,6 +20,7 @@ mod salvage;
 mod status;
 mod switchover;
 mod table;
+mod table_move;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use failure::{Exit, Failure};

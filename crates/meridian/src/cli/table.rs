@@ -2,6 +2,7 @@
 
 use super::connect::connect;
 use super::output::{self, Format, Grid, joined};
+use super::table_move::{self, MoveArgs};
 use super::{Global, Outcome};
 use crate::admin::types::{CreateTable, KeySpec, TableInfo};
 use clap::Subcommand;
@@ -28,6 +29,8 @@ pub(super) enum TableCommand {
         /// Its name
         name: TableName,
     },
+    /// Move a table to another policy while clients use it
+    Move(MoveArgs),
     /// Delete a table and its items
     Delete {
         /// Its name
@@ -53,6 +56,7 @@ pub(super) async fn run(command: TableCommand, global: &Global) -> Outcome {
                 }
             }
         }
+        TableCommand::Move(args) => table_move::run(args, &client, global).await,
         TableCommand::Delete { name } => {
             client.delete_table(&name).await?;
             match global.output {
@@ -69,8 +73,12 @@ pub(super) async fn run(command: TableCommand, global: &Global) -> Outcome {
 fn grid(tables: &[TableInfo]) -> Grid {
     let mut grid = Grid::new(&["TABLE", "KEY", "POLICY", "GROUPS"]);
     for table in tables {
-        let TableInfo { name, key, policy, groups, .. } = table;
-        grid.row(vec![name.to_string(), key.to_string(), policy.to_string(), joined(groups)]);
+        let TableInfo { name, key, policy, groups, moving, .. } = table;
+        let policy = match moving {
+            Some(moving) => format!("{policy} -> {} ({} items copied)", moving.to, moving.copied_items),
+            None => policy.to_string(),
+        };
+        grid.row(vec![name.to_string(), key.to_string(), policy, joined(groups)]);
     }
     grid
 }

@@ -6,8 +6,8 @@ use crate::admin::failover::{Failover, FailoverDone, FailoverPlan};
 use crate::admin::members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
 use crate::admin::types::{
-    CreateKey, CreateTable, Health, KeyAttribute, KeyInfo, KeySpec, KeyType, NewKey, Status, Switched,
-    Switchover, TableInfo,
+    CreateKey, CreateTable, Health, KeyAttribute, KeyInfo, KeySpec, KeyType, MoveTable, NewKey, Status,
+    Switched, Switchover, TableInfo, TableMoving,
 };
 use crate::admin::{ApiError, ClusterAdmin, ErrorCode};
 use crate::tables::{CatalogTable, Catalogs, ReplicatedTables};
@@ -65,6 +65,9 @@ impl NodeAdmin {
             key: key_spec(&table.description.definition.schema),
             policy: table.policy.clone(),
             groups: policy.map(|entry| entry.groups.clone()).unwrap_or_default(),
+            moving: catalog.system.tables.get(name).and_then(|entry| entry.moving.as_ref()).map(|moving| {
+                TableMoving { to: moving.to.clone(), phase: moving.phase, copied_items: moving.copied() }
+            }),
         }
     }
 }
@@ -83,6 +86,7 @@ pub(super) fn refused(error: SystemError) -> ApiError {
     let code = match &error {
         SystemError::TableExists(_)
         | SystemError::TableBusy(_)
+        | SystemError::NotMoving(_)
         | SystemError::PolicyExists(_)
         | SystemError::PolicyChanged(_)
         | SystemError::StalePlan
@@ -193,6 +197,15 @@ impl ClusterAdmin for NodeAdmin {
             DynamoError::ResourceNotFound(_) => no_table(name),
             other => from_dynamo(&other),
         })
+    }
+
+    async fn move_table(&self, name: &TableName, request: MoveTable) -> Result<TableInfo, ApiError> {
+        self.command(SystemCommand::MoveTable { name: name.clone(), to: request.policy }).await?;
+        self.table(name).await
+    }
+
+    async fn cancel_move(&self, name: &TableName) -> Result<(), ApiError> {
+        self.command(SystemCommand::CancelMove { name: name.clone(), id: None }).await
     }
 
     async fn policies(&self) -> Result<Vec<Policy>, ApiError> {

@@ -14,7 +14,7 @@ use crate::config::{AuthMode, ConfigError, Credentials, NodeConfig};
 use crate::files;
 use crate::parent::{Pretence, Routes, Told};
 use crate::shutdown::Shutdown;
-use crate::tables::{Catalogs, DynamoEvaluator, ReplicatedTables};
+use crate::tables::{Catalogs, DynamoEvaluator, ReplicatedTables, moving};
 use meridian_api::ServedBy;
 use meridian_api::dynamodb::{self, FrontConfig};
 use meridian_placement::{Distances, Node, Topology, TopologyError};
@@ -169,6 +169,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         },
         never = pretend(&store, pretence) => match never {},
         never = follow_routes(&replication, routes) => match never {},
+        never = moving::run(Arc::clone(&replication)) => match never {},
     };
     replication.shutdown().await;
     if outcome.is_ok() {

@@ -1,10 +1,11 @@
 //! The system state as the data path needs it: tables decoded, credentials checked, ready to be looked up.
 
+use super::moving::Place;
 use meridian_api::{Credential, SecretAccessKey};
-use meridian_dynamo::table::{TableDefinition, TableDescription, TableStatus};
+use meridian_dynamo::table::{POLICY_TAG, TableDefinition, TableDescription, TableStatus};
 use meridian_replication::runtime::watch;
 use meridian_replication::system::{self, SystemState, TableEntry};
-use meridian_types::{PolicyName, TableName};
+use meridian_types::{GroupId, PolicyName, Position, TableName};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,6 +16,17 @@ pub struct CatalogTable {
     pub description: Arc<TableDescription>,
     /// The policy that decides where its items live.
     pub policy: PolicyName,
+    /// The move that has brought it there.
+    pub(super) home: u64,
+    /// After a move to that policy: the states of its groups that have everything from before it.
+    pub(super) arrived: Arc<BTreeMap<GroupId, Position>>,
+}
+
+impl CatalogTable {
+    /// Where its requests are sent, for the groups to judge.
+    pub(super) fn place(&self) -> Place {
+        Place { table: self.description.id, home: self.home }
+    }
 }
 
 /// One version of the system state, with what is derived from it.
@@ -63,11 +75,15 @@ fn describe(entry: &TableEntry) -> Option<(TableName, CatalogTable)> {
         return None;
     };
     definition.tags.clone_from(&entry.tags);
+    if let Some(tag) = definition.tags.get_mut(POLICY_TAG) {
+        *tag = entry.policy.to_string();
+    }
     let description = TableDescription {
         id: entry.id,
         definition,
         status: match entry.status {
             system::TableStatus::Creating => TableStatus::Creating,
+            system::TableStatus::Active if entry.moving.is_some() => TableStatus::Updating,
             system::TableStatus::Active => TableStatus::Active,
             system::TableStatus::Deleting => TableStatus::Deleting,
         },
@@ -75,7 +91,8 @@ fn describe(entry: &TableEntry) -> Option<(TableName, CatalogTable)> {
         item_count: 0,
         size_bytes: 0,
     };
-    let table = CatalogTable { description: Arc::new(description), policy: entry.policy.clone() };
+    let (policy, arrived) = (entry.policy.clone(), Arc::new(entry.arrived.clone()));
+    let table = CatalogTable { description: Arc::new(description), policy, home: entry.home, arrived };
     Some((entry.name.clone(), table))
 }
 

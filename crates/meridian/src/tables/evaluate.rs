@@ -2,6 +2,7 @@
 
 use super::catalog::{CatalogTable, Catalogs};
 use super::keys;
+use super::moving::{self, ChangedRead, MoveWrite, Place, RowsRead};
 use super::salvage::{self, Look, SalvageWrite};
 use bytes::Bytes;
 use meridian_api::tables::item_table_not_found;
@@ -15,23 +16,27 @@ use meridian_replication::{Evaluation, Evaluator, Mutation, View};
 use meridian_types::TableName;
 use meridian_types::hash::partition_hash;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
 /// A read as it travels to its group.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum GroupRead {
-    Get(GetOp),
-    Query(QueryOp),
-    Scan(GroupScan),
+    Get(Place, GetOp),
+    Query(Place, QueryOp),
+    Scan(Place, GroupScan),
     Salvage(Vec<Look>),
+    MoveRows(RowsRead),
+    MoveChanged(ChangedRead),
 }
 
 /// A write as it travels to its group.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum GroupWrite {
-    Item(Box<WriteOp>),
+pub(super) enum GroupWrite<'a> {
+    Item(Place, Cow<'a, WriteOp>),
     Salvage(SalvageWrite),
+    Move(MoveWrite),
 }
 
 /// The part of a scan that falls to one group.
@@ -53,10 +58,12 @@ pub(super) struct ScanPart {
     pub(super) full: bool,
 }
 
-pub(super) type WriteAnswer = Result<WriteOutcome, DynamoError>;
-pub(super) type GetAnswer = Result<GetOutcome, DynamoError>;
-pub(super) type PageAnswer = Result<Page, DynamoError>;
-pub(super) type ScanAnswer = Result<ScanPart, DynamoError>;
+/// What a group answers to a request for a table's items; `None`: it serves the table no more, another group does or is about to.
+pub(super) type Answer<T> = Option<Result<T, DynamoError>>;
+pub(super) type WriteAnswer = Answer<WriteOutcome>;
+pub(super) type GetAnswer = Answer<GetOutcome>;
+pub(super) type PageAnswer = Answer<Page>;
+pub(super) type ScanAnswer = Answer<ScanPart>;
 
 /// Encodes what travels between nodes.
 pub(super) fn encode<T: Serialize>(value: &T) -> io::Result<Bytes> {
@@ -88,18 +95,23 @@ impl DynamoEvaluator {
         table.cloned().ok_or_else(item_table_not_found)
     }
 
-    fn evaluate_write(&self, op: &WriteOp, view: &dyn View) -> io::Result<(Vec<Mutation>, WriteAnswer)> {
+    fn evaluate_write(
+        &self,
+        place: Place,
+        op: &WriteOp,
+        view: &dyn View,
+    ) -> io::Result<(Vec<Mutation>, WriteAnswer)> {
         let table = match self.table(&op.table) {
             Ok(table) => table.description,
-            Err(error) => return Ok((Vec::new(), Err(error))),
+            Err(error) => return Ok((Vec::new(), Some(Err(error)))),
         };
         let schema = &table.definition.schema;
         let key = match op.key(schema) {
             Ok(key) => keys::item(table.id, partition_hash(table.id, &key.partition), &key),
-            Err(error) => return Ok((Vec::new(), Err(error))),
+            Err(error) => return Ok((Vec::new(), Some(Err(error)))),
         };
         let current = view.get(&key)?.map(|stored| item(&stored)).transpose()?;
-        Ok(match evaluate(schema, current.as_ref(), op) {
+        let (mutations, answer) = match evaluate(schema, current.as_ref(), op) {
             Ok(evaluated) => {
                 let value = match evaluated.after {
                     After::Unchanged => None,
@@ -110,10 +122,14 @@ impl DynamoEvaluator {
                 (mutations, Ok(evaluated.outcome))
             }
             Err(error) => (Vec::new(), Err(error)),
+        };
+        Ok(match moving::capture(view, place, mutations)? {
+            Some(mutations) => (mutations, Some(answer)),
+            None => (Vec::new(), None),
         })
     }
 
-    fn get(&self, op: &GetOp, view: &dyn View) -> io::Result<GetAnswer> {
+    fn get(&self, place: Place, op: &GetOp, view: &dyn View) -> io::Result<GetAnswer> {
         let found = self.table(&op.table).and_then(|table| {
             let key = op.key(&table.description.definition.schema)?;
             let id = table.description.id;
@@ -121,27 +137,33 @@ impl DynamoEvaluator {
         });
         let key = match found {
             Ok(key) => key,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Some(Err(error))),
         };
+        if moving::has_moved(view, place)? {
+            return Ok(None);
+        }
         let stored = view.get(&key)?.map(|stored| item(&stored)).transpose()?;
-        Ok(Ok(op.answer(stored)))
+        Ok(Some(Ok(op.answer(stored))))
     }
 
-    fn query(&self, op: &QueryOp, view: &dyn View) -> io::Result<PageAnswer> {
+    fn query(&self, place: Place, op: &QueryOp, view: &dyn View) -> io::Result<PageAnswer> {
         let located = self.table(&op.table).and_then(|table| {
             let range = keys::query_range(&table.description, op)?;
             Ok((table.description, range))
         });
         let (table, (start, end)) = match located {
             Ok(located) => located,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Some(Err(error))),
         };
+        if moving::has_moved(view, place)? {
+            return Ok(None);
+        }
         let mut page = PageBuilder::new(&table.definition.schema, &op.shape);
         fill(view, (&start, &end), !op.forward, |item| page.push(item).is_continue())?;
-        Ok(Ok(page.finish()))
+        Ok(Some(Ok(page.finish())))
     }
 
-    fn scan(&self, scan: &GroupScan, view: &dyn View) -> io::Result<ScanAnswer> {
+    fn scan(&self, place: Place, scan: &GroupScan, view: &dyn View) -> io::Result<ScanAnswer> {
         let located = self.table(&scan.op.table).and_then(|table| {
             let id = table.description.id;
             let position = scan.op.start(&table.description.definition.schema, id)?;
@@ -149,8 +171,9 @@ impl DynamoEvaluator {
             Ok((table.description, range))
         });
         match located {
-            Ok((table, range)) => scan_part(&table, scan, range, view).map(Ok),
-            Err(error) => Ok(Err(error)),
+            Ok(_) if moving::has_moved(view, place)? => Ok(None),
+            Ok((table, range)) => scan_part(&table, scan, range, view).map(|part| Some(Ok(part))),
+            Err(error) => Ok(Some(Err(error))),
         }
     }
 }
@@ -194,20 +217,23 @@ fn item(stored: &[u8]) -> io::Result<Item> {
 impl Evaluator for DynamoEvaluator {
     fn write(&self, request: &[u8], view: &dyn View) -> io::Result<Evaluation> {
         match decode(request)? {
-            GroupWrite::Item(op) => {
-                let (mutations, answer) = self.evaluate_write(&op, view)?;
+            GroupWrite::Item(place, op) => {
+                let (mutations, answer) = self.evaluate_write(place, &op, view)?;
                 Ok(Evaluation { mutations, response: encode(&answer)? })
             }
             GroupWrite::Salvage(write) => salvage::evaluate(&write, view),
+            GroupWrite::Move(write) => moving::evaluate(&write, view),
         }
     }
 
     fn read(&self, request: &[u8], view: &dyn View) -> io::Result<Bytes> {
         match decode(request)? {
-            GroupRead::Get(op) => encode(&self.get(&op, view)?),
-            GroupRead::Query(op) => encode(&self.query(&op, view)?),
-            GroupRead::Scan(scan) => encode(&self.scan(&scan, view)?),
+            GroupRead::Get(place, op) => encode(&self.get(place, &op, view)?),
+            GroupRead::Query(place, op) => encode(&self.query(place, &op, view)?),
+            GroupRead::Scan(place, scan) => encode(&self.scan(place, &scan, view)?),
             GroupRead::Salvage(looks) => salvage::look(&looks, view),
+            GroupRead::MoveRows(read) => moving::rows(&read, view),
+            GroupRead::MoveChanged(read) => moving::changed(&read, view),
         }
     }
 }

@@ -35,6 +35,10 @@ impl ReplicatedTables {
             definition: postcard::to_stdvec(&definition).map_err(internal)?,
             tags,
             purged: BTreeSet::new(),
+            moving: None,
+            sweep: BTreeMap::new(),
+            home: 0,
+            arrived: BTreeMap::new(),
         };
         self.command(ctx, SystemCommand::CreateTable { table }).await?;
         self.described(ctx, &name)
@@ -82,20 +86,17 @@ impl ReplicatedTables {
         &self,
         ctx: &RequestContext,
         name: &TableName,
-        tags: BTreeMap<String, String>,
+        mut tags: BTreeMap<String, String>,
     ) -> Result<Reply<()>, DynamoError> {
         let mut all = self.description(ctx, name).await?.definition.tags.clone();
-        let policy = self.catalogs.newest().table(name).map(|table| table.policy.clone());
-        if let (Some(wanted), Some(policy)) = (tags.get(POLICY_TAG), policy)
-            && *wanted != policy.as_str()
-        {
-            return Err(DynamoError::validation(format!(
-                "Table {name} has policy {policy}; moving a table to another policy is not available in this \
-                 version. Create a table with the tag {POLICY_TAG}={wanted} and copy the items."
-            )));
-        }
+        // The tag of the policy is set once the table has moved there.
+        let wanted = tags.remove(POLICY_TAG);
+        let wanted = wanted.as_deref().map(policy_named).transpose()?;
         all.extend(tags.clone());
         check_count(&all)?;
+        if let Some(to) = wanted {
+            self.command(ctx, SystemCommand::MoveTable { name: name.clone(), to }).await?;
+        }
         self.change_tags(ctx, name, tags, Vec::new()).await
     }
 
@@ -150,7 +151,7 @@ impl ReplicatedTables {
     async fn command(&self, ctx: &RequestContext, command: SystemCommand) -> Result<(), DynamoError> {
         let done = self.replication.system_write(command, ctx.deadline).await.map_err(unserved)?;
         done.map(drop).map_err(|refused| match &refused {
-            SystemError::TableExists(_) | SystemError::TableBusy(_) => {
+            SystemError::TableExists(_) | SystemError::TableBusy(_) | SystemError::NotMoving(_) => {
                 DynamoError::ResourceInUse(refused.to_string())
             }
             SystemError::NoSuchTable(name) => table_not_found(name),
@@ -161,6 +162,9 @@ impl ReplicatedTables {
 }
 
 fn policy_of(definition: &TableDefinition) -> Result<PolicyName, DynamoError> {
-    let name = definition.policy().unwrap_or(DEFAULT_POLICY);
+    policy_named(definition.policy().unwrap_or(DEFAULT_POLICY))
+}
+
+fn policy_named(name: &str) -> Result<PolicyName, DynamoError> {
     PolicyName::new(name).map_err(|error| DynamoError::validation(format!("The tag {POLICY_TAG}: {error}")))
 }

@@ -7,6 +7,8 @@ mod catalog;
 mod evaluate;
 mod keys;
 mod manage;
+pub mod moving;
+mod route;
 mod salvage;
 mod salvage_admin;
 mod scan;

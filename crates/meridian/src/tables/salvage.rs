@@ -1,6 +1,7 @@
 //! Salvage: what a lost region had alone, beside what is there now, and written again by the same path as any other write.
 
 use super::evaluate::{GroupRead, decode, encode};
+use super::moving::{Place, capture};
 use bytes::Bytes;
 use meridian_dynamo::codec::decode_item;
 use meridian_dynamo::value::Item;
@@ -31,6 +32,7 @@ pub(super) struct Seen {
 /// A decision on one item, as the leader evaluates it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct SalvageWrite {
+    pub(super) place: Place,
     pub(super) look: Look,
     /// Where the old log was cut.
     pub(super) cut: u64,
@@ -54,6 +56,8 @@ pub(super) enum Decided {
     Done,
     /// The item has changed since the cut.
     Changed,
+    /// The item's table lives in other groups by now, or is about to.
+    Moved,
 }
 
 /// The request that looks items up.
@@ -76,7 +80,7 @@ pub(super) fn look(looks: &[Look], view: &dyn View) -> io::Result<Bytes> {
 
 /// Evaluates a decision: the item and the mark that it is decided are written as one, so a repetition changes nothing.
 pub(super) fn evaluate(write: &SalvageWrite, view: &dyn View) -> io::Result<Evaluation> {
-    let SalvageWrite { look, cut, act } = write;
+    let SalvageWrite { place, look, cut, act } = write;
     let mark_key = salvage_mark(look.incarnation, &look.key);
     let answer = |decided: Decided, mutations: Vec<Mutation>| {
         Ok(Evaluation { mutations, response: encode(&decided)? })
@@ -90,7 +94,11 @@ pub(super) fn evaluate(write: &SalvageWrite, view: &dyn View) -> io::Result<Eval
         if !force && has_changed(changed_at, Some(*cut), current.as_ref(), value.as_ref()) {
             return answer(Decided::Changed, Vec::new());
         }
-        mutations.push(Mutation { key: look.key.clone(), value: value.clone() });
+        let item = Mutation { key: look.key.clone(), value: value.clone() };
+        match capture(view, *place, vec![item])? {
+            Some(items) => mutations.extend(items),
+            None => return answer(Decided::Moved, Vec::new()),
+        }
     }
     answer(Decided::Done, mutations)
 }
@@ -150,7 +158,11 @@ mod tests {
     impl State {
         fn decide(&mut self, index: u64, act: Act) -> Decided {
             let look = Look { incarnation: Incarnation(0), key: Bytes::from_static(b"key"), index };
-            let evaluation = evaluate(&SalvageWrite { look, cut: 10, act }, self).unwrap();
+            let evaluation = evaluate(
+                &SalvageWrite { place: Place { table: TableId(1), home: 0 }, look, cut: 10, act },
+                self,
+            )
+            .unwrap();
             for Mutation { key, value } in evaluation.mutations {
                 self.0.insert(key, (100, value));
             }

@@ -1,7 +1,8 @@
 //! Listing salvage and deciding on it, for the admin API.
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, CatalogTable};
 use super::evaluate::{GroupWrite, decode, encode};
+use super::moving::Place;
 use super::salvage::{Act, Decided, Look, SalvageWrite, Seen, decided, has_changed, item, read, table_of};
 use super::serve::ReplicatedTables;
 use crate::admin::salvage::{
@@ -11,13 +12,15 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use meridian_dynamo::json::item_to_json;
 use meridian_replication::{LostWrite, ReadConsistency, SalvageAt, Unserved};
-use meridian_types::{GroupId, TableName};
+use meridian_types::{GroupId, TableId, TableName};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
 /// Decisions under way at once.
 const AT_ONCE: usize = 64;
 const NO_ENTRY: &str = "there is no such entry; `meridian salvage list` shows those that there are";
+const MOVED: &str =
+    "its table has moved to another policy since; write the item with a client, then discard the entry";
 
 fn place_of(id: SalvageId) -> SalvageAt {
     (id.group, id.incarnation, id.index, id.part)
@@ -120,9 +123,18 @@ impl ReplicatedTables {
     async fn decide(&self, lost: &LostWrite, order: &SalvageOrder, deadline: Instant) -> Result<(), String> {
         let catalog = self.catalogs.newest();
         let applies = order.action == SalvageAction::Apply;
-        if applies && name_of(&catalog, &lost.key).is_none() {
+        let table = table_in(&catalog, &lost.key).map(|(_, table)| table);
+        if applies && table.is_none() {
             return Err("its table is gone; discard it".to_owned());
         }
+        let lives = |table: &CatalogTable| {
+            let entry = catalog.system.policies.get(&table.policy);
+            entry.is_some_and(|entry| entry.groups.contains(&lost.group))
+        };
+        if applies && !table.is_some_and(lives) {
+            return Err(MOVED.to_owned());
+        }
+        let place = table.map_or(Place { table: TableId(0), home: 0 }, CatalogTable::place);
         let info = catalog.system.groups.get(&lost.group);
         let cut = info.and_then(|info| info.cut_of(lost.incarnation)).map(|cut| cut.index);
         let cut = cut.ok_or_else(|| "its group is not known here yet; try again".to_owned())?;
@@ -130,7 +142,7 @@ impl ReplicatedTables {
             SalvageAction::Apply => Act::Apply { value: lost.value.clone(), force: order.force },
             SalvageAction::Discard => Act::Discard,
         };
-        let write = GroupWrite::Salvage(SalvageWrite { look: look_of(lost), cut, act });
+        let write = GroupWrite::Salvage(SalvageWrite { place, look: look_of(lost), cut, act });
         let request = encode(&write).map_err(|error| error.to_string())?;
         let done = self.replication.write(lost.group, request, deadline).await;
         let response = done.map_err(|error| error.to_string())?.response;
@@ -139,6 +151,7 @@ impl ReplicatedTables {
             Decided::Changed => {
                 Err("the item has changed since; `--force` replaces what it is now".to_owned())
             }
+            Decided::Moved => Err(MOVED.to_owned()),
         }
     }
 
@@ -166,13 +179,13 @@ impl ReplicatedTables {
     }
 }
 
-fn name_of<'a>(catalog: &'a Catalog, key: &Bytes) -> Option<&'a TableName> {
+fn table_in<'a>(catalog: &'a Catalog, key: &Bytes) -> Option<(&'a TableName, &'a CatalogTable)> {
     let id = table_of(key)?;
-    catalog.tables().find(|(_, table)| table.description.id == id).map(|(name, _)| name)
+    catalog.tables().find(|(_, table)| table.description.id == id)
 }
 
 fn entry(catalog: &Catalog, lost: &LostWrite, seen: &Seen) -> SalvageEntry {
-    let table = name_of(catalog, &lost.key);
+    let table = table_in(catalog, &lost.key).map(|(name, _)| name);
     let (old, current) = (item(lost.value.as_ref()), item(seen.current.as_ref()));
     let schema = table.and_then(|name| catalog.table(name)).map(|table| &table.description.definition.schema);
     let key = schema.zip(old.as_ref().or(current.as_ref())).map(|(schema, item)| schema.key_attributes(item));

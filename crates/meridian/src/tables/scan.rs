@@ -9,14 +9,15 @@ use meridian_dynamo::read::{Page, ScanOp};
 use meridian_types::hash::group_ordinal;
 
 impl ReplicatedTables {
-    /// Fills one page: from the group where the last page ended, on through the groups behind it.
+    /// Fills one page: from the group where the last page ended, on through the groups behind it; `None` when one of them serves the
+    /// table no more.
     pub(super) async fn scan_groups(
         &self,
         ctx: &RequestContext,
         catalog: &Catalog,
         table: &CatalogTable,
-        op: ScanOp,
-    ) -> Result<Reply<Page>, DynamoError> {
+        op: &ScanOp,
+    ) -> Result<Option<Reply<Page>>, DynamoError> {
         let no_groups = || internal(format_args!("the groups of policy {} are not known yet", table.policy));
         let entry = catalog.system.policies.get(&table.policy).ok_or_else(no_groups)?;
         let count = u32::try_from(entry.groups.len()).map_err(internal)?;
@@ -30,14 +31,18 @@ impl ReplicatedTables {
         let mut seen_at = Vec::new();
         let mut served = (self.replication.own(), true);
         for (ordinal, group) in (0..count).zip(&entry.groups).skip(first as usize) {
-            let read = GroupRead::Scan(GroupScan {
+            let part = GroupScan {
                 op: op.clone(),
                 resume: position.is_some() && ordinal == first,
                 seen: (page.scanned_count, page.read_bytes),
-            });
-            let done = self.read(ctx, *group, &read, op.shape.consistent).await?;
-            let part = decode::<ScanAnswer>(&done.response).map_err(internal)??;
-            seen_at.push(done.position);
+            };
+            let read = GroupRead::Scan(table.place(), part);
+            let done = self.read(ctx, table, *group, &read, op.shape.consistent).await?;
+            let Some(part) = decode::<ScanAnswer>(&done.response).map_err(internal)? else {
+                return Ok(None);
+            };
+            let part = part?;
+            seen_at.extend(table.seen(self, done.position));
             served = (done.served_by, served.1 && done.consistent);
             page.items.extend(part.page.items);
             page.count += part.page.count;
@@ -49,6 +54,6 @@ impl ReplicatedTables {
                 break;
             }
         }
-        Ok(self.reply(ctx, page, seen_at, served.0, served.1))
+        Ok(Some(self.reply(ctx, page, seen_at, served.0, served.1)))
     }
 }

@@ -2,15 +2,16 @@
 
 use super::catalog::{Catalog, CatalogTable, Catalogs};
 use super::evaluate::{GetAnswer, GroupRead, GroupWrite, PageAnswer, WriteAnswer, decode, encode};
-use meridian_api::tables::item_table_not_found;
+use super::route::Route;
 use meridian_api::{Credential, Reply, RequestContext, ServedBy, Staleness, TableChange, Tables};
 use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::read::{GetOp, GetOutcome, Page, QueryOp, ScanOp};
-use meridian_dynamo::table::{TableDefinition, TableDescription, TableStatus};
+use meridian_dynamo::table::{TableDefinition, TableDescription};
 use meridian_dynamo::write::{WriteOp, WriteOutcome};
 use meridian_replication::{ReadConsistency, ReadDone, Replication, Unserved};
 use meridian_types::hash::partition_hash;
 use meridian_types::{GroupId, NodeId, Position, TableId, TableName, Token};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,26 +32,6 @@ impl ReplicatedTables {
     #[must_use]
     pub fn new(replication: Arc<Replication>, catalogs: Arc<Catalogs>, here: ServedBy) -> Self {
         Self { replication, catalogs, here }
-    }
-
-    /// The catalog, and the table if it takes requests. A name that this node does not know may only be new: the
-    /// system leader is asked before the client hears that there is no such table.
-    async fn usable(
-        &self,
-        ctx: &RequestContext,
-        name: &TableName,
-    ) -> Result<(Arc<Catalog>, CatalogTable), DynamoError> {
-        let usable = |catalog: &Catalog| {
-            let table = catalog.table(name).filter(|table| table.description.status != TableStatus::Deleting);
-            table.cloned()
-        };
-        let mut catalog = self.catalogs.newest();
-        let mut table = usable(&catalog);
-        if table.is_none() {
-            catalog = self.look_again(ctx).await;
-            table = usable(&catalog);
-        }
-        table.map(|table| (catalog, table)).ok_or_else(item_table_not_found)
     }
 
     /// The catalog, once this node has caught up with the system leader.
@@ -74,14 +55,17 @@ impl ReplicatedTables {
     pub(super) async fn read(
         &self,
         ctx: &RequestContext,
+        table: &CatalogTable,
         group: GroupId,
         read: &GroupRead,
         consistent: bool,
     ) -> Result<ReadDone, DynamoError> {
+        let demand = table.demand(ctx.token.as_ref(), group);
         let consistency = if consistent {
             ReadConsistency::Consistent
         } else {
-            ReadConsistency::Local { token: ctx.token.as_ref(), max_staleness: ctx.max_staleness }
+            let token = (!demand.is_empty()).then_some(&demand);
+            ReadConsistency::Local { token, max_staleness: ctx.max_staleness }
         };
         let request = encode(read).map_err(internal)?;
         self.replication.read(group, request, consistency, ctx.deadline).await.map_err(unserved)
@@ -115,8 +99,8 @@ impl ReplicatedTables {
         )
     }
 
-    fn replied<T>(&self, ctx: &RequestContext, value: T, done: &ReadDone) -> Reply<T> {
-        self.reply(ctx, value, [done.position], done.served_by, done.consistent)
+    fn replied<T>(&self, ctx: &RequestContext, table: &CatalogTable, value: T, done: &ReadDone) -> Reply<T> {
+        self.reply(ctx, value, table.seen(self, done.position), done.served_by, done.consistent)
     }
 
     /// The group of the items under a partition key.
@@ -222,35 +206,54 @@ impl Tables for ReplicatedTables {
     }
 
     async fn write(&self, ctx: &RequestContext, op: WriteOp) -> Result<Reply<WriteOutcome>, DynamoError> {
-        let (catalog, table) = self.usable(ctx, &op.table).await?;
-        let group = Self::locate(&catalog, &table, |table| Ok(op.key(&table.definition.schema)?.partition))?;
-        let request = encode(&GroupWrite::Item(Box::new(op))).map_err(internal)?;
-        let done = self.replication.write(group, request, ctx.deadline).await.map_err(unserved)?;
-        let outcome = decode::<WriteAnswer>(&done.response).map_err(internal)??;
-        Ok(self.reply(ctx, outcome, [done.position], done.served_by, true))
+        let mut route = Route::new(self, ctx, &op.table);
+        loop {
+            let (catalog, table) = route.next().await?;
+            let group =
+                Self::locate(&catalog, &table, |table| Ok(op.key(&table.definition.schema)?.partition))?;
+            let request = encode(&GroupWrite::Item(table.place(), Cow::Borrowed(&op))).map_err(internal)?;
+            let done = self.replication.write(group, request, ctx.deadline).await.map_err(unserved)?;
+            if let Some(answer) = decode::<WriteAnswer>(&done.response).map_err(internal)? {
+                return Ok(self.reply(ctx, answer?, table.seen(self, done.position), done.served_by, true));
+            }
+        }
     }
 
     async fn get(&self, ctx: &RequestContext, op: GetOp) -> Result<Reply<GetOutcome>, DynamoError> {
-        let (catalog, table) = self.usable(ctx, &op.table).await?;
-        let group = Self::locate(&catalog, &table, |table| Ok(op.key(&table.definition.schema)?.partition))?;
-        let consistent = op.consistent;
-        let done = self.read(ctx, group, &GroupRead::Get(op), consistent).await?;
-        let outcome = decode::<GetAnswer>(&done.response).map_err(internal)??;
-        Ok(self.replied(ctx, outcome, &done))
+        let mut route = Route::new(self, ctx, &op.table);
+        loop {
+            let (catalog, table) = route.next().await?;
+            let group =
+                Self::locate(&catalog, &table, |table| Ok(op.key(&table.definition.schema)?.partition))?;
+            let read = GroupRead::Get(table.place(), op.clone());
+            let done = self.read(ctx, &table, group, &read, op.consistent).await?;
+            if let Some(answer) = decode::<GetAnswer>(&done.response).map_err(internal)? {
+                return Ok(self.replied(ctx, &table, answer?, &done));
+            }
+        }
     }
 
     async fn query(&self, ctx: &RequestContext, op: QueryOp) -> Result<Reply<Page>, DynamoError> {
-        let (catalog, table) = self.usable(ctx, &op.table).await?;
-        let group = Self::locate(&catalog, &table, |_| Ok(op.range.partition.clone()))?;
-        let consistent = op.shape.consistent;
-        let done = self.read(ctx, group, &GroupRead::Query(op), consistent).await?;
-        let page = decode::<PageAnswer>(&done.response).map_err(internal)??;
-        Ok(self.replied(ctx, page, &done))
+        let mut route = Route::new(self, ctx, &op.table);
+        loop {
+            let (catalog, table) = route.next().await?;
+            let group = Self::locate(&catalog, &table, |_| Ok(op.range.partition.clone()))?;
+            let read = GroupRead::Query(table.place(), op.clone());
+            let done = self.read(ctx, &table, group, &read, op.shape.consistent).await?;
+            if let Some(answer) = decode::<PageAnswer>(&done.response).map_err(internal)? {
+                return Ok(self.replied(ctx, &table, answer?, &done));
+            }
+        }
     }
 
     async fn scan(&self, ctx: &RequestContext, op: ScanOp) -> Result<Reply<Page>, DynamoError> {
-        let (catalog, table) = self.usable(ctx, &op.table).await?;
-        self.scan_groups(ctx, &catalog, &table, op).await
+        let mut route = Route::new(self, ctx, &op.table);
+        loop {
+            let (catalog, table) = route.next().await?;
+            if let Some(reply) = self.scan_groups(ctx, &catalog, &table, &op).await? {
+                return Ok(reply);
+            }
+        }
     }
 
     fn credential(&self, access_key_id: &str) -> Option<Arc<Credential>> {

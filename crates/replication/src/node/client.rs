@@ -490,7 +490,8 @@ impl Replication {
         if group.session() == Some(session) { Ok(index) } else { Err(Unserved::NotLeader) }
     }
 
-    pub(crate) async fn wait_system(&self, index: u64, deadline: Instant) -> bool {
+    /// Waits until this node has applied the system group's log up to `index`; `false` when it has not by the deadline.
+    pub async fn wait_system(&self, index: u64, deadline: Instant) -> bool {
         match self.group(GroupId::SYSTEM) {
             Some(group) => group.wait_applied(index, deadline).await,
             None => false,

@@ -44,8 +44,8 @@ fn ms(duration: Duration) -> u64 {
 fn measure(node: &Replication, group: &Group) -> Option<Risk> {
     group.session()?;
     let state = node.system();
-    let placement = &state.groups.get(&group.id)?.placement;
-    let elsewhere = reach_elsewhere(placement, node.own(), &group.metrics.borrow_watched())?;
+    let placement = state.placement_with(state.groups.get(&group.id)?, node.own());
+    let elsewhere = reach_elsewhere(&placement, node.own(), &group.metrics.borrow_watched())?;
     Some(group.view.risk.beyond(elsewhere))
 }
 

@@ -4,7 +4,7 @@ use super::Replication;
 use crate::group::Group;
 use crate::replica_id::ReplicaId;
 use crate::wire::{NodeStatus, ReplicaStatus};
-use meridian_types::{GroupId, NodeId};
+use meridian_types::{GroupId, NodeId, Position};
 use openraft::async_runtime::WatchReceiver;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +49,18 @@ impl Replication {
         let groups = self.groups();
         let serves = groups.iter().filter(|group| group.session().is_some() && group.lease().is_some());
         serves.map(|group| group.id).collect()
+    }
+
+    /// Whether this node would show a group's latest state to a client now, see [`Self::serves`].
+    #[must_use]
+    pub fn serves_group(&self, group: GroupId) -> bool {
+        self.group(group).is_some_and(|group| group.session().is_some() && group.lease().is_some())
+    }
+
+    /// The index up to which this node has applied the system group's log; what it shows of the system state is no older.
+    #[must_use]
+    pub fn system_position(&self) -> Option<Position> {
+        self.group(GroupId::SYSTEM).map(|group| group.position(group.view.applied()))
     }
 
     /// Whether this node can serve: the cluster is founded, and every group that this node holds has a leader.

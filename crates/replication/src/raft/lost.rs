@@ -3,7 +3,7 @@
 use super::machine::{Machine, StoredValue, stored_item, stored_items};
 use super::refound::{applied_log_id, entries};
 use super::types::{Command, RaftTypes};
-use crate::keys::is_salvage_mark;
+use crate::keys::is_note;
 use crate::system::LogPoint;
 use bytes::Bytes;
 use meridian_store::GroupStore;
@@ -76,7 +76,7 @@ pub(crate) fn lost_items(
             None => seen.iter().rfind(|write| write.deleted),
         };
         if let Some(&Seen { index, part, stamp_ms, .. }) = last
-            && !is_salvage_mark(&key)
+            && !is_note(&key)
         {
             lost.push(LostItem { key, index, part, writes: seen.len() as u64, stamp_ms });
         }

@@ -1,10 +1,11 @@
-//! The life of tables: usable once every reachable node knows them, forgotten once their items are gone.
+//! The life of tables: usable once every reachable node knows them, forgotten once their items are gone, cleared away where they no
+//! longer live.
 
 use crate::group::{Group, Session};
-use crate::keys::table_range;
+use crate::keys::{MoveNote, move_notes, table_range};
 use crate::node::Replication;
 use crate::raft::Command;
-use crate::system::{SystemCommand, SystemState, TableEntry, TableStatus};
+use crate::system::{Sweep, SystemCommand, SystemState, TableEntry, TableStatus};
 use bytes::Bytes;
 use meridian_types::{GroupId, TableId};
 use openraft::async_runtime::WatchReceiver;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Items deleted in one entry.
+/// Keys deleted in one entry.
 const PURGE_AT_ONCE: usize = 500;
 /// A node silent for this long is not waited for when a table becomes usable.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -23,19 +24,36 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) async fn round(node: &Arc<Replication>) {
     let state = node.system();
     activate(node, &state).await;
-    for table in state.tables.values().filter(|table| table.status == TableStatus::Deleting) {
-        for group in node.groups().iter().filter(|group| owns(&state, table, group.id)) {
-            if let Some(session) = group.session()
-                && !table.purged.contains(&group.id)
-            {
-                purge(node, group, session, table.id).await;
+    let untidy = |table: &&TableEntry| table.status == TableStatus::Deleting || !table.sweep.is_empty();
+    for table in state.tables.values().filter(untidy) {
+        for group in node.groups() {
+            let ranges = leftovers(&state, table, group.id);
+            if let Some(session) = group.session().filter(|_| !ranges.is_empty()) {
+                purge(node, &group, session, table.id, &ranges).await;
             }
         }
     }
 }
 
-fn owns(state: &SystemState, table: &TableEntry, group: GroupId) -> bool {
-    state.policies.get(&table.policy).is_some_and(|entry| entry.groups.contains(&group))
+/// What a group is to delete of a table, in this order: a table that is deleted, or what a move has left behind.
+fn leftovers(state: &SystemState, table: &TableEntry, group: GroupId) -> Vec<(Bytes, Bytes)> {
+    let notes = |note| move_notes(table.id, note);
+    let sweep = table.sweep.get(&group);
+    if table.status == TableStatus::Deleting {
+        let owned = state.policies.get(&table.policy).is_some_and(|entry| entry.groups.contains(&group));
+        if (!owned && sweep.is_none()) || table.purged.contains(&group) {
+            return Vec::new();
+        }
+        let kinds = [MoveNote::Source, MoveNote::Changed, MoveNote::Target].map(notes);
+        return kinds.into_iter().chain([table_range(table.id)]).collect();
+    }
+    match sweep {
+        None => Vec::new(),
+        Some(Sweep::Moved) => vec![notes(MoveNote::Changed), table_range(table.id)],
+        Some(Sweep::Arrived) => vec![notes(MoveNote::Target), table_range(table.id)],
+        // Those who began the move end it.
+        Some(Sweep::Stayed(_)) => Vec::new(),
+    }
 }
 
 /// On the system leader: marks tables usable that every reachable node knows.
@@ -62,9 +80,15 @@ async fn activate(node: &Arc<Replication>, state: &SystemState) {
     }
 }
 
-/// On a group's leader: deletes some of the table's items, or reports that none are left.
-async fn purge(node: &Arc<Replication>, group: &Arc<Group>, session: Session, table: TableId) {
-    let result = match next_items(group, table) {
+/// On a group's leader: deletes some of what lies in the ranges, or reports that nothing is left.
+async fn purge(
+    node: &Arc<Replication>,
+    group: &Arc<Group>,
+    session: Session,
+    table: TableId,
+    ranges: &[(Bytes, Bytes)],
+) {
+    let result = match next_keys(group, ranges) {
         Ok(keys) if keys.is_empty() => {
             let command = SystemCommand::TablePurged { table, group: group.id };
             let deadline = Instant::now() + COMMAND_TIMEOUT;
@@ -74,14 +98,19 @@ async fn purge(node: &Arc<Replication>, group: &Arc<Group>, session: Session, ta
         Err(error) => Err(error),
     };
     if let Err(error) = result {
-        tracing::debug!(group = %group.id, %table, %error, "deleting the table's items goes on later");
+        tracing::debug!(group = %group.id, %table, %error, "clearing the table away goes on later");
     }
 }
 
-fn next_items(group: &Group, table: TableId) -> io::Result<Vec<Bytes>> {
-    let (start, end) = table_range(table);
-    let rows = group.view.scan(&start, &end, false)?.take(PURGE_AT_ONCE);
-    rows.map(|row| row.map(|(key, _)| key)).collect()
+fn next_keys(group: &Group, ranges: &[(Bytes, Bytes)]) -> io::Result<Vec<Bytes>> {
+    for (start, end) in ranges {
+        let rows = group.view.scan(start, end, false)?.take(PURGE_AT_ONCE);
+        let keys = rows.map(|row| row.map(|(key, _)| key)).collect::<io::Result<Vec<Bytes>>>()?;
+        if !keys.is_empty() {
+            return Ok(keys);
+        }
+    }
+    Ok(Vec::new())
 }
 
 async fn delete(group: &Group, session: Session, keys: Vec<Bytes>) -> io::Result<()> {

@@ -4,7 +4,9 @@ use super::members::{JoinToken, Joining, Planned, Started};
 use super::refound::{LogPoint, Refoundation, SalvageCount};
 use super::state::{Credential, GroupInfo, NodeEntry, TableEntry};
 use meridian_placement::Placement;
-use meridian_types::{GroupId, Incarnation, NodeId, NodeName, PolicyName, RegionName, TableId, TableName};
+use meridian_types::{
+    GroupId, Incarnation, NodeId, NodeName, PolicyName, Position, RegionName, TableId, TableName,
+};
 use meridian_types::{Policy, PolicyError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,12 +50,50 @@ pub enum SystemCommand {
     },
     /// Marks a table `Deleting`: no request is accepted for it any more.
     DeleteTable(TableName),
-    /// Records that a deleted table's items are gone from a group; the last group's record forgets the table.
+    /// Records that what a group was to delete of a table is gone; the last group's record forgets a deleted table.
     TablePurged {
         /// Which table.
         table: TableId,
         /// From which group.
         group: GroupId,
+    },
+    /// Starts moving a table to another policy; asking again changes nothing.
+    MoveTable {
+        /// Which table.
+        name: TableName,
+        /// Its new policy.
+        to: PolicyName,
+    },
+    /// Says how far a source of a move is.
+    MoveProgressed {
+        /// Which table.
+        table: TableId,
+        /// Which move.
+        id: u64,
+        /// Which source.
+        source: GroupId,
+        /// Items copied so far.
+        copied: u64,
+        /// Whether little is left to copy.
+        ready: bool,
+    },
+    /// Says that a source serves the table no more, and that all it had has arrived.
+    MoveSealed {
+        /// Which table.
+        table: TableId,
+        /// Which move.
+        id: u64,
+        /// Which source.
+        source: GroupId,
+        /// The states of the new groups that have everything of this source.
+        arrived: Vec<Position>,
+    },
+    /// Ends a move before the table has changed its policy.
+    CancelMove {
+        /// Which table.
+        name: TableName,
+        /// Only this move.
+        id: Option<u64>,
     },
     /// Adds or replaces a credential.
     PutCredential {
@@ -169,9 +209,12 @@ pub enum SystemError {
     /// No table of that name.
     #[error("Table not found: {0}")]
     NoSuchTable(TableName),
-    /// The table is being made or deleted.
-    #[error("Table is being created or deleted: {0}")]
+    /// The table is being made or deleted, or moved to another policy.
+    #[error("Table is being created, deleted or moved: {0}")]
     TableBusy(TableName),
+    /// The table is not on its way to another policy.
+    #[error("Table {0} is not being moved to another policy")]
+    NotMoving(TableName),
     /// A policy of that name exists.
     #[error("policy {0} exists; choose another name")]
     PolicyExists(PolicyName),

@@ -4,7 +4,7 @@
 //! that something has overtaken changes nothing; whoever made it plans anew. Numbers are given out once and never again.
 
 use super::command::{SystemError, SystemReply};
-use super::state::{NodeEntry, SystemState};
+use super::state::{GroupInfo, NodeEntry, SystemState};
 use meridian_placement::{Node, Placement, Topology};
 use meridian_types::{GroupId, NodeId, NodeName, RegionName, ZoneName};
 use serde::{Deserialize, Serialize};
@@ -113,6 +113,16 @@ impl SystemState {
         number > self.last_node || self.tokens.values().any(promised)
     }
 
+    /// Where a group lives, with a leader that leaves: until it has handed over it holds the data in its region.
+    #[must_use]
+    pub fn placement_with(&self, group: &GroupInfo, leader: NodeId) -> Placement {
+        let mut placement = group.placement.clone();
+        if let Some(entry) = self.nodes.get(&leader).filter(|entry| !entry.witness) {
+            placement.data.entry(leader).or_insert_with(|| entry.region.clone());
+        }
+        placement
+    }
+
     /// What a token lets in, by its hash.
     ///
     /// # Errors
@@ -195,6 +205,10 @@ impl SystemState {
             Some(entry) if !entry.leaving || placed => Err(SystemError::StalePlan),
             Some(_) => {
                 self.nodes.remove(&node);
+                let left: Vec<RegionName> = self.nodes.values().map(|entry| entry.region.clone()).collect();
+                // A region without a node is neither lost nor drained, should it come back.
+                self.lost_regions.retain(|region| left.contains(region));
+                self.drained_regions.retain(|region| left.contains(region));
                 self.members += 1;
                 self.placed += 1;
                 Ok(SystemReply::Done)

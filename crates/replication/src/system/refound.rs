@@ -156,6 +156,7 @@ impl SystemState {
         info.placement = placement;
         info.refoundations.push(refoundation);
         self.prefer_region_of(seed, &policy);
+        self.cancel_moves_through(group);
         Ok(SystemReply::Done)
     }
 

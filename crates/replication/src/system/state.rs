@@ -2,12 +2,13 @@
 
 use super::command::{SystemCommand, SystemError, SystemReply};
 use super::members::JoinToken;
+use super::moving::{Sweep, TableMove};
 use super::refound::Refoundation;
 use meridian_placement::Placement;
 use meridian_types::hash::group_ordinal;
 use meridian_types::{
-    GroupId, Incarnation, NodeId, NodeName, OnRegionLoss, Policy, PolicyName, RegionName, TableId, TableName,
-    ZoneName,
+    GroupId, Incarnation, NodeId, NodeName, OnRegionLoss, Policy, PolicyName, Position, RegionName, TableId,
+    TableName, ZoneName,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,6 +100,14 @@ pub struct TableEntry {
     pub tags: BTreeMap<String, String>,
     /// While deleting: groups that hold no item of it any more.
     pub purged: BTreeSet<GroupId>,
+    /// Set while it is on its way to another policy.
+    pub moving: Option<TableMove>,
+    /// What groups still have to delete after a move.
+    pub sweep: BTreeMap<GroupId, Sweep>,
+    /// The last move that it has made, 0 when there was none: tells whether a request was sent to where it lives now.
+    pub home: u64,
+    /// After a move: the states of its groups that have everything from before it.
+    pub arrived: BTreeMap<GroupId, Position>,
 }
 
 /// What a key may touch: names, where a trailing `*` stands for any ending.
@@ -154,6 +163,7 @@ pub struct SystemState {
     pub(super) members: u64,
     /// Changes of nodes and of placements so far.
     pub(super) placed: u64,
+    pub(super) next_move: u64,
 }
 
 impl SystemState {
@@ -197,13 +207,27 @@ impl SystemState {
             }
             SystemCommand::DeleteTable(name) => {
                 let table = self.usable_table(&name)?;
+                if table.moving.is_some() {
+                    return Err(SystemError::TableBusy(name));
+                }
                 table.status = TableStatus::Deleting;
                 Ok(SystemReply::Table(Box::new(table.clone())))
             }
             SystemCommand::TablePurged { table, group } => {
                 self.table_purged(table, group);
+                self.swept(table, group);
                 Ok(SystemReply::Done)
             }
+            SystemCommand::MoveTable { name, to } => self.move_table(&name, to),
+            SystemCommand::MoveProgressed { table, id, source, copied, ready } => {
+                self.move_progressed(table, id, source, copied, ready);
+                Ok(SystemReply::Done)
+            }
+            SystemCommand::MoveSealed { table, id, source, arrived } => {
+                self.move_sealed(table, id, source, arrived);
+                Ok(SystemReply::Done)
+            }
+            SystemCommand::CancelMove { name, id } => self.cancel_move(&name, id),
             SystemCommand::PutCredential { access_key_id, credential } => {
                 within("keys", self.credentials.len(), MAX_CREDENTIALS)?;
                 self.credentials.insert(access_key_id, credential);
@@ -321,7 +345,7 @@ impl SystemState {
             }
             table.purged.insert(group);
             let owned = policies.get(&table.policy).map_or(&[][..], |entry| &entry.groups);
-            !owned.iter().all(|group| table.purged.contains(group))
+            !owned.iter().chain(table.sweep.keys()).all(|group| table.purged.contains(group))
         });
     }
 

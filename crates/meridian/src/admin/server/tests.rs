@@ -4,7 +4,9 @@ use super::*;
 use crate::admin::failover::{FailoverDone, FailoverPlan};
 use crate::admin::members::{Joined, NewJoinToken, NodeList};
 use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageList};
-use crate::admin::types::{Health, KeyInfo, KeySpec, NewKey, Status, Switched, SystemStatus, TableInfo};
+use crate::admin::types::{
+    Health, KeyInfo, KeySpec, MoveTable, NewKey, Status, Switched, SystemStatus, TableInfo,
+};
 use crate::admin::{AdminClient, AdminClientError};
 use crate::http::{Endpoint, request};
 use async_trait::async_trait;
@@ -45,7 +47,7 @@ impl ClusterAdmin for Memory {
     }
     async fn create_table(&self, request: CreateTable) -> Result<TableInfo, ApiError> {
         let CreateTable { name, key, policy } = request;
-        let info = TableInfo { name, id: TableId(1), key, policy, groups: vec![] };
+        let info = TableInfo { name, id: TableId(1), key, policy, groups: vec![], moving: None };
         self.tables.lock().unwrap().push(info.clone());
         Ok(info)
     }
@@ -53,6 +55,12 @@ impl ClusterAdmin for Memory {
         self.table(name).await?;
         self.tables.lock().unwrap().retain(|table| table.name != *name);
         Ok(())
+    }
+    async fn move_table(&self, name: &TableName, request: MoveTable) -> Result<TableInfo, ApiError> {
+        Ok(TableInfo { policy: request.policy, ..self.table(name).await? })
+    }
+    async fn cancel_move(&self, name: &TableName) -> Result<(), ApiError> {
+        self.table(name).await.map(drop)
     }
     async fn policies(&self) -> Result<Vec<Policy>, ApiError> {
         Err(ApiError::unavailable("no leader yet; try again"))
