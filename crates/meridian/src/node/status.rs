@@ -139,7 +139,8 @@ fn group_status(
         committed,
         answerable: leader.map_or(0, |(_, replica)| replica.answerable),
         replicas: replicas.collect(),
-        settled: leader.is_some_and(|(_, leader)| leader.members.as_ref() == Some(&wanted)),
+        settled: group.arriving.is_empty()
+            && leader.is_some_and(|(_, leader)| leader.members.as_ref() == Some(&wanted)),
         at_risk: risks.get(&group.id).copied(),
     }
 }

@@ -44,6 +44,7 @@ impl Replication {
                     placement: place(policy, ordinal, &nodes, &self.distances)?,
                     refoundations: Vec::new(),
                     founders: BTreeSet::new(),
+                    arriving: BTreeSet::new(),
                 })
             })
             .collect::<Result<_, PlaceError>>()

@@ -119,6 +119,13 @@ async fn is_initialised(group: &Group) -> bool {
     group.leader_hint().is_some() || group.raft.is_initialized().await.unwrap_or(true)
 }
 
+/// Whether a member is close behind the leader that this node is.
+pub(super) fn caught_up(group: &Group, member: NodeId) -> bool {
+    let metrics = group.metrics.borrow_watched();
+    let last = metrics.last_log_index.unwrap_or(0);
+    matched(&metrics, member).is_some_and(|matched| matched + CAUGHT_UP >= last)
+}
+
 /// Brings the members of the groups that this node leads to what placement names.
 pub(super) async fn reconcile(node: &Arc<Replication>) {
     let mut moving = 0;
@@ -126,11 +133,7 @@ pub(super) async fn reconcile(node: &Arc<Replication>) {
         let Some(placement) = placement(node, group.id) else { continue };
         let membership = group.metrics.borrow_watched().membership_config.clone();
         let members: BTreeSet<NodeId> = membership.membership().nodes().map(|(id, _)| *id).collect();
-        let caught_up = |member| {
-            let metrics = group.metrics.borrow_watched();
-            let last = metrics.last_log_index.unwrap_or(0);
-            matched(&metrics, member).is_some_and(|matched| matched + CAUGHT_UP >= last)
-        };
+        let caught_up = |member| caught_up(&group, member);
         // What a silent member lacks costs nothing now, and must not hold up the others.
         let heard = |member: &NodeId| node.shared.peers.link(*member).is_some();
         let behind = |member: &&NodeId| **member != node.own() && heard(member) && !caught_up(**member);

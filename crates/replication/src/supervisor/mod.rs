@@ -2,6 +2,7 @@
 //!
 //! Every node runs it. Decisions come from pure functions (`meridian_placement`); this shell observes and acts.
 
+mod arriving;
 mod automatic;
 mod campaign;
 mod found;
@@ -36,6 +37,7 @@ pub(crate) fn start(node: &Arc<Replication>) {
     node.spawn(retired::run(Arc::downgrade(node)));
     node.spawn(register::run(Arc::downgrade(node)));
     node.spawn(leaving::run(Arc::downgrade(node)));
+    node.spawn(arriving::run(Arc::downgrade(node)));
 }
 
 async fn rounds(node: Weak<Replication>) {

@@ -185,6 +185,13 @@ pub enum SystemCommand {
     },
     /// Says with which disk and protocol a node runs.
     NodeStarted(Started),
+    /// Records that a region which a group's policy has named has caught up, and is waited for from now on.
+    RegionArrived {
+        /// Which group.
+        group: GroupId,
+        /// Which region.
+        region: RegionName,
+    },
 }
 
 /// What a committed command answers.

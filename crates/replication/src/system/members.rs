@@ -113,12 +113,16 @@ impl SystemState {
         number > self.last_node || self.tokens.values().any(promised)
     }
 
-    /// Where a group lives, with a leader that leaves: until it has handed over it holds the data in its region.
+    /// Where a group's data is, for its leader: with the leader itself, if it should lead no more, and with nodes that leave. They have
+    /// the data in their regions until others there have it, which is when they are taken out of the group.
     #[must_use]
     pub fn placement_with(&self, group: &GroupInfo, leader: NodeId) -> Placement {
         let mut placement = group.placement.clone();
-        if let Some(entry) = self.nodes.get(&leader).filter(|entry| !entry.witness) {
-            placement.data.entry(leader).or_insert_with(|| entry.region.clone());
+        let regions = placement.data_regions();
+        let stays =
+            |entry: &&NodeEntry| entry.number == leader || (entry.leaving && regions.contains(&entry.region));
+        for entry in self.nodes.values().filter(|entry| !entry.witness).filter(stays) {
+            placement.data.entry(entry.number).or_insert_with(|| entry.region.clone());
         }
         placement
     }
@@ -283,6 +287,8 @@ fn topology<'a>(nodes: impl Iterator<Item = &'a NodeEntry>) -> Topology {
 mod tests {
     use super::super::SystemCommand;
     use super::*;
+    use meridian_placement::CommitRule;
+    use meridian_types::{Incarnation, Policy, PolicyName};
 
     fn name(text: &str) -> NodeName {
         NodeName::new(text).expect("a name")
@@ -395,5 +401,51 @@ mod tests {
         assert_eq!(state.apply(started(7)), Ok(SystemReply::Done));
         assert_eq!(state.apply(started(8)), Err(SystemError::OtherDisk(name("n1"))));
         assert_eq!(state.nodes[&NodeId(1)].disk, Some(7));
+    }
+
+    #[test]
+    fn a_region_that_a_policy_names_is_waited_for_once_it_has_caught_up() {
+        let mut state = cluster();
+        let region = |name: &str| RegionName::new(name).expect("a name");
+        let group = |regions: &[&str]| {
+            let data = (1u64..).zip(regions).map(|(node, name)| (NodeId(node), region(name)));
+            GroupInfo {
+                id: GroupId(0),
+                policy: PolicyName::new("active-passive-async").expect("a name"),
+                ordinal: 0,
+                incarnation: Incarnation(0),
+                placement: Placement {
+                    voters: [NodeId(1)].into(),
+                    learners: [].into(),
+                    witnesses: [].into(),
+                    preferred_leaders: vec![NodeId(1)],
+                    data: data.collect(),
+                    rule: CommitRule::EveryRegion,
+                },
+                refoundations: Vec::new(),
+                founders: [].into(),
+                arriving: [].into(),
+            }
+        };
+        let policy = Policy::built_in(&[region("a")], None).remove(2);
+        let (was, members) = (policy.clone(), state.members_version());
+        let groups = vec![group(&["a"])];
+        state.apply(SystemCommand::CreatePolicy { policy, groups, members }).expect("it is new");
+        let policy = Policy { regions: vec![region("a"), region("b")], ..was.clone() };
+        let groups = vec![group(&["a", "b"])];
+        state
+            .apply(SystemCommand::ReplacePolicy { was, policy, groups, members })
+            .expect("nothing came between");
+        let excused = |state: &SystemState| state.excused_regions(&state.groups[&GroupId(1)]);
+        assert_eq!(state.groups[&GroupId(1)].founders, [NodeId(1)].into());
+        assert_eq!(excused(&state), [region("b")].into());
+        state
+            .apply(SystemCommand::RegionArrived { group: GroupId(1), region: region("b") })
+            .expect("it is there");
+        assert_eq!(excused(&state), [].into());
+        // A leader that leaves, and others that do, have the data until they are gone.
+        state.nodes.get_mut(&NodeId(2)).expect("it is there").leaving = true;
+        let placed = state.placement_with(&group(&["a"]), NodeId(1));
+        assert_eq!(placed.data.keys().copied().collect::<Vec<_>>(), [NodeId(1), NodeId(2)]);
     }
 }

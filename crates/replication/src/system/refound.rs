@@ -249,6 +249,7 @@ mod tests {
             placement: placement(),
             refoundations: Vec::new(),
             founders: [NodeId(1)].into(),
+            arriving: [].into(),
         };
         let mut state = SystemState::default();
         for number in [NodeId(1), NodeId(2)] {

@@ -59,6 +59,9 @@ pub struct GroupInfo {
     /// The voters with which it began, given by the state machine. Whoever founds it founds it with these, wherever it is to move by then:
     /// two different beginnings could both find a majority.
     pub founders: BTreeSet<NodeId>,
+    /// Regions that the policy has named since, and that have not caught up yet: they are not waited for, or writes would stand still while
+    /// the data is copied.
+    pub arriving: BTreeSet<RegionName>,
 }
 
 /// A policy and the groups it owns, by ordinal.
@@ -272,6 +275,12 @@ impl SystemState {
             SystemCommand::DrainNode { node, planned } => self.drain_node(node, planned),
             SystemCommand::RemoveNode { node } => self.remove_node(node),
             SystemCommand::NodeStarted(started) => self.node_started(started),
+            SystemCommand::RegionArrived { group, region } => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    group.arriving.remove(&region);
+                }
+                Ok(SystemReply::Done)
+            }
         }
     }
 
@@ -316,6 +325,9 @@ impl SystemState {
         self.placed += 1;
         for (id, new) in entry.groups.iter().zip(groups) {
             if let Some(group) = self.groups.get_mut(id) {
+                let (before, after) = (group.placement.data_regions(), new.placement.data_regions());
+                group.arriving.retain(|region| after.contains(region));
+                group.arriving.extend(after.difference(&before).cloned());
                 group.placement = new.placement;
             }
         }
@@ -365,10 +377,12 @@ impl SystemState {
         self.groups.get(groups.get(ordinal as usize)?)
     }
 
-    /// The lost regions that `group` may go on without: none when its policy says to block.
+    /// The regions that `group` may go on without: those that have not caught up since its policy named them, and those that are lost unless its policy
+    /// says to block.
     #[must_use]
     pub fn excused_regions(&self, group: &GroupInfo) -> BTreeSet<RegionName> {
-        if self.blocks(group) { BTreeSet::new() } else { self.lost_regions.clone() }
+        let lost = self.lost_regions.iter().filter(|_| !self.blocks(group));
+        lost.chain(&group.arriving).cloned().collect()
     }
 
     /// The lost region for which `group` takes no writes, if its policy says to block.

@@ -112,6 +112,7 @@ impl World {
                 },
                 refoundations: Vec::new(),
                 founders: [].into(),
+                arriving: [].into(),
             };
             let groups = (0..groups).map(group).collect();
             system.apply(SystemCommand::CreatePolicy { policy, groups, members: 0 }).unwrap();
