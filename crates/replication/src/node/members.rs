@@ -38,7 +38,7 @@ impl Replication {
         let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         let token = JoinToken { expires_ms: now_ms.saturating_add(ttl_ms), ..token };
         let command = SystemCommand::CreateJoinToken { hash, token, now_ms };
-        numbered(self.system_write(command, deadline).await??)
+        numbered(&self.system_write(command, deadline).await??)
     }
 
     /// Takes a node into the cluster; answers its number. Sent again with the same name and address it answers the same.
@@ -63,7 +63,7 @@ impl Replication {
             let command = SystemCommand::AddNode { joining: joining.clone(), planned };
             match self.system_write(command, deadline).await? {
                 Err(SystemError::StalePlan) if self.pause_before_retry(deadline).await => {}
-                done => return numbered(done?),
+                done => return numbered(&done?),
             }
         }
     }
@@ -155,9 +155,9 @@ impl Replication {
     }
 }
 
-fn numbered(reply: SystemReply) -> Result<NodeId, MembersError> {
+fn numbered(reply: &SystemReply) -> Result<NodeId, MembersError> {
     match reply {
-        SystemReply::Node(number) => Ok(number),
+        SystemReply::Node(number) => Ok(*number),
         _ => Err(Unserved::Storage("the system group answered nothing".to_owned()).into()),
     }
 }

@@ -33,7 +33,7 @@ async fn round(node: &Arc<Replication>) {
             let command = SystemCommand::RegionArrived { group: group.id, region: region.clone() };
             match node.system_write(command, Instant::now() + COMMAND_TIMEOUT).await {
                 Ok(_) => {
-                    tracing::info!(group = %group.id, %region, "the region has caught up: it is required now")
+                    tracing::info!(group = %group.id, %region, "the region has caught up: it is required now");
                 }
                 Err(error) => tracing::debug!(group = %group.id, %error, "the region is required later"),
             }

@@ -79,9 +79,8 @@ pub(super) async fn round(node: &Arc<Replication>) {
             Err(refused) => Ok(Err(refused)),
         };
         match done {
-            Ok(Ok(_)) => {}
-            // The next round plans on the nodes that have just been recorded.
-            Ok(Err(SystemError::StalePlan)) => {}
+            // After the latter the next round plans on the nodes that have just been recorded.
+            Ok(Ok(_) | Err(SystemError::StalePlan)) => {}
             Ok(Err(refused)) => tracing::warn!(%refused, "part of the founding was refused"),
             Err(error) => {
                 tracing::debug!(%error, "the founding goes on later");

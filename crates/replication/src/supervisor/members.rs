@@ -139,7 +139,7 @@ pub(super) async fn reconcile(node: &Arc<Replication>) {
         let behind = |member: &&NodeId| **member != node.own() && heard(member) && !caught_up(**member);
         let mut missing: Vec<NodeId> =
             placement.members().filter(|member| !members.contains(member)).collect();
-        moving += usize::from(members.iter().filter(behind).next().is_some());
+        moving += usize::from(members.iter().any(|member| behind(&member)));
         if !missing.is_empty() && !group.id.is_system() && moving >= MOVES_AT_ONCE {
             missing.clear();
         }
