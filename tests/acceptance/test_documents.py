@@ -5,7 +5,7 @@ import re
 import urllib.request
 
 import pytest
-from cluster import ROOT, Cluster, meridian
+from cluster import ROOT, Cluster, meridian, wait_until
 from documents import block_with, blocks, clone, need_clients, run
 
 
@@ -79,19 +79,32 @@ def test_the_quick_start(tmp_path, show):
     assert cluster.panics() == []
 
 
-def test_tokens_as_documented(lan, tmp_path):
+def test_tokens_and_policies_as_documented(lan, tmp_path):
     need_clients()
     folder = clone(tmp_path, lan)
-    words = ["export AWS_ACCESS_KEY_ID", "meridian:policy,Value", "x-meridian-token"]
-    pages = ["README.md", "docs/reference/dynamodb.md", "docs/reference/dynamodb.md"]
-    language, keys = block_with(pages[0], words[0])
+    language, keys = block_with("README.md", "export AWS_ACCESS_KEY_ID")
     # The credentials alone: the rest of that block is the README's own.
     keys = "".join(line for line in keys.splitlines(keepends=True) if line.startswith("export"))
-    parts = [(language, keys), *(block_with(page, word) for page, word in zip(pages[1:], words[1:], strict=True))]
+    words = ["aws dynamodb create-table", "x-meridian-token", "aws dynamodb tag-resource"]
+    parts = [(language, keys), *(block_with("docs/reference/dynamodb.md", word) for word in words)]
     try:
         assert run(parts, lan.base_port, folder)[2] == "{'pk': {'S': 'c1'}}\n"
+        policy = "active-passive-semi-sync"
+        wait_until("the table has moved", lambda: lan.json("table", "describe", "charges")["policy"] == policy)
     finally:
         lan.cli("table", "delete", "charges")
+
+
+def test_a_table_moves_as_documented(lan, tmp_path):
+    folder = clone(tmp_path, lan)
+    lan.make_table("orders", "active-passive-semi-sync")
+    called = 'meridian() { ./target/release/meridian "$@"; }\n'
+    try:
+        language, text = block_with("docs/operations.md", "meridian table move")
+        [shown] = run([(language, called + text)], lan.base_port, folder)
+        assert re.search(r"^orders\s+pk:S\s+active-passive-sync\s", shown, re.MULTILINE), shown
+    finally:
+        lan.cli("table", "delete", "orders")
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])

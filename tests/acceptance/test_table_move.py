@@ -112,16 +112,16 @@ def test_a_table_moves_under_load_and_nothing_is_lost(lan, show):
 def test_a_move_that_cannot_go_on_is_called_off(hurt):
     away = SURVIVORS[0]
     made = hurt.cli(
-        "policy", "create", "all-or-nothing", "--pattern", "active-passive", "--replication", "sync",
+        "policy", "create", "move-strictly", "--pattern", "active-passive", "--replication", "sync",
         "--regions", ",".join(REGIONS), "--on-region-loss", "block",
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     table = hurt.make_table("staying", "active-passive-async")
     fill(hurt, table)
     hurt.order("kill", away)
-    asked = hurt.cli("table", "move", table, "--policy", "all-or-nothing", "--wait", "2s")
+    asked = hurt.cli("table", "move", table, "--policy", "move-strictly", "--wait", "2s")
     assert asked.returncode == 1 and "--cancel" in asked.stderr, asked.stderr
-    assert "all-or-nothing" in hurt.cli("table", "describe", table).stdout
+    assert "move-strictly" in hurt.cli("table", "describe", table).stdout
     client = hurt.client()
     assert client.describe_table(TableName=table)["Table"]["TableStatus"] == "UPDATING"
     client.put_item(TableName=table, Item={"pk": {"S": "meanwhile"}})
@@ -139,7 +139,7 @@ def test_a_move_that_cannot_go_on_is_called_off(hurt):
     keys = {"meanwhile", "afterwards"} | {f"old-{number:05}" for number in range(ITEMS)}
     assert hurt.missing(table, keys, PRIMARY) == []
     # Once the region is back the policy takes writes, and the table.
-    wait_until("it moves", lambda: hurt.cli("table", "move", table, "--policy", "all-or-nothing").returncode == 0)
+    wait_until("it moves", lambda: hurt.cli("table", "move", table, "--policy", "move-strictly").returncode == 0)
     assert hurt.missing(table, keys, SURVIVORS[1]) == []
     client.delete_table(TableName=table)
 

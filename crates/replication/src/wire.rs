@@ -3,7 +3,7 @@
 use crate::error::Unserved;
 use crate::system::{AtRisk, GroupInfo, LastHeard, LogPoint, SystemCommand, SystemError, SystemReply};
 use bytes::Bytes;
-use meridian_types::{GroupId, Incarnation, NodeId, PolicyName, Position, RegionName, RequestId, Token};
+use meridian_types::{GroupId, Incarnation, NodeId, PolicyName, Position, RegionName, RequestId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -194,10 +194,4 @@ impl GroupFailover {
             error: None,
         }
     }
-}
-
-/// A token's demand on one group.
-#[must_use]
-pub(crate) fn demand(token: Option<&Token>, group: GroupId) -> Option<Position> {
-    token.and_then(|token| token.position(group))
 }

@@ -264,12 +264,12 @@ impl Client {
 
     async fn ask_read(&self, up: &Up, key: &Key, consistency: Consistency) -> Answer {
         let group = group_of(key);
-        let (replication, token) = (Arc::clone(&up.replication), self.token.clone());
+        let (replication, seen) = (Arc::clone(&up.replication), self.token.demand(group));
         let Ok(bytes) = encode(&Request::Read(key.to_string())) else { return Answer::Failed };
         self.ask(up, async move {
             let consistency = match consistency {
                 Consistency::Consistent => ReadConsistency::Consistent,
-                Consistency::Eventual => ReadConsistency::Local { token: Some(&token), max_staleness: None },
+                Consistency::Eventual => ReadConsistency::Local { seen, max_staleness: None },
             };
             let done = replication.read(group, bytes, consistency, Instant::now() + PATIENCE).await?;
             Ok((done.response, done.position, done.served_by))

@@ -21,4 +21,4 @@ pub use name::{NameError, NodeName, PolicyName, RegionName, TableName, ZoneName}
 pub use policy::{ConflictRule, OnRegionLoss, Pattern, Policy, PolicyError, Replication};
 pub use position::Position;
 pub use span::{Span, SpanError};
-pub use token::{Token, TokenError};
+pub use token::{Demand, Token, TokenError};

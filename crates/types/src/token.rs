@@ -10,19 +10,48 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use core::fmt;
 use core::str::FromStr;
 
-/// The most positions one token carries; joining past it drops the lowest-numbered groups last seen.
+/// The most positions one token carries.
 pub const MAX_POSITIONS: usize = 64;
 const VERSION: u8 = 1;
+/// The version byte of a token that has seen more groups than it names.
+const VERSION_CUT: u8 = 2;
 /// Version, then at most three varints (5 + 5 + 10 bytes) a position, then a check byte; base64 adds a third.
 const MAX_TEXT: usize = (2 + MAX_POSITIONS * 20) * 4 / 3 + 4;
 
 /// A set of positions, at most one a group. Joining two tokens keeps the later position of each group.
+///
+/// A token that is full forgets a group for each new one, and from then on demands the latest state of all groups that it does not
+/// name: it may be answered slower, and never with an older state.
 ///
 /// Text form: `URL_SAFE_NO_PAD` base64 of a version byte, then per group varints of (group, incarnation, index),
 /// then a checksum byte that catches truncation and typing errors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Token {
     positions: BTreeMap<GroupId, (Incarnation, u64)>,
+    cut: bool,
+}
+
+/// What a client has seen of one group, and so must be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Nothing: any state will do.
+    Nothing,
+    /// A state that includes this position.
+    Position(Position),
+    /// Something that is not known any more: only the latest state will do.
+    Latest,
+}
+
+impl Demand {
+    /// As much as this and `position` demand.
+    #[must_use]
+    pub fn with(self, position: Position) -> Self {
+        match self {
+            Self::Nothing => Self::Position(position),
+            Self::Position(seen) => Self::Position(seen.max(position)),
+            Self::Latest => Self::Latest,
+        }
+    }
 }
 
 /// Why a token's text was refused.
@@ -56,31 +85,35 @@ impl Token {
     }
 
     /// Adds a position; an earlier one of the same group is replaced, a later one stays: tokens only grow.
-    ///
-    /// A token that is full refuses a new group, and answers `false`: the caller must then demand a
-    /// consistent read instead of a token for that group.
-    pub fn add(&mut self, position: Position) -> bool {
+    pub fn add(&mut self, position: Position) {
         let seen = (position.incarnation, position.index);
         if let Some(old) = self.positions.get_mut(&position.group) {
             *old = (*old).max(seen);
-            return true;
+            return;
         }
         if self.positions.len() >= MAX_POSITIONS {
-            return false;
+            // Every request depends on the system group, so that is named to the end.
+            let first = self.positions.keys().copied().find(|group| !group.is_system());
+            first.map(|group| self.positions.remove(&group));
+            self.cut = true;
         }
         self.positions.insert(position.group, seen);
-        true
     }
 
-    /// Adds all positions of `other`; `false` when one did not fit.
-    pub fn join(&mut self, other: &Token) -> bool {
-        other.positions().filter(|position| !self.add(*position)).count() == 0
+    /// Adds all that `other` demands.
+    pub fn join(&mut self, other: &Token) {
+        other.positions().for_each(|position| self.add(position));
+        self.cut |= other.cut;
     }
 
-    /// What the token demands of `group`, if anything.
+    /// What the token demands of `group`.
     #[must_use]
-    pub fn position(&self, group: GroupId) -> Option<Position> {
-        self.positions.get(&group).map(|&(incarnation, index)| Position { group, incarnation, index })
+    pub fn demand(&self, group: GroupId) -> Demand {
+        match self.positions.get(&group) {
+            Some(&(incarnation, index)) => Demand::Position(Position { group, incarnation, index }),
+            None if self.cut => Demand::Latest,
+            None => Demand::Nothing,
+        }
     }
 
     /// All positions, ordered by group.
@@ -91,7 +124,7 @@ impl Token {
 
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = alloc::vec![VERSION];
+        let mut bytes = alloc::vec![if self.cut { VERSION_CUT } else { VERSION }];
         for position in self.positions() {
             put_varint(&mut bytes, u64::from(position.group.0));
             put_varint(&mut bytes, u64::from(position.incarnation.0));
@@ -116,10 +149,11 @@ impl FromStr for Token {
         if checksum(body) != check {
             return Err(TokenError::Damaged);
         }
-        if version != VERSION {
-            return Err(TokenError::UnknownVersion);
-        }
-        let mut token = Token::new();
+        let mut token = match version {
+            VERSION => Token::new(),
+            VERSION_CUT => Token { cut: true, ..Token::new() },
+            _ => return Err(TokenError::UnknownVersion),
+        };
         while !rest.is_empty() {
             let mut field = || take_varint(&mut rest).ok_or(TokenError::Damaged);
             let (group, incarnation, index) = (field()?, field()?, field()?);
@@ -128,9 +162,10 @@ impl FromStr for Token {
                 incarnation: Incarnation(u32::try_from(incarnation).map_err(|_| TokenError::Damaged)?),
                 index,
             };
-            if !token.add(position) {
+            if token.positions.len() == MAX_POSITIONS {
                 return Err(TokenError::TooManyPositions);
             }
+            token.add(position);
         }
         Ok(token)
     }
@@ -196,7 +231,7 @@ mod tests {
     }
 
     fn token() -> impl Strategy<Value = Token> {
-        proptest::collection::vec(position(), 0..40).prop_map(|all| {
+        proptest::collection::vec(position(), 0..120).prop_map(|all| {
             let mut token = Token::new();
             for position in all {
                 token.add(position);
@@ -214,12 +249,16 @@ mod tests {
         #[test]
         fn joining_never_loses_a_demand(a in token(), b in token()) {
             let mut joined = a.clone();
-            if joined.join(&b) {
-                for position in a.positions().chain(b.positions()) {
-                    let kept = joined.position(position.group).unwrap();
-                    prop_assert!(position.is_covered_by(&kept));
+            joined.join(&b);
+            for position in a.positions().chain(b.positions()) {
+                match joined.demand(position.group) {
+                    Demand::Position(kept) => prop_assert!(position.is_covered_by(&kept)),
+                    Demand::Latest => {}
+                    Demand::Nothing => prop_assert!(false, "{position} is forgotten"),
                 }
             }
+            prop_assert!(joined.positions().count() <= MAX_POSITIONS);
+            prop_assert_eq!(joined.to_string().parse::<Token>(), Ok(joined));
         }
 
         #[test]
@@ -238,13 +277,18 @@ mod tests {
     }
 
     #[test]
-    fn a_full_token_says_so() {
+    fn a_full_token_demands_the_latest_of_what_it_has_forgotten() {
+        let at = |group: u32, index| Position { group: GroupId(group), incarnation: Incarnation(0), index };
         let mut token = Token::new();
-        for group in 0..64u32 {
-            assert!(token.add(Position { group: GroupId(group), incarnation: Incarnation(0), index: 1 }));
-        }
-        assert!(!token.add(Position { group: GroupId(64), incarnation: Incarnation(0), index: 1 }));
-        assert!(token.add(Position { group: GroupId(3), incarnation: Incarnation(0), index: 9 }));
-        assert_eq!(token.position(GroupId(3)).unwrap().index, 9);
+        (0..64).for_each(|group| token.add(at(group, 1)));
+        assert_eq!(token.demand(GroupId(64)), Demand::Nothing);
+        token.add(at(64, 7));
+        token.add(at(3, 9));
+        assert_eq!(token.demand(GroupId(64)), Demand::Position(at(64, 7)));
+        assert_eq!(token.demand(GroupId(3)), Demand::Position(at(3, 9)));
+        assert_eq!(token.demand(GroupId(1)), Demand::Latest, "it made room");
+        assert_eq!(token.demand(GroupId::SYSTEM), Demand::Position(at(0, 1)));
+        assert_eq!(token.demand(GroupId(99)), Demand::Latest);
+        assert_eq!(token.to_string().parse::<Token>(), Ok(token));
     }
 }

@@ -6,15 +6,13 @@ use meridian_api::RequestContext;
 use meridian_api::tables::item_table_not_found;
 use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::table::TableStatus;
-use meridian_types::{GroupId, Position, TableName, Token};
+use meridian_types::{Demand, GroupId, Position, TableName, Token};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// Between tries while a table changes its groups. A bound on the rate; the request's deadline bounds the number.
 const AGAIN_EVERY: Duration = Duration::from_millis(25);
-/// How long this node may take to hear of what a client has seen.
-const TOKEN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The tries of one request. Each group that serves the table no more has refused it, so nothing is done twice.
 pub(super) struct Route<'a> {
@@ -33,7 +31,8 @@ impl<'a> Route<'a> {
     /// be new: the system leader is asked before the client hears that there is no such table.
     ///
     /// # Errors
-    /// `ResourceNotFoundException`; `ServiceUnavailable` when the table has not arrived by the deadline.
+    /// `ResourceNotFoundException`; `ServiceUnavailable` when the table has not arrived by the deadline, or this node does not know where
+    /// it is.
     pub(super) async fn next(&mut self) -> Result<(Arc<Catalog>, CatalogTable), DynamoError> {
         if self.tried {
             let next = Instant::now() + AGAIN_EVERY;
@@ -44,10 +43,19 @@ impl<'a> Route<'a> {
                 )));
             }
             sleep_until(next).await;
-        } else if let Some(seen) = self.ctx.token.as_ref().and_then(|token| token.position(GroupId::SYSTEM)) {
-            // The client has seen the table where it has moved to.
-            let patience = self.ctx.deadline.min(Instant::now() + TOKEN_PATIENCE);
-            self.tables.replication.wait_system(seen.index, patience).await;
+        } else if let Some(token) = &self.ctx.token {
+            // The client may have seen the table where it has moved to.
+            let deadline = self.ctx.deadline;
+            let knows = match token.demand(GroupId::SYSTEM) {
+                Demand::Nothing => true,
+                Demand::Position(seen) => self.tables.replication.wait_system(seen.index, deadline).await,
+                Demand::Latest => self.tables.replication.system_barrier(deadline).await,
+            };
+            if !knows {
+                return Err(DynamoError::ServiceUnavailable(
+                    "This node has not yet heard of what the token has seen; try again.".to_owned(),
+                ));
+            }
         }
         self.tried = true;
         let usable = |catalog: &Catalog| {
@@ -67,14 +75,9 @@ impl<'a> Route<'a> {
 
 impl CatalogTable {
     /// What a read asks of a replica of this table's group: what the client has seen, and what the table brought along when it moved.
-    pub(super) fn demand(&self, token: Option<&Token>, group: GroupId) -> Token {
-        let seen = token.and_then(|token| token.position(group));
-        let positions = seen.into_iter().chain(self.arrived.get(&group).copied());
-        let mut demand = Token::new();
-        for position in positions {
-            demand.add(position);
-        }
-        demand
+    pub(super) fn demand(&self, token: Option<&Token>, group: GroupId) -> Demand {
+        let seen = token.map_or(Demand::Nothing, |token| token.demand(group));
+        self.arrived.get(&group).map_or(seen, |arrived| seen.with(*arrived))
     }
 
     /// What a response of this table has seen: besides `position`, where the table has moved to, if it ever has.

@@ -10,7 +10,7 @@ use meridian_dynamo::table::{TableDefinition, TableDescription};
 use meridian_dynamo::write::{WriteOp, WriteOutcome};
 use meridian_replication::{ReadConsistency, ReadDone, Replication, Unserved};
 use meridian_types::hash::partition_hash;
-use meridian_types::{GroupId, NodeId, Position, TableId, TableName, Token};
+use meridian_types::{GroupId, NodeId, Position, TableId, TableName};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,12 +60,11 @@ impl ReplicatedTables {
         read: &GroupRead,
         consistent: bool,
     ) -> Result<ReadDone, DynamoError> {
-        let demand = table.demand(ctx.token.as_ref(), group);
         let consistency = if consistent {
             ReadConsistency::Consistent
         } else {
-            let token = (!demand.is_empty()).then_some(&demand);
-            ReadConsistency::Local { token, max_staleness: ctx.max_staleness }
+            let seen = table.demand(ctx.token.as_ref(), group);
+            ReadConsistency::Local { seen, max_staleness: ctx.max_staleness }
         };
         let request = encode(read).map_err(internal)?;
         self.replication.read(group, request, consistency, ctx.deadline).await.map_err(unserved)
@@ -81,12 +80,7 @@ impl ReplicatedTables {
         consistent: bool,
     ) -> Reply<T> {
         let mut token = ctx.token.clone().unwrap_or_default();
-        for position in positions {
-            if !token.add(position) {
-                // Full: keep what this response shows, which is what the client will most likely read next.
-                token = Token::from(position);
-            }
-        }
+        positions.into_iter().for_each(|position| token.add(position));
         let staleness = if consistent { Staleness::Leader } else { Staleness::Local };
         Reply { value, token, served_by: self.served_by(node), staleness }
     }

@@ -8,11 +8,9 @@ use crate::replica_id::ReplicaId;
 use crate::runtime::{self, Mistake, errs, mark};
 use crate::system::{GroupInfo, Required, SystemCommand, SystemError, SystemReply};
 use crate::transport::{CallError, Kind};
-use crate::wire::{
-    ForwardRead, ForwardSystem, ForwardWrite, ReadMode, Served, ServedOr, SystemAnswer, demand,
-};
+use crate::wire::{ForwardRead, ForwardSystem, ForwardWrite, ReadMode, Served, ServedOr, SystemAnswer};
 use bytes::Bytes;
-use meridian_types::{GroupId, NodeId, Position, RequestId, Token};
+use meridian_types::{Demand, GroupId, NodeId, Position, RequestId};
 use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,13 +35,13 @@ pub struct WriteDone {
 
 /// What a read asks for.
 #[derive(Clone, Copy, Debug)]
-pub enum ReadConsistency<'a> {
+pub enum ReadConsistency {
     /// The latest state that is answered for.
     Consistent,
-    /// The nearest replica's own state, no older than the token and the staleness allow.
+    /// The nearest replica's own state, no older than what the client has seen and the staleness allow.
     Local {
-        /// What the client has already seen.
-        token: Option<&'a Token>,
+        /// What the client has already seen of the group.
+        seen: Demand,
         /// The oldest state that the client accepts.
         max_staleness: Option<Duration>,
     },
@@ -174,11 +172,17 @@ impl Replication {
         &self,
         group: GroupId,
         request: Bytes,
-        consistency: ReadConsistency<'_>,
+        consistency: ReadConsistency,
         deadline: Instant,
     ) -> Result<ReadDone, Unserved> {
-        if let ReadConsistency::Local { token, max_staleness } = consistency {
-            let position = demand(token, group);
+        let local = match consistency {
+            ReadConsistency::Consistent | ReadConsistency::Local { seen: Demand::Latest, .. } => None,
+            ReadConsistency::Local { seen: Demand::Nothing, max_staleness } => Some((None, max_staleness)),
+            ReadConsistency::Local { seen: Demand::Position(position), max_staleness } => {
+                Some((Some(position), max_staleness))
+            }
+        };
+        if let Some((position, max_staleness)) = local {
             match self.readable(group) {
                 Some(replica) => {
                     if let Some(done) =

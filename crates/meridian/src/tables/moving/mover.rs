@@ -123,7 +123,7 @@ impl<C: Cluster> Mover<C> {
                 copying.copy_changed().await?;
             }
             self.write_source(MoveWrite::Freeze { from }).await?;
-            while copying.copy_changed().await? > 0 {}
+            copying.copy_rest().await?;
         }
         let arrived = copying.seal().await?;
         let sealed = SystemCommand::MoveSealed { table: self.table, id, source: self.source, arrived };
@@ -272,19 +272,37 @@ impl<C: Cluster> Copying<'_, C> {
         }
     }
 
-    /// Copies what has changed at one look; how many items that was.
+    /// Copies what has changed at one look; how many items that was, [`usize::MAX`] when there are more.
     async fn copy_changed(&mut self) -> Result<usize, Ended> {
-        let read = ChangedRead { table: self.from.table };
-        let (answer, upto) = self.mover.cluster.read(self.mover.source, GroupRead::MoveChanged(read)).await?;
-        let ChangedPage { rows, more } = decode(&answer)?;
-        if rows.is_empty() {
-            return Ok(0);
+        let (ChangedPage { rows, more }, upto) = self.changed().await?;
+        let count = if more { usize::MAX } else { rows.len() };
+        if !rows.is_empty() {
+            self.bring_changed(rows, upto).await?;
         }
-        let items: Vec<Bytes> = rows.iter().map(|(key, _)| key.clone()).collect();
-        let count = if more { usize::MAX } else { items.len() };
-        self.bring(rows).await?;
-        self.mover.write_source(MoveWrite::Copied { from: self.from, items, upto }).await?;
         Ok(count)
+    }
+
+    /// Copies what has changed from a source where nothing changes any more. Clients wait for it.
+    async fn copy_rest(&mut self) -> Result<(), Ended> {
+        loop {
+            let (ChangedPage { rows, more }, upto) = self.changed().await?;
+            if !more {
+                return self.bring(rows).await;
+            }
+            self.bring_changed(rows, upto).await?;
+        }
+    }
+
+    async fn changed(&self) -> Result<(ChangedPage, u64), Ended> {
+        let read = GroupRead::MoveChanged(ChangedRead { table: self.from.table });
+        let (answer, upto) = self.mover.cluster.read(self.mover.source, read).await?;
+        Ok((decode(&answer)?, upto))
+    }
+
+    async fn bring_changed(&mut self, rows: Vec<Row>, upto: u64) -> Result<(), Ended> {
+        let items: Vec<Bytes> = rows.iter().map(|(key, _)| key.clone()).collect();
+        self.bring(rows).await?;
+        self.mover.write_source(MoveWrite::Copied { from: self.from, items, upto }).await.map(drop)
     }
 
     async fn report(&mut self, ready: bool) -> Result<(), Ended> {
