@@ -136,10 +136,10 @@ pub(super) async fn reconcile(node: &Arc<Replication>) {
         let caught_up = |member| caught_up(&group, member);
         // What a silent member lacks costs nothing now, and must not hold up the others.
         let heard = |member: &NodeId| node.shared.peers.link(*member).is_some();
-        let behind = |member: &&NodeId| **member != node.own() && heard(member) && !caught_up(**member);
+        let behind = |member: &NodeId| *member != node.own() && heard(member) && !caught_up(*member);
         let mut missing: Vec<NodeId> =
             placement.members().filter(|member| !members.contains(member)).collect();
-        moving += usize::from(members.iter().any(|member| behind(&member)));
+        moving += usize::from(members.iter().any(behind));
         if !missing.is_empty() && !group.id.is_system() && moving >= MOVES_AT_ONCE {
             missing.clear();
         }
