@@ -230,7 +230,9 @@ impl Plan {
                 return Err(PlanError::TooFar(region.clone()));
             }
         }
-        let first = u32::from(self.options.base_port) + place as u32 * u32::from(REGION_STRIDE);
+        // At most `MAX_REGIONS`, so it fits.
+        let place = u32::try_from(place).map_err(|_| PlanError::ClusterFull)?;
+        let first = u32::from(self.options.base_port) + place * u32::from(REGION_STRIDE);
         let free = |port: &u32| self.nodes.iter().all(|node| u32::from(node.listen.dynamodb.port()) != *port);
         let mut ports = (0..u32::from(MAX_NODES_PER_REGION)).map(|n| first + n * u32::from(NODE_STRIDE));
         let port = ports.find(free).ok_or_else(|| PlanError::RegionFull(region.clone()))?;

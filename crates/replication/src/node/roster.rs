@@ -255,3 +255,87 @@ impl Doorman for Roster {
         self.expelled.send_replace(Some(Expelled::Refused(why.to_owned())));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::{NodeEntry, Started, SystemCommand};
+    use meridian_placement::Node;
+    use meridian_types::{RegionName, ZoneName};
+
+    fn name(number: u64) -> NodeName {
+        NodeName::new(&format!("n{number}")).expect("a name")
+    }
+
+    fn node(number: u64) -> Node {
+        let (region, zone) = (RegionName::new("a").expect("a name"), ZoneName::new("z").expect("a name"));
+        Node { id: NodeId(number), name: name(number), region, zone, witness: false }
+    }
+
+    fn entry(number: u64) -> NodeEntry {
+        let Node { id, name, region, zone, witness } = node(number);
+        let peer = format!("{name}:8005");
+        NodeEntry { number: id, name, region, zone, witness, peer, disk: None, protocol: 0, leaving: false }
+    }
+
+    /// Node 1 of 1 to 3, which knows the disk of each by its number.
+    fn roster(joins: bool, founded: bool) -> Arc<Roster> {
+        let mut state = SystemState::default();
+        if founded {
+            let nodes = (1..=3).map(entry).collect();
+            state.apply(SystemCommand::Found { cluster: "c".to_owned(), nodes }).expect("it is the first");
+            for number in 1..=3 {
+                let (node, peer) = (NodeId(number), format!("n{number}:8005"));
+                let started = Started { node, disk: number, protocol: 1, peer };
+                state.apply(SystemCommand::NodeStarted(started)).expect("it is known");
+            }
+        }
+        let topology = Topology::new((1..=3).map(node)).expect("names differ");
+        let address = |number| PeerAddress {
+            number: NodeId(number),
+            name: name(number),
+            address: format!("seed-{number}:8005"),
+        };
+        let seeds = Seeds { topology, addresses: (1..=3).map(address).collect(), joins };
+        let system = watch::channel(Arc::new(state)).1;
+        Roster::new(NodeId(1), ("c".to_owned(), 1), seeds, system).expect("it is a seed")
+    }
+
+    fn hello(number: u64, disk: u64) -> Hello {
+        let node = NodeId(number);
+        Hello { node, name: name(number), disk, ..roster(false, false).greet(None) }
+    }
+
+    #[test]
+    fn a_node_is_known_by_its_name_and_its_disk() {
+        let roster = roster(false, true);
+        assert_eq!(roster.admit(&hello(2, 2)), Ok(()));
+        let wiped = roster.admit(&hello(2, 99)).expect_err("another disk");
+        assert!(wiped.for_good && wiped.why.contains("meridian node replace n2"), "{wiped}");
+        assert!(!roster.admit(&Hello { name: name(3), ..hello(2, 2) }).expect_err("another name").for_good);
+        assert_eq!(roster.hello(NodeId(2)).expects, Some(2));
+        // The other side knows this node by another disk: it has forgotten what it promised.
+        let expects = Hello { expects: Some(7), ..hello(2, 2) };
+        assert!(roster.admit(&expects).is_err());
+        assert!(matches!(*roster.watch_expelled().borrow(), Some(Expelled::Refused(_))));
+    }
+
+    #[test]
+    fn strangers_are_let_in_only_by_those_who_cannot_know_better() {
+        assert!(roster(false, false).admit(&hello(4, 4)).is_err(), "a new cluster is those that found it");
+        assert_eq!(roster(false, false).admit(&hello(3, 3)), Ok(()));
+        assert_eq!(roster(true, false).admit(&hello(4, 4)), Ok(()), "one that joins knows nobody yet");
+        // Nothing has been heard of the leader: number 4 may have joined meanwhile.
+        assert_eq!(roster(false, true).admit(&hello(4, 4)), Ok(()));
+    }
+
+    #[test]
+    fn what_the_configuration_says_of_an_address_comes_first() {
+        let roster = roster(false, true);
+        let address = |attempt| roster.address(NodeId(2), attempt).expect("it is a peer").address;
+        assert_eq!([address(0), address(1)], ["seed-2:8005", "n2:8005"]);
+        roster.set_routes([(name(2), "relay:1".to_owned())].into());
+        assert_eq!([address(0), address(1), address(2)], ["relay:1", "n2:8005", "relay:1"]);
+        assert_eq!(roster.address(NodeId(9), 0), None);
+    }
+}
