@@ -36,4 +36,4 @@ pub use place::{PlaceError, Placement, place, place_origin, place_system};
 pub use quorum::quorum_reached;
 pub use refound::{Absence, Survivor, choose_survivor, gives_up, refound, sole_region};
 pub use topology::{Node, Topology, TopologyError};
-pub use voters::next_voters;
+pub use voters::{may_leave, next_voters};

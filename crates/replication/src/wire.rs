@@ -66,6 +66,8 @@ pub struct ReplicaStatus {
     pub applied: u64,
     /// Highest index that may be answered for, when this replica leads.
     pub answerable: u64,
+    /// The members of the group and whether each votes, when this replica leads and no change of them is under way.
+    pub members: Option<BTreeMap<NodeId, bool>>,
     /// The highest index of each member, when this replica leads.
     pub matched: BTreeMap<NodeId, u64>,
     /// An upper bound on how stale this replica is, in milliseconds, when one is known.
@@ -85,6 +87,10 @@ pub struct NodeStatus {
     pub free_bytes: u64,
     /// Whether it refuses writes for lack of space.
     pub disk_low: bool,
+    /// Replicas on its disk, besides that of the system group: open, of old incarnations, or being given up.
+    pub stored: u64,
+    /// Those of them that are of incarnations which were given up.
+    pub old: u64,
     /// What regions have alone, as this node measures it or last heard of it.
     pub at_risk: Vec<RiskReport>,
 }

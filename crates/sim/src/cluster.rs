@@ -121,12 +121,16 @@ impl Shape {
     /// One-way latencies between all nodes.
     #[must_use]
     pub fn latencies(&self) -> BTreeMap<(NodeId, NodeId), Duration> {
+        self.nodes.iter().flat_map(|a| self.latencies_between(a, &self.nodes)).collect()
+    }
+
+    /// One-way latencies between a node and others, in both directions.
+    fn latencies_between(&self, a: &Node, others: &[Node]) -> BTreeMap<(NodeId, NodeId), Duration> {
         let mut latencies = BTreeMap::new();
-        for a in &self.nodes {
-            for b in self.nodes.iter().filter(|b| b.id != a.id) {
-                let rtt = self.round_trips.get(&(a.region.clone(), b.region.clone()));
-                latencies.insert((a.id, b.id), rtt.copied().unwrap_or_default() / 2);
-            }
+        for b in others.iter().filter(|b| b.id != a.id) {
+            let rtt = self.round_trips.get(&(a.region.clone(), b.region.clone()));
+            latencies.insert((a.id, b.id), rtt.copied().unwrap_or_default() / 2);
+            latencies.insert((b.id, a.id), rtt.copied().unwrap_or_default() / 2);
         }
         latencies
     }
@@ -184,6 +188,10 @@ pub struct Up {
 }
 
 struct Slot {
+    /// What the node is, if it joined later.
+    joined: Option<Node>,
+    /// Whether it has left, and is never started again.
+    gone: bool,
     disk: Disk,
     up: Option<Up>,
     boots: u64,
@@ -209,7 +217,7 @@ impl Cluster {
         let network = Network::new(rng.fork(), trace.clone(), shape.latencies());
         let slots = shape.nodes.iter().map(|node| {
             let disk = Disk::new(node.id, trace.clone(), bugs.lying_disks);
-            (node.id, Slot { disk, up: None, boots: 0, rng: rng.fork() })
+            (node.id, Slot { joined: None, gone: false, disk, up: None, boots: 0, rng: rng.fork() })
         });
         Self {
             slots: Arc::new(Mutex::new(slots.collect())),
@@ -264,7 +272,8 @@ impl Cluster {
     pub async fn start(&self, node: NodeId) -> Result<(), String> {
         let (disk, disk_rng, process) = {
             let mut slots = self.slots();
-            let Some(slot) = slots.get_mut(&node).filter(|slot| slot.up.is_none()) else { return Ok(()) };
+            let idle = |slot: &&mut Slot| slot.up.is_none() && !slot.gone;
+            let Some(slot) = slots.get_mut(&node).filter(idle) else { return Ok(()) };
             slot.boots += 1;
             let (luck, disk_rng) = (slot.rng.draw(), slot.rng.fork());
             let process = Process::with_mistake(node.0, luck, self.trace.started(), self.bugs.mistake);
@@ -287,8 +296,11 @@ impl Cluster {
     }
 
     fn options(&self, own: NodeId, process: &Process, store: Store) -> Result<ReplicationOptions, String> {
-        let topology = Topology::new(self.shape.nodes.iter().cloned()).map_err(|error| error.to_string())?;
-        let peers = self.shape.nodes.iter().map(|node| PeerAddress {
+        let joined = self.slots().get(&own).and_then(|slot| slot.joined.clone());
+        let joins = joined.is_some();
+        let nodes: Vec<Node> = self.shape.nodes.iter().cloned().chain(joined).collect();
+        let topology = Topology::new(nodes.clone()).map_err(|error| error.to_string())?;
+        let peers = nodes.iter().map(|node| PeerAddress {
             number: node.id,
             name: node.name.clone(),
             address: node.name.to_string(),
@@ -299,6 +311,7 @@ impl Cluster {
         Ok(ReplicationOptions {
             own,
             topology,
+            joins,
             distances: self.shape.distances(),
             network: Wire::Carried { peers: peers.collect(), dialer, door },
             store,
@@ -311,6 +324,48 @@ impl Cluster {
                 credentials: Vec::new(),
             },
         })
+    }
+
+    /// Takes in a node that has joined; it is down.
+    pub fn admit(&self, node: Node, rng: &mut Rng) {
+        self.trace.event(format_args!("node {} joins {}", node.id, node.region));
+        let disk = Disk::new(node.id, self.trace.clone(), self.bugs.lying_disks);
+        let others: Vec<Node> = self.shape.nodes.iter().cloned().chain(self.joined()).collect();
+        self.network.place(self.shape.latencies_between(&node, &others));
+        let id = node.id;
+        let slot = Slot { joined: Some(node), gone: false, disk, up: None, boots: 0, rng: rng.fork() };
+        self.slots().insert(id, slot);
+    }
+
+    fn joined(&self) -> Vec<Node> {
+        self.slots().values().filter_map(|slot| slot.joined.clone()).collect()
+    }
+
+    /// Every node that has not left.
+    #[must_use]
+    pub fn members(&self) -> Vec<NodeId> {
+        self.slots().iter().filter(|(_, slot)| !slot.gone).map(|(node, _)| *node).collect()
+    }
+
+    /// Whether a node has joined or was asked to leave.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        !self.joined().is_empty()
+    }
+
+    /// The nodes that may hold data, and their regions.
+    #[must_use]
+    pub fn holders(&self) -> BTreeMap<NodeId, RegionName> {
+        let nodes = self.shape.nodes.iter().cloned().chain(self.joined());
+        nodes.filter(|node| !node.witness).map(|node| (node.id, node.region)).collect()
+    }
+
+    /// Ends a node for good.
+    pub fn retire(&self, node: NodeId) {
+        self.kill(node, true);
+        if let Some(slot) = self.slots().get_mut(&node) {
+            slot.gone = true;
+        }
     }
 
     /// Ends a node's process where it stands and takes the power from its disk. Peers are `told` or not.

@@ -314,14 +314,14 @@ pub async fn bring(cluster: &Cluster, menu: Menu, mut rng: Rng, end: Instant) ->
 pub async fn heal(cluster: &Cluster) -> Result<(), String> {
     cluster.trace().event(format_args!("everything heals"));
     cluster.network().heal();
-    for node in cluster.shape().nodes() {
-        if let Some(disk) = cluster.disk(node.id) {
+    for node in cluster.members() {
+        if let Some(disk) = cluster.disk(node) {
             disk.heal();
         }
-        if let Some(up) = cluster.up(node.id) {
+        if let Some(up) = cluster.up(node) {
             up.process.thaw();
         }
-        cluster.start(node.id).await?;
+        cluster.start(node).await?;
     }
     Ok(())
 }

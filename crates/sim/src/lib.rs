@@ -16,6 +16,7 @@ pub mod judge;
 pub mod loose;
 mod many;
 pub mod marks;
+pub mod members;
 pub mod network;
 pub mod register;
 pub mod rng;

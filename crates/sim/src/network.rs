@@ -9,7 +9,9 @@ use crate::trace::Trace;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use meridian_replication::runtime::Process;
-use meridian_replication::transport::{Acceptor, Arrivals, Broken, Dial, Frame, Frames, PeerAddress};
+use meridian_replication::transport::{
+    Acceptor, Answered, Arrivals, Broken, Dial, Frame, Frames, Hello, PeerAddress,
+};
 use meridian_types::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -94,6 +96,11 @@ impl Network {
             next_stream: 0,
         };
         Self { trace, state: Arc::new(Mutex::new(state)), opened: Arc::default() }
+    }
+
+    /// Says how far a new node is from the others.
+    pub fn place(&self, latencies: BTreeMap<(NodeId, NodeId), Duration>) {
+        self.lock().latency.extend(latencies);
     }
 
     /// Puts a node's process on the network.
@@ -186,13 +193,13 @@ impl Network {
         sleep(self.delay(from, to)).await;
     }
 
-    async fn connect(self, from: NodeId, to: NodeId, outgoing: Frames) -> Result<Arrivals, Broken> {
+    async fn connect(self, from: NodeId, to: NodeId, hello: Hello, outgoing: Frames) -> Answered {
         let refused = || Broken("the peer does not listen".to_owned());
         self.cross(from, to).await;
         let host = self.lock().hosts.get(&to).cloned();
         let Some(host) = host else {
             self.cross(to, from).await;
-            return Err(refused());
+            return Err(refused().into());
         };
         let (id, cut) = self.register(from, to);
         let forth = self.pipe(from, to, id, Arc::clone(&cut), outgoing);
@@ -201,14 +208,15 @@ impl Network {
             let (acceptor, network, cut) = (host.acceptor.clone(), self.clone(), Arc::clone(&cut));
             // Runs in the peer's process: a frozen peer does not answer.
             host.process.spawn(async move {
-                let frames = acceptor.accept(from, forth);
-                drop(answer.send(network.pipe(to, from, id, cut, frames)));
+                let accepted = acceptor.accept(&hello, forth);
+                let piped = accepted.map(|(own, frames)| (own, network.pipe(to, from, id, cut, frames)));
+                drop(answer.send(piped));
             })
         };
         drop(back);
-        let arrivals = answered.await.map_err(|_| refused())?;
+        let answered = answered.await.map_err(|_| refused())?;
         self.cross(to, from).await;
-        Ok(arrivals)
+        Ok(answered?)
     }
 
     fn register(&self, from: NodeId, to: NodeId) -> (u64, Arc<Cut>) {
@@ -334,12 +342,12 @@ impl Port {
 }
 
 impl Dial for Port {
-    fn dial(&self, peer: PeerAddress, outgoing: Frames) -> BoxFuture<'static, Result<Arrivals, Broken>> {
+    fn dial(&self, peer: PeerAddress, hello: Hello, outgoing: Frames) -> BoxFuture<'static, Answered> {
         let (network, own) = (self.network.clone(), self.node);
         async move {
-            let connect = network.connect(own, peer.number, outgoing);
+            let connect = network.connect(own, peer.number, hello, outgoing);
             let timely = tokio::time::timeout(CONNECT_TIMEOUT, connect).await;
-            timely.unwrap_or_else(|_| Err(Broken("the peer did not answer in time".to_owned())))
+            timely.unwrap_or_else(|_| Err(Broken("the peer did not answer in time".to_owned()).into()))
         }
         .boxed()
     }

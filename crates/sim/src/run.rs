@@ -5,6 +5,7 @@ use crate::disk::Bugs;
 use crate::faults::{self, Menu};
 use crate::judge::{self, monitor, panics, replicas};
 use crate::loose::{self, Acknowledged};
+use crate::members;
 use crate::register::{Request, Response, decode, encode};
 use crate::rng::Rng;
 use crate::trace::Trace;
@@ -135,9 +136,12 @@ async fn act(
             Some(tokio::spawn(Client::new(id, home, cluster, notes, rng.fork()).run(end)))
         })
         .collect();
+    let changes = tokio::spawn(members::change(cluster.clone(), rng.fork(), end));
+    let farewell = tokio::spawn(members::let_go(cluster.clone()));
     let acknowledged = Acknowledged::default();
     let writer = tokio::spawn(loose::write(cluster.clone(), acknowledged.clone(), rng.fork(), end));
     faults::bring(cluster, settings.menu, rng.fork(), end).await?;
+    changes.await.map_err(|error| error.to_string())??;
     faults::heal(cluster).await?;
     for client in clients {
         client.await.map_err(|error| error.to_string())?;
@@ -153,6 +157,7 @@ async fn act(
         notes.broken(cluster.trace().now(), &lost);
     }
     healer.abort();
+    farewell.abort();
     onlooker.abort();
     Ok(state)
 }

@@ -1,6 +1,7 @@
 //! The admin API as the command line calls it.
 
 use super::failover::{Failover, FailoverDone, FailoverPlan};
+use super::members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use super::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
 use super::types::{
     CreateKey, CreateTable, ErrorBody, Health, KeyList, MoveTable, NewKey, PolicyList, Status, Switched,
@@ -9,7 +10,7 @@ use super::types::{
 use crate::config::Secret;
 use crate::http::{ClientError, Endpoint, Reply, request};
 use hyper::{Method, StatusCode};
-use meridian_types::{Policy, PolicyName, RegionName, TableName};
+use meridian_types::{NodeName, Policy, PolicyName, RegionName, TableName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -201,6 +202,47 @@ impl AdminClient {
     /// [`AdminClientError`].
     pub async fn create_policy(&self, policy: &Policy) -> Result<Policy> {
         self.send(Method::POST, "/v1/policies", Some(policy)).await
+    }
+
+    /// `PUT /v1/policies/{name}`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn update_policy(&self, policy: &Policy) -> Result<Policy> {
+        self.send(Method::PUT, &format!("/v1/policies/{}", policy.name), Some(policy)).await
+    }
+
+    /// `GET /v1/nodes`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn nodes(&self) -> Result<NodeList> {
+        self.get("/v1/nodes").await
+    }
+
+    /// `POST /v1/nodes/tokens`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn create_join_token(&self, request: &CreateJoinToken) -> Result<NewJoinToken> {
+        self.send(Method::POST, "/v1/nodes/tokens", Some(request)).await
+    }
+
+    /// `POST /v1/nodes/join`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn join(&self, request: &Join) -> Result<Joined> {
+        self.send(Method::POST, "/v1/nodes/join", Some(request)).await
+    }
+
+    /// `POST /v1/nodes/{name}/leave`, or `remove` for a node that is lost.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn leave(&self, name: &NodeName, lost: bool) -> Result<()> {
+        let order = if lost { "remove" } else { "leave" };
+        self.send(Method::POST, &format!("/v1/nodes/{name}/{order}"), None::<&()>).await
     }
 
     /// `POST /v1/switchover`.

@@ -2,6 +2,7 @@
 
 mod client;
 pub mod failover;
+pub mod members;
 pub mod salvage;
 mod server;
 pub mod types;
@@ -12,7 +13,8 @@ pub use server::serve;
 
 use async_trait::async_trait;
 use failover::{Failover, FailoverDone, FailoverPlan};
-use meridian_types::{Policy, PolicyName, RegionName, TableName};
+use members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
+use meridian_types::{NodeName, Policy, PolicyName, RegionName, TableName};
 use salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
 use types::{
     CreateKey, CreateTable, Health, KeyInfo, MoveTable, NewKey, Status, Switched, Switchover, TableInfo,
@@ -54,6 +56,21 @@ pub trait ClusterAdmin: Send + Sync + 'static {
 
     /// Declares a policy; [`ErrorCode::Conflict`] when the name is taken.
     async fn create_policy(&self, policy: Policy) -> Result<Policy, ApiError>;
+
+    /// Replaces a policy; its groups move to where the new one wants them.
+    async fn update_policy(&self, policy: Policy) -> Result<Policy, ApiError>;
+
+    /// All nodes, oldest first.
+    async fn nodes(&self) -> Result<NodeList, ApiError>;
+
+    /// Makes a token with which one node may join.
+    async fn create_join_token(&self, request: CreateJoinToken) -> Result<NewJoinToken, ApiError>;
+
+    /// Takes a node with a token into the cluster; [`ErrorCode::Unauthorized`] when the token lets nobody in.
+    async fn join(&self, request: Join) -> Result<Joined, ApiError>;
+
+    /// Has everything move off a node, after which it is removed; `lost` says that it is gone for good.
+    async fn leave(&self, name: &NodeName, lost: bool) -> Result<(), ApiError>;
 
     /// Makes a region the first primary; leadership then moves by itself.
     async fn switch_over(&self, request: Switchover) -> Result<Switched, ApiError>;

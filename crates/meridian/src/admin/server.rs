@@ -2,6 +2,7 @@
 
 use super::ClusterAdmin;
 use super::failover::Failover;
+use super::members::{CreateJoinToken, Join};
 use super::salvage::{MAX_IDS, SalvageId, SalvageOrder};
 use super::types::{CreateKey, CreateTable, KeyList, MoveTable, PolicyList, Switchover, TableList};
 use crate::config::Secret;
@@ -15,14 +16,16 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
-use meridian_types::{Policy, PolicyName, RegionName, TableName};
+use axum::routing::{delete, get, post, put};
+use meridian_types::{NodeName, Policy, PolicyName, RegionName, TableName};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
 type Admin = State<Arc<dyn ClusterAdmin>>;
 type Answer = Result<Response, ApiError>;
+
+const JOIN: &str = "/v1/nodes/join";
 
 /// Serves the admin API on `listener` until `shutdown`.
 ///
@@ -42,7 +45,11 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
     let guard = middleware::from_fn(move |request: Request, next: Next| {
         let token = Arc::clone(&token);
         async move {
-            match authorize(token.as_ref().as_ref(), request.headers()) {
+            // A join token takes the place of the bearer token.
+            let joins = token.is_some() && request.uri().path() == JOIN;
+            let authorized =
+                if joins { Ok(()) } else { authorize(token.as_ref().as_ref(), request.headers()) };
+            match authorized {
                 Ok(()) => next.run(request).await,
                 Err(error) => error.into_response(),
             }
@@ -55,6 +62,12 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
         .route("/v1/tables/{name}", get(table).delete(delete_table))
         .route("/v1/tables/{name}/move", post(move_table).delete(cancel_move))
         .route("/v1/policies", get(policies).post(create_policy))
+        .route("/v1/policies/{name}", put(update_policy))
+        .route("/v1/nodes", get(nodes))
+        .route("/v1/nodes/tokens", post(create_join_token))
+        .route(JOIN, post(join))
+        .route("/v1/nodes/{name}/leave", post(leave))
+        .route("/v1/nodes/{name}/remove", post(remove))
         .route("/v1/switchover", post(switch_over))
         .route("/v1/regions/{name}/drain", post(drain))
         .route("/v1/regions/{name}/undrain", post(undrain))
@@ -145,6 +158,45 @@ async fn policies(State(admin): Admin) -> Answer {
 
 async fn create_policy(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
     created(&admin.create_policy(json_body::<Policy>(&headers, &body)?).await?)
+}
+
+async fn update_policy(
+    State(admin): Admin,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let policy = json_body::<Policy>(&headers, &body)?;
+    if policy.name.as_str() != name {
+        return Err(ApiError::invalid("the policy in the body has another name than the path"));
+    }
+    ok(&admin.update_policy(policy).await?)
+}
+
+async fn nodes(State(admin): Admin) -> Answer {
+    ok(&admin.nodes().await?)
+}
+
+async fn create_join_token(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
+    created(&admin.create_join_token(json_body::<CreateJoinToken>(&headers, &body)?).await?)
+}
+
+async fn join(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
+    ok(&admin.join(json_body::<Join>(&headers, &body)?).await?)
+}
+
+fn node_name(text: &str) -> Result<NodeName, ApiError> {
+    NodeName::new(text).map_err(|error| ApiError::invalid(error.to_string()))
+}
+
+async fn leave(State(admin): Admin, Path(name): Path<String>) -> Answer {
+    admin.leave(&node_name(&name)?, false).await?;
+    gone()
+}
+
+async fn remove(State(admin): Admin, Path(name): Path<String>) -> Answer {
+    admin.leave(&node_name(&name)?, true).await?;
+    gone()
 }
 
 async fn switch_over(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {

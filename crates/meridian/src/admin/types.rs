@@ -120,6 +120,9 @@ pub struct GroupStatus {
     pub answerable: u64,
     /// How far each replica is.
     pub replicas: Vec<ReplicaStatus>,
+    /// Whether the group is where its policy wants it: no change of its members is under way or missing.
+    #[serde(default)]
+    pub settled: bool,
     /// What is on the disks of the leader's region alone, for a group that stands and falls with one region.
     #[serde(default)]
     pub at_risk: Option<AtRisk>,

@@ -5,6 +5,7 @@ use super::output::{self, Format, Grid, or_dash};
 use super::{Global, Outcome};
 use crate::dev::cluster_file::ClusterFile;
 use crate::dev::control::NodesAnswer;
+use crate::dev::grow::AddNode;
 use crate::dev::{self, DEFAULT_DIR, Detached, DevError, DevOptions, Plan, StopError, Stopped, guide};
 use crate::http::{ClientError, Endpoint, request};
 use crate::shutdown::Shutdown;
@@ -12,7 +13,7 @@ use crate::wan::WanModel;
 use clap::{ArgGroup, Args, Subcommand};
 use hyper::Method;
 use indicatif::ProgressBar;
-use meridian_types::{NodeName, RegionName};
+use meridian_types::{NodeName, RegionName, ZoneName};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -73,8 +74,24 @@ enum DevCommand {
     },
     /// Start nodes that were killed or stopped, and wait until they are ready
     Start(OrderArgs),
+    /// Add a node to the running cluster, in a region that it has or in a new one
+    AddNode(AddNodeArgs),
     /// Kill nodes at once, as a power failure would; they stay dead until started
     Kill(OrderArgs),
+}
+
+/// Arguments of `dev add-node`.
+#[derive(Args)]
+struct AddNodeArgs {
+    /// Its region
+    #[arg(long, value_name = "REGION")]
+    region: RegionName,
+    /// Its zone; without one the node gets a zone of its own
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<ZoneName>,
+    /// The cluster's folder
+    #[arg(long, default_value = DEFAULT_DIR, value_name = "DIR")]
+    dir: PathBuf,
 }
 
 /// Which nodes an order is for.
@@ -104,6 +121,11 @@ pub(super) async fn run(args: DevArgs, global: &Global) -> Outcome {
         Some(DevCommand::Stop { dir }) => stop(&dir, global).await,
         Some(DevCommand::Start(order)) => give_order(&order, "start", global).await,
         Some(DevCommand::Kill(order)) => give_order(&order, "kill", global).await,
+        Some(DevCommand::AddNode(args)) => {
+            let body = serde_json::to_vec(&AddNode { region: args.region, zone: args.zone })
+                .map_err(Failure::failed)?;
+            ask_supervisor(&args.dir, "/v1/nodes", Some(body), global).await
+        }
     }
 }
 
@@ -209,11 +231,16 @@ async fn give_order(args: &OrderArgs, order: &str, global: &Global) -> Outcome {
         (None, Some(region)) => format!("/v1/regions/{region}/{order}"),
         (None, None) => return Err(Failure::usage("name --node ID or --region REGION")),
     };
-    let not_running = || StopError::NotRunning(args.dir.clone()).to_string();
-    let file = ClusterFile::find(&args.dir).ok_or_else(|| Failure::unreachable(not_running()))?;
+    ask_supervisor(&args.dir, &path, None, global).await
+}
+
+/// Posts to the supervisor, and shows the nodes that it answers.
+async fn ask_supervisor(dir: &Path, path: &str, body: Option<Vec<u8>>, global: &Global) -> Outcome {
+    let not_running = || StopError::NotRunning(dir.to_owned()).to_string();
+    let file = ClusterFile::find(dir).ok_or_else(|| Failure::unreachable(not_running()))?;
     let control: Endpoint = file.supervisor.control.parse().map_err(Failure::failed)?;
     let reply =
-        request(&control, Method::POST, &path, None, None, ORDER_LIMIT).await.map_err(
+        request(&control, Method::POST, path, None, body, ORDER_LIMIT).await.map_err(
             |error| match error {
                 ClientError::Connect { .. } => Failure::unreachable(not_running()),
                 ClientError::Timeout { .. } | ClientError::Broken { .. } => Failure::failed(error),

@@ -11,6 +11,7 @@ mod drill;
 mod failover;
 mod failure;
 mod key;
+mod members;
 mod node;
 mod output;
 mod policy;
@@ -107,8 +108,8 @@ impl Global {
 enum Command {
     /// Run a cluster of several regions on this machine, with the WAN between them emulated
     Dev(Box<dev::DevArgs>),
-    /// Run one node of a cluster
-    Node(node::NodeArgs),
+    /// Run one node of a cluster; or add, list, replace and remove nodes
+    Node(Box<node::NodeArgs>),
     /// Show regions, nodes, groups, leaders, lag and policies
     Status,
     /// Create, list, describe and delete tables
@@ -179,12 +180,12 @@ pub fn main() -> ExitCode {
 
 async fn run(Cli { global, command }: Cli) -> Outcome {
     // A node logs as its configuration says.
-    if !matches!(command, Command::Node(_)) {
+    if !matches!(&command, Command::Node(args) if args.runs()) {
         log_to_stderr(global.verbose);
     }
     match command {
         Command::Dev(args) => dev::run(*args, &global).await,
-        Command::Node(args) => node::run(args).await,
+        Command::Node(args) => node::run(*args, &global).await,
         Command::Status => status::run(&global).await,
         Command::Table(command) => table::run(command, &global).await,
         Command::Policy(command) => policy::run(command, &global).await,

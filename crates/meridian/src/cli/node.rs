@@ -1,7 +1,8 @@
-//! `meridian node`: one node, from its configuration to its end.
+//! `meridian node`: one node, from its configuration to its end, and the nodes of a cluster as they come and go.
 
-use super::Outcome;
 use super::failure::Failure;
+use super::members::{self, MemberCommand};
+use super::{Global, Outcome};
 use crate::config::{LogFormat, LogSection, NodeConfig};
 use crate::node::{self, NodeError};
 use crate::parent;
@@ -12,21 +13,35 @@ use tracing_subscriber::EnvFilter;
 
 /// Arguments of `node`.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct NodeArgs {
+    #[command(subcommand)]
+    command: Option<MemberCommand>,
     /// The node's configuration file
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
     /// End when standard input ends, which a supervisor holds open
     #[arg(long, hide = true)]
     exit_with_parent: bool,
 }
 
-pub(super) async fn run(args: NodeArgs) -> Outcome {
-    let config = NodeConfig::load(&args.config)?;
+impl NodeArgs {
+    /// Whether a node is to be run, which logs as its configuration says.
+    pub(super) fn runs(&self) -> bool {
+        self.command.is_none()
+    }
+}
+
+pub(super) async fn run(args: NodeArgs, global: &Global) -> Outcome {
+    if let Some(command) = args.command {
+        return members::run(command, global).await;
+    }
+    let file = args.config.ok_or_else(|| Failure::usage("name the node's file: --config FILE"))?;
+    let config = NodeConfig::load(&file)?;
     start_log(&config.log)?;
     let (trigger, shutdown) = Shutdown::on_signals().map_err(Failure::failed)?;
-    let pretence = args.exit_with_parent.then(|| parent::follow(trigger));
-    Ok(node::run(config, pretence, shutdown).await?)
+    let parent = args.exit_with_parent.then(|| parent::follow(trigger));
+    Ok(node::run(config, parent, shutdown).await?)
 }
 
 impl From<NodeError> for Failure {

@@ -3,7 +3,10 @@
 use super::connect::connect;
 use super::failure::Failure;
 use super::output::{self, Format, Grid, joined, or_dash};
+use super::switchover::follow;
 use super::{Global, Outcome};
+use crate::admin::AdminClient;
+use crate::admin::types::GroupStatus;
 use clap::{Args, Subcommand};
 use meridian_types::policy::DEFAULT_GROUPS;
 use meridian_types::{
@@ -12,6 +15,10 @@ use meridian_types::{
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
+use std::time::{Duration, Instant};
+
+/// A replica that is no further behind has what it is to have: writes go on meanwhile.
+const CLOSE: u64 = 64;
 
 /// The subcommands of `policy`.
 #[derive(Subcommand)]
@@ -25,6 +32,8 @@ pub(super) enum PolicyCommand {
     },
     /// Declare a policy
     Create(CreateArgs),
+    /// Change a policy; its groups move while they serve
+    Update(UpdateArgs),
 }
 
 /// Arguments of `policy create`.
@@ -70,6 +79,56 @@ pub(super) struct CreateArgs {
     failback: Option<Failback>,
 }
 
+/// Arguments of `policy update`. What is not named stays as it is.
+#[derive(Args)]
+pub(super) struct UpdateArgs {
+    /// Its name
+    name: PolicyName,
+    /// What an acknowledgement means: sync, semi-sync or async
+    #[arg(long, value_parser = word::<Replication>)]
+    replication: Option<Replication>,
+    /// The regions that may hold the data
+    #[arg(long, value_delimiter = ',', value_name = "REGION,...")]
+    regions: Option<Vec<RegionName>>,
+    /// The regions that should lead, best first
+    #[arg(long, value_delimiter = ',', value_name = "REGION,...")]
+    primary: Option<Vec<RegionName>>,
+    /// A region that only votes, when two regions hold data
+    #[arg(long, value_name = "REGION", conflicts_with = "no_witness")]
+    witness: Option<RegionName>,
+    /// Do without the witness
+    #[arg(long)]
+    no_witness: bool,
+    /// What a sync policy does when a region is lost: degrade or block
+    #[arg(long, value_parser = word::<OnRegionLoss>)]
+    on_region_loss: Option<OnRegionLoss>,
+    /// How long to wait until everything has moved
+    #[arg(long, default_value = "10m", value_parser = humantime::parse_duration, value_name = "TIME")]
+    wait: Duration,
+}
+
+impl UpdateArgs {
+    fn apply(self, was: Policy) -> Policy {
+        let replication = self.replication.unwrap_or(was.replication);
+        let regions = self.regions.unwrap_or(was.regions);
+        let stays = was.primary.into_iter().filter(|region| regions.contains(region)).collect();
+        let sync = replication == Replication::Sync;
+        let on_loss = self.on_region_loss.or(was.on_region_loss.filter(|_| sync));
+        let asynchronous = replication == Replication::Async;
+        Policy {
+            primary: self.primary.unwrap_or(stays),
+            witness: self.witness.or(was.witness.filter(|_| !self.no_witness)),
+            on_region_loss: on_loss.or(sync.then(OnRegionLoss::default)),
+            auto_failover: was.auto_failover && asynchronous,
+            failover_after: was.failover_after.filter(|_| asynchronous),
+            max_lag: was.max_lag.filter(|_| asynchronous),
+            replication,
+            regions,
+            ..was
+        }
+    }
+}
+
 /// Reads a word as the configuration file would.
 fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
     let words: StrDeserializer<'_, Error> = text.into_deserializer();
@@ -89,13 +148,19 @@ pub(super) async fn run(command: PolicyCommand, global: &Global) -> Outcome {
                 }
             }
         }
-        PolicyCommand::Show { name } => {
-            let policies = client.policies().await?.policies;
-            let Some(policy) = policies.iter().find(|policy| policy.name == name) else {
-                let known = policies.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>().join(", ");
-                return Err(Failure::failed(format!("there is no policy {name}; there are {known}")));
-            };
-            show_one(policy, global)
+        PolicyCommand::Show { name } => show_one(&find(&client, &name).await?, global),
+        PolicyCommand::Update(args) => {
+            let was = find(&client, &args.name).await?;
+            let (start, wait) = (Instant::now(), args.wait);
+            let policy = client.update_policy(&args.apply(was)).await?;
+            follow(&client, start + wait, &format!("moving policy {}", policy.name), |status| {
+                let groups = status.groups.iter().filter(|group| group.policy == policy.name);
+                let there = |group: &GroupStatus| group.settled && group.leader.is_some();
+                let behind = |group: &GroupStatus| group.replicas.iter().any(|r| r.lag_entries > CLOSE);
+                (groups.clone().filter(|group| there(group) && !behind(group)).count(), groups.count())
+            })
+            .await?;
+            show_one(&policy, global)
         }
         PolicyCommand::Create(args) => {
             let CreateArgs {
@@ -131,6 +196,13 @@ pub(super) async fn run(command: PolicyCommand, global: &Global) -> Outcome {
             show_one(&client.create_policy(&policy).await?, global)
         }
     }
+}
+
+async fn find(client: &AdminClient, name: &PolicyName) -> Result<Policy, Failure> {
+    let policies = client.policies().await?.policies;
+    let known = policies.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>().join(", ");
+    let found = policies.into_iter().find(|policy| policy.name == *name);
+    found.ok_or_else(|| Failure::failed(format!("there is no policy {name}; there are {known}")))
 }
 
 fn grid(policies: &[Policy]) -> Grid {

@@ -9,6 +9,8 @@ use toml::{Table, Value};
 const PREFIX: &str = "MERIDIAN_";
 /// Fields whose value is not text, wherever they stand.
 const INTEGERS: [&str; 2] = ["number", "groups"];
+/// Fields that are `true` or `false`.
+const BOOLEANS: [&str; 2] = ["joins", "auto_failover"];
 /// Fields that hold a list, given as TOML: `["a", "b"]`.
 const LISTS: [&str; 3] = ["nodes", "regions", "primary"];
 const MAX_VALUE: usize = 64 * 1024;
@@ -62,6 +64,9 @@ pub(crate) fn apply(root: &mut Table, variable: &str, text: &str) -> Result<(), 
 fn value(leaf: &str, text: &str) -> Result<Value, String> {
     if INTEGERS.contains(&leaf) {
         return text.parse().map(Value::Integer).map_err(|_| format!("{text:?} is not a whole number"));
+    }
+    if BOOLEANS.contains(&leaf) {
+        return text.parse().map(Value::Boolean).map_err(|_| format!("{text:?} is neither true nor false"));
     }
     if LISTS.contains(&leaf) {
         let parsed: Result<Table, _> = toml::from_str(&format!("list = {text}"));

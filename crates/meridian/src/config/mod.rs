@@ -15,7 +15,7 @@ pub use sections::{
     AdminSection, AuthMode, AuthSection, ClusterSection, ListenSection, LogFormat, LogSection, NodeSection,
     PeerNode, ReplicationSection, StoreSection, TlsSection,
 };
-pub use validate::{MAX_NODES, MIN_ADMIN_TOKEN};
+pub use validate::{MAX_NODES, MIN_ADMIN_TOKEN, is_host_port};
 
 use meridian_types::Policy;
 use serde::{Deserialize, Serialize};

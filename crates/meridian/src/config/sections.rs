@@ -105,6 +105,9 @@ pub struct ClusterSection {
     /// A region that votes and holds no data; for clusters of two data regions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<RegionName>,
+    /// Whether this node joins a cluster that runs: it founds nothing. `meridian node join` writes it.
+    #[serde(default)]
+    pub joins: bool,
     /// The nodes. The order of their regions is the order of preference of built-in policies.
     pub nodes: Vec<PeerNode>,
 }

@@ -64,7 +64,8 @@ impl NodeConfig {
                 problems.push(format!("cluster.nodes: peer of {id} is {peer:?}; write it as \"host:port\""));
             }
         }
-        if let Some(witness) = &self.cluster.witness {
+        // A node that joins takes the cluster as it finds it.
+        if let Some(witness) = self.cluster.witness.as_ref().filter(|_| !self.cluster.joins) {
             if !nodes.iter().any(|node| node.region == *witness) {
                 problems.push(format!(
                     "cluster.witness {witness} has no node in cluster.nodes; add one or remove it"
@@ -225,8 +226,9 @@ impl NodeConfig {
     }
 }
 
-/// `host:port` with a port of 1 to 65535 and a host that is an address or a DNS name.
-fn is_host_port(text: &str) -> bool {
+/// Whether a text is `host:port`, with a port of 1 to 65535 and a host that is an address or a DNS name.
+#[must_use]
+pub fn is_host_port(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let name = |host: &str| {
         !host.is_empty()

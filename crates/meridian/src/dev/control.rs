@@ -3,6 +3,7 @@
 //!
 //! It listens on loopback only, at a port that `cluster.json` names.
 
+use super::grow::{AddError, AddNode};
 use super::plan::PlannedNode;
 use super::supervisor::{NodeReport, Order, Supervisor, SupervisorError};
 use crate::http::{self, ApiError, check_local, json_body, json_reply};
@@ -67,7 +68,7 @@ pub struct LinksAnswer {
 /// Serves the control API until `shutdown`.
 pub async fn serve(listener: TcpListener, supervisor: Arc<Supervisor>, shutdown: Shutdown) {
     let routes = Router::new()
-        .route("/v1/nodes", get(nodes))
+        .route("/v1/nodes", get(nodes).post(add_node))
         .route("/v1/nodes/{id}/{order}", post(order_node))
         .route("/v1/nodes/{id}/pretence", post(order_pretence))
         .route("/v1/regions/{region}/{order}", post(order_region))
@@ -111,6 +112,26 @@ async fn nodes(State(supervisor): State<Arc<Supervisor>>) -> Response {
     json_reply(StatusCode::OK, &NodesAnswer { nodes: supervisor.report() })
 }
 
+/// In a task of its own, so that a client that hangs up does not leave a node half added.
+async fn add_node(State(supervisor): State<Arc<Supervisor>>, headers: HeaderMap, body: Bytes) -> Answer {
+    let order: AddNode = json_body(&headers, &body)?;
+    let added = tokio::spawn(async move { supervisor.add_node(order).await });
+    let node = added.await.map_err(|error| ApiError::internal(format!("the order broke off: {error}")))??;
+    Ok(json_reply(StatusCode::CREATED, &NodesAnswer { nodes: vec![node] }))
+}
+
+impl From<AddError> for ApiError {
+    fn from(error: AddError) -> Self {
+        let message = error.to_string();
+        match error {
+            AddError::Plan(_) | AddError::Wan(_) => Self::invalid(message),
+            AddError::Port(_) | AddError::NoNode | AddError::Cluster(_) => Self::conflict(message),
+            AddError::NotReady(_) => Self::unavailable(message),
+            AddError::Supervisor(error) => error.into(),
+        }
+    }
+}
+
 async fn order_node(
     State(supervisor): State<Arc<Supervisor>>,
     Path((id, order)): Path<(String, String)>,
@@ -132,7 +153,8 @@ async fn order_pretence(
 }
 
 fn known_node(supervisor: &Supervisor, id: &str) -> Result<PlannedNode, ApiError> {
-    let nodes = &supervisor.plan().nodes;
+    let plan = supervisor.plan();
+    let nodes = &plan.nodes;
     nodes.iter().find(|node| node.id.as_str() == id).cloned().ok_or_else(|| {
         let known: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
         ApiError::not_found(format!("there is no node {id:?}; there are {}", known.join(", ")))
@@ -178,8 +200,8 @@ fn links_now(supervisor: &Supervisor) -> LinksAnswer {
     let millis = |delay: Duration| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     LinksAnswer {
         emulated: wan.is_emulated(),
-        blocked: wan.blocked().map(|(from, to)| (from.clone(), to.clone())).collect(),
-        delayed: wan.delayed().map(|(from, to, by)| (from.clone(), to.clone(), millis(by))).collect(),
+        blocked: wan.blocked(),
+        delayed: wan.delayed().into_iter().map(|(from, to, by)| (from, to, millis(by))).collect(),
     }
 }
 

@@ -12,7 +12,7 @@
 //! ```
 
 use super::cluster_file::{ClusterFile, FILE_NAME};
-use super::plan::Plan;
+use super::plan::{Added, Plan};
 use crate::cert::{Authority, CertError};
 use crate::config::{ConfigError, Credentials, Secret};
 use crate::files::{self, PRIVATE, PUBLIC};
@@ -104,7 +104,14 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> FolderError + '_ {
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Layout {
+    /// Those of the start.
     nodes: Vec<NodeName>,
+    /// Those that joined.
+    #[serde(default)]
+    added: Vec<Added>,
+    /// Those that left.
+    #[serde(default)]
+    left: Vec<NodeName>,
 }
 
 /// The folder, held by this process until dropped.
@@ -170,44 +177,73 @@ impl Folder {
         Ok(())
     }
 
-    /// Checks that the data belongs to the planned nodes, then writes everything that they need but their
-    /// configurations. Answers the credentials, which stay the same for the life of the data.
+    /// Checks that the data belongs to the planned nodes, and adds those to the plan that joined in earlier runs.
     ///
     /// # Errors
     /// [`FolderError`].
-    pub fn prepare(&self, plan: &Plan) -> Result<Credentials, FolderError> {
-        let layout = Layout { nodes: plan.nodes.iter().map(|node| node.id.clone()).collect() };
-        let path = self.dir.join("dev.toml");
+    pub fn restore(&self, plan: &mut Plan) -> Result<(), FolderError> {
+        let nodes: Vec<NodeName> = plan.nodes.iter().map(|node| node.id.clone()).collect();
+        let path = self.layout();
         match fs::read_to_string(&path) {
             Ok(text) => {
                 let found: Layout =
                     toml::from_str(&text).map_err(|error| ConfigError::parse(&path, &text, &error))?;
-                if found != layout {
+                if found.nodes != nodes {
                     let names: Vec<&str> = found.nodes.iter().map(NodeName::as_str).collect();
                     return Err(FolderError::OtherCluster { dir: self.dir.clone(), found: names.join(", ") });
                 }
+                plan.restore(&found.added, &found.left);
+                Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.write_toml(&path, &layout, PUBLIC)?;
-            }
-            Err(error) => return Err(at(&path)(error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(at(&path)(error)),
         }
+    }
+
+    /// Remembers which nodes the cluster has by now.
+    ///
+    /// # Errors
+    /// [`FolderError`].
+    pub fn remember(&self, plan: &Plan) -> Result<(), FolderError> {
+        let nodes = Plan::new(plan.options.clone()).map_or_else(|_| Vec::new(), |start| start.nodes);
+        let nodes = nodes.into_iter().map(|node| node.id).collect();
+        self.write_toml(
+            &self.layout(),
+            &Layout { nodes, added: plan.added(), left: plan.left.clone() },
+            PUBLIC,
+        )
+    }
+
+    fn layout(&self) -> PathBuf {
+        self.dir.join("dev.toml")
+    }
+
+    /// Writes everything that the planned nodes need but their configurations. Answers the credentials, which stay the same for the
+    /// life of the data, and the authority of this run.
+    ///
+    /// # Errors
+    /// [`FolderError`].
+    pub fn prepare(&self, plan: &Plan) -> Result<(Credentials, Authority), FolderError> {
+        self.remember(plan)?;
         for dir in ["certs", "nodes", "logs"].map(|name| self.dir.join(name)) {
             fs::create_dir_all(&dir).map_err(at(&dir))?;
         }
-        self.make_certificates(plan)?;
-        self.make_credentials()
-    }
-
-    fn make_certificates(&self, plan: &Plan) -> Result<(), FolderError> {
         let authority = Authority::create()?;
         self.write(&self.ca(), authority.certificate(), PUBLIC)?;
         for node in &plan.nodes {
-            let issued = authority.issue(&node.id, &[], CERTIFICATE_DAYS)?;
-            self.write(&self.certificate(&node.id), &issued.certificate, PUBLIC)?;
-            self.write(&self.key(&node.id), &issued.key, PRIVATE)?;
+            self.certify(&authority, &node.id)?;
         }
-        Ok(())
+        Ok((self.make_credentials()?, authority))
+    }
+
+    /// Makes a node's certificate.
+    ///
+    /// # Errors
+    /// [`FolderError`].
+    pub fn certify(&self, authority: &Authority, node: &NodeName) -> Result<(), FolderError> {
+        let issued = authority.issue(node, &[], CERTIFICATE_DAYS)?;
+        self.write(&self.certificate(node), &issued.certificate, PUBLIC)?;
+        self.write(&self.key(node), &issued.key, PRIVATE)
     }
 
     fn make_credentials(&self) -> Result<Credentials, FolderError> {

@@ -8,6 +8,7 @@ pub mod cluster_file;
 pub mod control;
 mod detach;
 mod folder;
+pub mod grow;
 mod guide;
 mod plan;
 mod run;

@@ -8,6 +8,7 @@ use crate::config::{
 use crate::wan::{Wan, WanError, WanModel, WanNode};
 use meridian_replication::Timing;
 use meridian_types::{NodeId, NodeName, RegionName, ZoneName};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -19,6 +20,8 @@ const NODE_STRIDE: u16 = 10;
 pub(super) const MAX_NODES_PER_REGION: u8 = 10;
 /// The most regions of a development cluster: it is one machine.
 pub(super) const MAX_REGIONS: usize = 16;
+/// The most nodes of a zone that are named apart.
+const MAX_NODES: u32 = 1_000;
 /// The cluster's name in every node's configuration.
 const CLUSTER: &str = "dev";
 
@@ -83,6 +86,33 @@ pub enum PlanError {
     /// The WAN model lacks a pair.
     #[error(transparent)]
     Wan(#[from] WanError),
+    /// The region has all nodes that fit.
+    #[error("region {0} has {MAX_NODES_PER_REGION} nodes, the most that fit between two regions' ports")]
+    RegionFull(RegionName),
+    /// The cluster has all regions that fit.
+    #[error("the cluster has {MAX_REGIONS} regions, the most of a development cluster")]
+    ClusterFull,
+    /// The timing of the running nodes does not suit the distance.
+    #[error(
+        "region {0} is further away than the running nodes' timing allows, which was set for the regions that the cluster started with"
+    )]
+    TooFar(RegionName),
+}
+
+/// A node that joined after the start, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Added {
+    /// Its name.
+    pub id: NodeName,
+    /// Its number.
+    pub number: NodeId,
+    /// Its region.
+    pub region: RegionName,
+    /// Its zone.
+    pub zone: ZoneName,
+    /// The first of its ports.
+    pub port: u16,
 }
 
 /// One node of the plan.
@@ -98,6 +128,8 @@ pub struct PlannedNode {
     pub zone: ZoneName,
     /// Its addresses.
     pub listen: ListenSection,
+    /// Whether it joined the running cluster.
+    pub joined: bool,
 }
 
 /// A checked plan.
@@ -105,8 +137,10 @@ pub struct PlannedNode {
 pub struct Plan {
     /// What was asked for.
     pub options: DevOptions,
-    /// Every node in port order.
+    /// Every node: those of the start in port order, then those that joined.
     pub nodes: Vec<PlannedNode>,
+    /// Nodes that have left; their names are not used again.
+    pub left: Vec<NodeName>,
 }
 
 impl Plan {
@@ -135,27 +169,90 @@ impl Plan {
         check_ports(&options, all.len())?;
         options.wan.check(&all)?;
         let nodes = lay_out(&options, &all)?;
-        Ok(Self { options, nodes })
+        Ok(Self { options, nodes, left: Vec::new() })
     }
 
     /// Timing that the longest round trip of the emulated WAN can live with.
     fn timing(&self) -> ReplicationSection {
-        let regions = self.regions();
-        let pairs = regions.iter().flat_map(|a| regions.iter().map(move |b| (a, b)));
-        let links = pairs.filter_map(|(a, b)| self.options.wan.link(a, b).ok().flatten());
-        let longest = links.map(|link| link.rtt + link.jitter * 2).max().unwrap_or_default();
-        let timing = Timing::for_round_trip(longest);
-        ReplicationSection {
-            heartbeat_interval: timing.heartbeat,
-            election_timeout: timing.lease,
-            ..ReplicationSection::default()
-        }
+        timing(&self.options.wan, &self.regions())
     }
 
-    /// The regions in port order, the witness last.
+    /// The regions in port order, the witness behind those of the start.
     #[must_use]
     pub fn regions(&self) -> Vec<RegionName> {
-        self.options.regions.iter().chain(&self.options.witness).cloned().collect()
+        let mut regions: Vec<_> = self.options.regions.iter().chain(&self.options.witness).cloned().collect();
+        for node in &self.nodes {
+            if !regions.contains(&node.region) {
+                regions.push(node.region.clone());
+            }
+        }
+        regions
+    }
+
+    /// Takes up nodes that joined in earlier runs, and drops those that left.
+    pub(super) fn restore(&mut self, added: &[Added], left: &[NodeName]) {
+        for node in added {
+            let Some(listen) = ListenSection::loopback(node.port) else { continue };
+            let Added { id, number, region, zone, .. } = node.clone();
+            self.nodes.push(PlannedNode { id, number, region, zone, listen, joined: true });
+        }
+        self.left = left.to_vec();
+        self.nodes.retain(|node| !left.contains(&node.id));
+    }
+
+    /// The nodes that joined, to be remembered.
+    pub(super) fn added(&self) -> Vec<Added> {
+        let joined = self.nodes.iter().filter(|node| node.joined);
+        let added = joined.map(|node| Added {
+            id: node.id.clone(),
+            number: node.number,
+            region: node.region.clone(),
+            zone: node.zone.clone(),
+            port: node.listen.dynamodb.port(),
+        });
+        added.collect()
+    }
+
+    /// Lays out one more node; its number is still to be given out. Without a zone it gets one of its own.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub(super) fn next(&self, region: &RegionName, zone: Option<ZoneName>) -> Result<PlannedNode, PlanError> {
+        let mut regions = self.regions();
+        let place = regions.iter().position(|known| known == region).unwrap_or(regions.len());
+        if place == regions.len() {
+            if place == MAX_REGIONS {
+                return Err(PlanError::ClusterFull);
+            }
+            regions.push(region.clone());
+            self.options.wan.check(&regions)?;
+            if timing(&self.options.wan, &regions) != self.timing() {
+                return Err(PlanError::TooFar(region.clone()));
+            }
+        }
+        // At most `MAX_REGIONS`, so it fits.
+        let place = u32::try_from(place).map_err(|_| PlanError::ClusterFull)?;
+        let first = u32::from(self.options.base_port) + place * u32::from(REGION_STRIDE);
+        let free = |port: &u32| self.nodes.iter().all(|node| u32::from(node.listen.dynamodb.port()) != *port);
+        let mut ports = (0..u32::from(MAX_NODES_PER_REGION)).map(|n| first + n * u32::from(NODE_STRIDE));
+        let port = ports.find(free).ok_or_else(|| PlanError::RegionFull(region.clone()))?;
+        let long = || PlanError::LongName(region.clone());
+        let listen = u16::try_from(port).ok().and_then(ListenSection::loopback);
+        let listen = listen.ok_or(PlanError::ClusterFull)?;
+        let zone = match zone {
+            Some(zone) => zone,
+            None => {
+                let taken = |zone: &ZoneName| self.nodes_of(region).any(|node| node.zone == *zone);
+                let letters =
+                    (b'a'..=b'z').filter_map(|letter| ZoneName::new(&char::from(letter).to_string()).ok());
+                letters.into_iter().find(|zone| !taken(zone)).ok_or_else(long)?
+            }
+        };
+        let taken = |id: &NodeName| self.left.contains(id) || self.nodes.iter().any(|node| node.id == *id);
+        let names = (0..=MAX_NODES).filter_map(|n| NodeName::new(&format!("{region}-{zone}-{n}")).ok());
+        let id =
+            names.into_iter().find(|id| !taken(id)).filter(|id| id.as_str().len() <= 63).ok_or_else(long)?;
+        Ok(PlannedNode { id, number: NodeId(0), region: region.clone(), zone, listen, joined: true })
     }
 
     /// The nodes of one region.
@@ -199,6 +296,8 @@ impl Plan {
             cluster: ClusterSection {
                 name: CLUSTER.to_owned(),
                 witness: self.options.witness.clone(),
+                // Once nodes have joined the cluster is founded, and nobody founds it again.
+                joins: self.nodes.iter().any(|node| node.joined),
                 nodes: self.nodes.iter().map(peer).collect(),
             },
             auth: AuthSection {
@@ -211,6 +310,18 @@ impl Plan {
             log: Default::default(),
             policies: Vec::new(),
         }
+    }
+}
+
+fn timing(wan: &WanModel, regions: &[RegionName]) -> ReplicationSection {
+    let pairs = regions.iter().flat_map(|a| regions.iter().map(move |b| (a, b)));
+    let links = pairs.filter_map(|(a, b)| wan.link(a, b).ok().flatten());
+    let longest = links.map(|link| link.rtt + link.jitter * 2).max().unwrap_or_default();
+    let timing = Timing::for_round_trip(longest);
+    ReplicationSection {
+        heartbeat_interval: timing.heartbeat,
+        election_timeout: timing.lease,
+        ..ReplicationSection::default()
     }
 }
 
@@ -240,7 +351,7 @@ fn lay_out(options: &DevOptions, regions: &[RegionName]) -> Result<Vec<PlannedNo
             let number = NodeId(nodes.len() as u64 + 1);
             let listen = ListenSection::loopback(port).filter(|_| id.as_str().len() <= 63);
             let listen = listen.ok_or_else(|| PlanError::LongName(region.clone()))?;
-            nodes.push(PlannedNode { id, number, region: region.clone(), zone, listen });
+            nodes.push(PlannedNode { id, number, region: region.clone(), zone, listen, joined: false });
             // `check_ports` has seen to it that every port that is used fits.
             port = port.saturating_add(NODE_STRIDE);
         }

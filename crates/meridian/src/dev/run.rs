@@ -4,7 +4,7 @@ use super::cluster_file::ClusterFile;
 use super::control;
 use super::folder::{Folder, FolderError};
 use super::plan::{DevOptions, Plan, PlanError, PlannedNode};
-use super::supervisor::{NodeState, Order, Supervisor, SupervisorError};
+use super::supervisor::{NodeState, Order, Secrets, Supervisor, SupervisorError};
 use crate::shutdown::{Shutdown, Trigger};
 use crate::wan::{StartError, Wan};
 use futures_util::StreamExt;
@@ -98,7 +98,7 @@ pub async fn run(
     shutdown: Shutdown,
     on_ready: impl FnOnce(&Plan, &ClusterFile),
 ) -> Result<(), DevError> {
-    let plan = Plan::new(options)?;
+    let mut plan = Plan::new(options)?;
     let folder = Folder::take(&plan.options.dir)?;
     let leftovers = folder.end_leftovers();
     if leftovers > 0 {
@@ -107,16 +107,21 @@ pub async fn run(
     // Processes that were killed a moment ago may still be closing their sockets.
     let patience = if folder.is_published() { PORT_PATIENCE } else { Duration::ZERO };
     folder.unpublish();
-    check_ports(&plan, patience).await?;
+    if !plan.options.fresh {
+        folder.restore(&mut plan)?;
+    }
+    for node in &plan.nodes {
+        check_ports(node, patience).await?;
+    }
     if plan.options.fresh {
         folder.discard()?;
     }
-    let credentials = folder.prepare(&plan)?;
+    let (credentials, authority) = folder.prepare(&plan)?;
     let wan = Wan::start(&plan.options.wan, &plan.wan_nodes()).await?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let control = format!("http://{}", listener.local_addr()?);
     let binary = std::env::current_exe()?;
-    let supervisor = Supervisor::new(plan, folder, wan, binary, credentials, control);
+    let supervisor = Supervisor::new(plan, folder, wan, Secrets { binary, credentials, authority, control });
     let api = tokio::spawn(control::serve(listener, Arc::clone(&supervisor), shutdown.clone()));
     let outcome = tokio::select! {
         started = start(&supervisor) => started.map(Some),
@@ -124,7 +129,7 @@ pub async fn run(
     };
     let result = match outcome {
         Ok(Some(file)) => {
-            on_ready(supervisor.plan(), &file);
+            on_ready(&supervisor.plan(), &file);
             shutdown.requested().await;
             Ok(())
         }
@@ -178,24 +183,18 @@ fn progress(nodes: usize) -> ProgressBar {
     bar
 }
 
-/// Checks that every port that the nodes will open is free, before anything is started.
-async fn check_ports(plan: &Plan, patience: Duration) -> Result<(), DevError> {
+/// Checks that every port that a node will open is free, before anything is started.
+pub(super) async fn check_ports(node: &PlannedNode, patience: Duration) -> Result<(), DevError> {
     let deadline = Instant::now() + patience;
-    for node in &plan.nodes {
-        for (field, address) in node.listen.opened() {
-            // Binding as the node will: a port whose connections linger is free, one that is listened on is not.
-            while let Err(source) = StdListener::bind::<SocketAddr>(address) {
-                if Instant::now() < deadline {
-                    tokio::time::sleep(PORT_RETRY).await;
-                    continue;
-                }
-                return Err(DevError::Port {
-                    port: address.port(),
-                    field,
-                    node: node.id.to_string(),
-                    source,
-                });
+    for (field, address) in node.listen.opened() {
+        // Binding as the node will: a port whose connections linger is free, one that is listened on is not.
+        while let Err(source) = StdListener::bind::<SocketAddr>(address) {
+            if Instant::now() < deadline {
+                tokio::time::sleep(PORT_RETRY).await;
+                continue;
             }
+            let node = node.id.to_string();
+            return Err(DevError::Port { port: address.port(), field, node, source });
         }
     }
     Ok(())

@@ -7,10 +7,11 @@ use super::cluster_file::{ClusterFile, CredentialsEntry, NodeEntry, RegionEntry,
 use super::folder::{Folder, FolderError};
 use super::plan::{Plan, PlannedNode};
 use crate::admin::AdminClient;
+use crate::cert::Authority;
 use crate::config::Credentials;
 use crate::files::PRIVATE;
 use crate::http::Endpoint;
-use crate::parent::Pretence;
+use crate::parent::{Pretence, Routes};
 use crate::wan::Wan;
 use meridian_types::{NodeName, RegionName, ZoneName};
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
@@ -46,6 +47,8 @@ pub enum NodeState {
     Stopped,
     /// It ended by itself; its log says why.
     Exited,
+    /// It ended because it has left the cluster, and is not started again.
+    Left,
 }
 
 impl fmt::Display for NodeState {
@@ -56,6 +59,7 @@ impl fmt::Display for NodeState {
             Self::Killed => "killed",
             Self::Stopped => "stopped",
             Self::Exited => "exited",
+            Self::Left => "gone",
         })
     }
 }
@@ -141,6 +145,12 @@ struct Slot {
     process: Option<Process>,
 }
 
+impl Slot {
+    fn empty() -> Self {
+        Self { state: watch::Sender::new(NodeState::Stopped), process: None }
+    }
+}
+
 struct Process {
     pid: Pid,
     /// Told apart from a later process of the same node.
@@ -149,41 +159,41 @@ struct Process {
     stdin: Arc<tokio::sync::Mutex<Option<ChildStdin>>>,
 }
 
+/// What a supervisor is given besides the cluster itself.
+pub struct Secrets {
+    /// The program of the nodes.
+    pub binary: PathBuf,
+    /// The first access key.
+    pub credentials: Credentials,
+    /// Makes the certificates of this run.
+    pub authority: Authority,
+    /// The URL of the control API.
+    pub control: String,
+}
+
 /// All nodes of a development cluster.
 pub struct Supervisor {
-    plan: Plan,
+    plan: RwLock<Arc<Plan>>,
     folder: Folder,
     wan: Wan,
-    binary: PathBuf,
-    credentials: Credentials,
-    control: String,
+    secrets: Secrets,
+    /// Held by the one order to add a node that may run.
+    pub(super) adding: tokio::sync::Mutex<()>,
     slots: Mutex<BTreeMap<NodeName, Slot>>,
     /// Whether `cluster.json` is to be there; set when the cluster is ready, cleared when it stops.
     published: Mutex<bool>,
 }
 
 impl Supervisor {
-    /// A supervisor of nodes that do not run yet. `control` is the URL of its control API.
-    pub fn new(
-        plan: Plan,
-        folder: Folder,
-        wan: Wan,
-        binary: PathBuf,
-        credentials: Credentials,
-        control: String,
-    ) -> Arc<Self> {
-        let slot = |node: &PlannedNode| {
-            let state = watch::Sender::new(NodeState::Stopped);
-            (node.id.clone(), Slot { state, process: None })
-        };
-        let slots = Mutex::new(plan.nodes.iter().map(slot).collect());
+    /// A supervisor of nodes that do not run yet.
+    pub fn new(plan: Plan, folder: Folder, wan: Wan, secrets: Secrets) -> Arc<Self> {
+        let slots = Mutex::new(plan.nodes.iter().map(|node| (node.id.clone(), Slot::empty())).collect());
         Arc::new(Self {
-            plan,
+            plan: RwLock::new(Arc::new(plan)),
             folder,
             wan,
-            binary,
-            credentials,
-            control,
+            secrets,
+            adding: tokio::sync::Mutex::default(),
             slots,
             published: Mutex::new(false),
         })
@@ -191,8 +201,28 @@ impl Supervisor {
 
     /// The plan.
     #[must_use]
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the plan with a changed copy, which the folder remembers first.
+    pub(super) fn change_plan(&self, change: impl FnOnce(&mut Plan)) -> Result<(), FolderError> {
+        let mut held = self.plan.write().unwrap_or_else(PoisonError::into_inner);
+        let mut plan = Plan::clone(&held);
+        change(&mut plan);
+        self.folder.remember(&plan)?;
+        *held = Arc::new(plan);
+        Ok(())
+    }
+
+    /// Makes room for the process of a node.
+    pub(super) fn add_slot(&self, node: &PlannedNode) {
+        self.slots().entry(node.id.clone()).or_insert_with(Slot::empty);
+    }
+
+    /// Makes a node's certificate.
+    pub(super) fn certify(&self, node: &PlannedNode) -> Result<(), FolderError> {
+        self.folder.certify(&self.secrets.authority, &node.id)
     }
 
     /// The folder.
@@ -226,7 +256,7 @@ impl Supervisor {
                 pid: slot.process.as_ref().map(|process| process.pid.as_raw_nonzero().get().cast_unsigned()),
             })
         };
-        self.plan.nodes.iter().filter_map(report).collect()
+        self.plan().nodes.iter().filter_map(report).collect()
     }
 
     /// Carries out `order` on all of `nodes` at once.
@@ -263,6 +293,7 @@ impl Supervisor {
         let refuse = |order| Err(SupervisorError::State { id: node.id.clone(), state, order });
         let (signals, then): (&[Signal], NodeState) = match (order, state) {
             (Order::Start | Order::Thaw, Running) | (Order::Freeze, Frozen) => return Ok(()),
+            (Order::Start, NodeState::Left) => return refuse("started; it has left the cluster"),
             (Order::Start, Frozen) => return refuse("started; thaw it instead"),
             (Order::Start, _) if slot.process.is_some() => return refuse("started before it has ended"),
             (Order::Start, _) => return self.spawn(slot, node),
@@ -291,6 +322,25 @@ impl Supervisor {
     /// # Errors
     /// [`SupervisorError::State`] when the node has no process, [`SupervisorError::Untold`].
     pub async fn pretend(&self, node: &PlannedNode, pretence: Pretence) -> Result<(), SupervisorError> {
+        self.tell(node, &pretence).await
+    }
+
+    /// Tells a running node where it reaches its peers, through the relay.
+    ///
+    /// # Errors
+    /// As [`Supervisor::pretend`].
+    pub(super) async fn tell_routes(
+        &self,
+        node: &PlannedNode,
+        peers: &[PlannedNode],
+    ) -> Result<(), SupervisorError> {
+        let route = |peer: &PlannedNode| {
+            Some((peer.id.clone(), self.wan.route(node.number, peer.number)?.to_string()))
+        };
+        self.tell(node, &Routes { routes: peers.iter().filter_map(route).collect() }).await
+    }
+
+    async fn tell(&self, node: &PlannedNode, what: &impl Serialize) -> Result<(), SupervisorError> {
         let (state, stdin) = {
             let slots = self.slots();
             let Some(slot) = slots.get(&node.id) else { return Ok(()) };
@@ -298,7 +348,7 @@ impl Supervisor {
         };
         let told = async {
             let Some(stdin) = stdin else { return Ok(false) };
-            let line = serde_json::to_string(&pretence)? + "\n";
+            let line = serde_json::to_string(what)? + "\n";
             let mut stdin = stdin.lock().await;
             let Some(stdin) = stdin.as_mut() else { return Ok(false) };
             stdin.write_all(line.as_bytes()).await?;
@@ -348,9 +398,9 @@ impl Supervisor {
     fn spawn(self: &Arc<Self>, slot: &mut Slot, node: &PlannedNode) -> Result<(), SupervisorError> {
         let failed = |source| SupervisorError::Start { id: node.id.clone(), source };
         let config = self.folder.config(&node.id);
-        self.folder.write_toml(&config, &self.plan.config(node, &self.folder, &self.wan), PRIVATE)?;
+        self.folder.write_toml(&config, &self.plan().config(node, &self.folder, &self.wan), PRIVATE)?;
         let log = self.folder.open_log(&node.id)?;
-        let mut child = Command::new(&self.binary)
+        let mut child = Command::new(&self.secrets.binary)
             .args(["node", "--exit-with-parent", "--config"])
             .arg(&config)
             .stdin(Stdio::piped())
@@ -374,6 +424,7 @@ impl Supervisor {
 
     /// Notes that a process has ended.
     fn reaped(&self, node: &PlannedNode, number: u64, status: std::io::Result<ExitStatus>) {
+        let left;
         {
             let mut slots = self.slots();
             let Some(slot) = slots.get_mut(&node.id) else { return };
@@ -381,11 +432,25 @@ impl Supervisor {
                 return;
             }
             slot.process = None;
-            if *slot.state.borrow() == NodeState::Running || *slot.state.borrow() == NodeState::Frozen {
+            let by_itself = matches!(*slot.state.borrow(), NodeState::Running | NodeState::Frozen);
+            left = by_itself && status.as_ref().is_ok_and(ExitStatus::success);
+            if left {
+                slot.state.send_replace(NodeState::Left);
+            } else if by_itself {
                 let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
                 let log = self.folder.log(&node.id);
                 tracing::warn!(node = %node.id, %how, log = %log.display(), "ended by itself");
                 slot.state.send_replace(NodeState::Exited);
+            }
+        }
+        if left {
+            tracing::info!(node = %node.id, "has left the cluster");
+            let leave = |plan: &mut Plan| {
+                plan.nodes.retain(|other| other.id != node.id);
+                plan.left.push(node.id.clone());
+            };
+            if let Err(error) = self.change_plan(leave) {
+                tracing::warn!(%error, "the next run will not know that the node has left");
             }
         }
         self.publish_changes();
@@ -456,17 +521,18 @@ impl Supervisor {
             dns: node.listen.dns.to_string(),
             peer: node.listen.peer.to_string(),
         };
+        let plan = self.plan();
         let region = |name: RegionName| RegionEntry {
-            nodes: self.plan.nodes_of(&name).map(entry).collect(),
+            nodes: plan.nodes_of(&name).map(entry).collect(),
             name: name.clone(),
         };
         ClusterFile {
-            regions: self.plan.regions().into_iter().map(region).collect(),
+            regions: plan.regions().into_iter().map(region).collect(),
             credentials: CredentialsEntry {
-                access_key_id: self.credentials.access_key_id.clone(),
-                secret_access_key: self.credentials.secret_access_key.clone(),
+                access_key_id: self.secrets.credentials.access_key_id.clone(),
+                secret_access_key: self.secrets.credentials.secret_access_key.clone(),
             },
-            supervisor: SupervisorEntry { pid: std::process::id(), control: self.control.clone() },
+            supervisor: SupervisorEntry { pid: std::process::id(), control: self.secrets.control.clone() },
         }
     }
 }

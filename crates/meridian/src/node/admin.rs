@@ -1,8 +1,9 @@
 //! [`ClusterAdmin`] of a running node.
 
 use super::keys::new_key;
-use super::{failover, metrics, status};
+use super::{failover, members, metrics, status};
 use crate::admin::failover::{Failover, FailoverDone, FailoverPlan};
+use crate::admin::members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
 use crate::admin::types::{
     CreateKey, CreateTable, Health, KeyAttribute, KeyInfo, KeySpec, KeyType, MoveTable, NewKey, Status,
@@ -16,14 +17,14 @@ use meridian_dynamo::key::{self, KeyKind, TableSchema};
 use meridian_dynamo::table::{Billing, POLICY_TAG, TableDefinition};
 use meridian_replication::system::{AllowList, Credential, SystemCommand, SystemError};
 use meridian_replication::{Replication, Unserved};
-use meridian_types::{Pattern, Policy, PolicyName, RegionName, TableName};
+use meridian_types::{NodeName, Pattern, Policy, PolicyName, RegionName, TableName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long an admin request may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The admin API over this node.
 pub struct NodeAdmin {
@@ -76,22 +77,31 @@ fn context() -> RequestContext {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
-fn unserved(error: Unserved) -> ApiError {
+pub(super) fn unserved(error: Unserved) -> ApiError {
     ApiError::new(ErrorCode::Unavailable, error.to_string())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
-fn refused(error: SystemError) -> ApiError {
+pub(super) fn refused(error: SystemError) -> ApiError {
     let code = match &error {
         SystemError::TableExists(_)
         | SystemError::TableBusy(_)
         | SystemError::NotMoving(_)
         | SystemError::PolicyExists(_)
         | SystemError::PolicyChanged(_)
+        | SystemError::StalePlan
+        | SystemError::NodeExists(_)
+        | SystemError::NodeAnswers(_)
+        | SystemError::NodeSilent(_)
+        | SystemError::HasSalvage(_)
+        | SystemError::BeingFounded(_)
+        | SystemError::OtherDisk(_)
         | SystemError::StaleRefounding { .. } => ErrorCode::Conflict,
+        SystemError::BadToken(_) => ErrorCode::Unauthorized,
         SystemError::NoSuchTable(_)
         | SystemError::NoSuchPolicy(_)
         | SystemError::NoSuchRegion(_)
+        | SystemError::NoSuchNode(_)
         | SystemError::NoSuchGroup(_)
         | SystemError::NoSuchCredential(_) => ErrorCode::NotFound,
         SystemError::BadPolicy(_) | SystemError::Limit { .. } => ErrorCode::InvalidRequest,
@@ -217,6 +227,39 @@ impl ClusterAdmin for NodeAdmin {
         let command = self.replication.place_policy(&policy).map_err(refused)?;
         self.command(command).await?;
         Ok(policy)
+    }
+
+    async fn update_policy(&self, policy: Policy) -> Result<Policy, ApiError> {
+        self.catch_up().await;
+        let state = self.replication.system();
+        let entry = state.policies.get(&policy.name);
+        let was = &entry.ok_or_else(|| refused(SystemError::NoSuchPolicy(policy.name.clone())))?.policy;
+        if policy.pattern != was.pattern {
+            return Err(ApiError::invalid(format!(
+                "policy {}: the pattern cannot be changed; it is {}",
+                was.name, was.pattern
+            )));
+        }
+        let command = self.replication.replace_policy(was, policy.clone()).map_err(refused)?;
+        self.command(command).await?;
+        Ok(policy)
+    }
+
+    async fn nodes(&self) -> Result<NodeList, ApiError> {
+        self.catch_up().await;
+        Ok(members::list(&self.replication).await)
+    }
+
+    async fn create_join_token(&self, request: CreateJoinToken) -> Result<NewJoinToken, ApiError> {
+        members::create_token(&self.replication, request).await
+    }
+
+    async fn join(&self, request: Join) -> Result<Joined, ApiError> {
+        members::join(&self.replication, request).await
+    }
+
+    async fn leave(&self, name: &NodeName, lost: bool) -> Result<(), ApiError> {
+        members::leave(&self.replication, name, lost).await
     }
 
     async fn switch_over(&self, request: Switchover) -> Result<Switched, ApiError> {

@@ -3,6 +3,7 @@
 mod admin;
 mod failover;
 mod keys;
+mod members;
 mod metrics;
 mod status;
 
@@ -11,7 +12,7 @@ pub use admin::NodeAdmin;
 use crate::admin as admin_api;
 use crate::config::{AuthMode, ConfigError, Credentials, NodeConfig};
 use crate::files;
-use crate::parent::Pretence;
+use crate::parent::{Pretence, Routes, Told};
 use crate::shutdown::Shutdown;
 use crate::tables::{Catalogs, DynamoEvaluator, ReplicatedTables, moving};
 use meridian_api::ServedBy;
@@ -21,7 +22,7 @@ use meridian_replication::runtime;
 use meridian_replication::system::{AllowList, Credential};
 use meridian_replication::transport::{PeerAddress, PeerTls, TlsError};
 use meridian_replication::{
-    Evaluator, Founding, LogLimits, Network, Replication, ReplicationOptions, Timing,
+    Evaluator, Expelled, Founding, LogLimits, Network, Replication, ReplicationOptions, Timing,
 };
 use meridian_store::{Store, StoreError, StoreOptions};
 use meridian_types::{Pattern, PolicyName};
@@ -66,6 +67,12 @@ pub enum NodeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The data folder is another node's.
+    #[error("{0}")]
+    OtherNode(std::io::Error),
+    /// The cluster has no place for this node (any more).
+    #[error("{0}")]
+    Expelled(String),
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
@@ -83,7 +90,13 @@ impl NodeError {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::Config(_) | Self::Topology(_) | Self::Tls(_) | Self::ActiveActive(_) | Self::DataDir { .. }
+            Self::Config(_)
+                | Self::Topology(_)
+                | Self::Tls(_)
+                | Self::ActiveActive(_)
+                | Self::DataDir { .. }
+                | Self::OtherNode(_)
+                | Self::Expelled(_)
         )
     }
 }
@@ -102,15 +115,11 @@ pub fn check_supported(config: &NodeConfig) -> Result<(), NodeError> {
 /// How often the store's health is looked at.
 const HEALTH_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
 
-/// Runs a node until `shutdown`. `pretence` is what a drill has it take for true.
+/// Runs a node until `shutdown`. `parent` is what the process that started it tells it.
 ///
 /// # Errors
 /// [`NodeError`] when it cannot start, or when its store fails.
-pub async fn run(
-    config: NodeConfig,
-    pretence: Option<watch::Receiver<Pretence>>,
-    shutdown: Shutdown,
-) -> Result<(), NodeError> {
+pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -> Result<(), NodeError> {
     check_supported(&config)?;
     let listen = &config.listen;
     let dynamodb = open("dynamodb", listen.dynamodb).await?;
@@ -125,7 +134,10 @@ pub async fn run(
     let evaluator: Arc<LateEvaluator> = Arc::default();
     let options =
         replication_options(&config, store.clone(), peer, Arc::clone(&evaluator) as Arc<dyn Evaluator>)?;
-    let replication = Replication::start(options).await.map_err(NodeError::Groups)?;
+    let replication = Replication::start(options).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidInput => NodeError::OtherNode(error),
+        _ => NodeError::Groups(error),
+    })?;
     let catalogs = Arc::new(Catalogs::new(replication.watch_system()));
     evaluator.set(DynamoEvaluator::new(Arc::clone(&catalogs)));
 
@@ -141,13 +153,22 @@ pub async fn run(
     let front = FrontConfig { deadline, clock, ..FrontConfig::new(here, auth) };
     tracing::info!(node = %config.node.id, region = %config.node.region, "the node is up");
 
+    let (pretence, routes) = parent.map(|told| (told.pretence, told.routes)).unzip();
     let stopping = shutdown.clone();
     let serve_dynamodb = dynamodb::serve(dynamodb, tables, front, async move { stopping.requested().await });
     let serve_admin = admin_api::serve(admin, config.admin.token.clone(), node_admin, shutdown.clone());
     let outcome = tokio::select! {
         _ = async { tokio::join!(serve_dynamodb, serve_admin) } => Ok(()),
         error = store_failure(&store) => Err(NodeError::StoreFailed(error)),
+        expelled = replication.expelled() => match expelled {
+            Expelled::Left(why) => {
+                tracing::info!(why, "the node ends");
+                Ok(())
+            }
+            Expelled::Refused(why) => Err(NodeError::Expelled(why)),
+        },
         never = pretend(&store, pretence) => match never {},
+        never = follow_routes(&replication, routes) => match never {},
         never = moving::run(Arc::clone(&replication)) => match never {},
     };
     replication.shutdown().await;
@@ -169,6 +190,16 @@ async fn pretend(store: &Store, pretence: Option<watch::Receiver<Pretence>>) -> 
             );
             runtime::shift_wall_clock(now.clock_shift_ms);
             store.pretend_full(now.disk_full);
+        }
+    }
+    std::future::pending().await
+}
+
+/// Has peers be reached where the node is told.
+async fn follow_routes(replication: &Replication, routes: Option<watch::Receiver<Routes>>) -> Infallible {
+    if let Some(mut routes) = routes {
+        while routes.changed().await.is_ok() {
+            replication.set_routes(routes.borrow_and_update().routes.clone());
         }
     }
     std::future::pending().await
@@ -229,10 +260,13 @@ fn replication_options(
         Some(tls) => Network::Mtls { peers: peers.collect(), tls, listener },
         None => Network::Alone,
     };
-    let policies = config.all_policies().into_iter().filter(|policy| policy.pattern != Pattern::ActiveActive);
+    let joins = config.cluster.joins;
+    let policies = config.all_policies().into_iter();
+    let policies = policies.filter(|policy| !joins && policy.pattern != Pattern::ActiveActive);
     Ok(ReplicationOptions {
         own: config.node.number,
         topology,
+        joins,
         distances: Distances::new(),
         network,
         store,

@@ -125,6 +125,8 @@ fn group_status(
             lag_ms: own.and_then(|replica| replica.stale_ms),
         })
     });
+    let votes = |member: NodeId| (member, group.placement.voters.contains(&member));
+    let wanted: BTreeMap<NodeId, bool> = group.placement.members().map(votes).collect();
     GroupStatus {
         id: group.id,
         policy: group.policy.clone(),
@@ -137,6 +139,8 @@ fn group_status(
         committed,
         answerable: leader.map_or(0, |(_, replica)| replica.answerable),
         replicas: replicas.collect(),
+        settled: group.arriving.is_empty()
+            && leader.is_some_and(|(_, leader)| leader.members.as_ref() == Some(&wanted)),
         at_risk: risks.get(&group.id).copied(),
     }
 }

@@ -7,7 +7,7 @@ use super::timer::Timer;
 use meridian_types::{NodeId, RegionName};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -40,9 +40,30 @@ pub enum StartError {
 
 /// A running relay; dropping it ends every link.
 pub struct Wan {
+    model: WanModel,
+    links: Mutex<Links>,
+}
+
+#[derive(Default)]
+struct Links {
+    nodes: Vec<WanNode>,
     gates: BTreeMap<(RegionName, RegionName), Gate>,
     routes: BTreeMap<(NodeId, NodeId), SocketAddr>,
-    _listeners: JoinSet<()>,
+    timer: Option<Timer>,
+    listeners: JoinSet<()>,
+}
+
+impl Links {
+    fn gate(&mut self, from: &RegionName, to: &RegionName) -> Gate {
+        self.gates.entry((from.clone(), to.clone())).or_insert_with(Gate::open).clone()
+    }
+
+    fn timer(&mut self) -> std::io::Result<Timer> {
+        match &self.timer {
+            Some(timer) => Ok(timer.clone()),
+            None => Ok(self.timer.insert(Timer::start()?).clone()),
+        }
+    }
 }
 
 impl Wan {
@@ -52,38 +73,63 @@ impl Wan {
     /// # Errors
     /// [`StartError`].
     pub async fn start(model: &WanModel, nodes: &[WanNode]) -> Result<Self, StartError> {
-        let mut wan = Self { gates: BTreeMap::new(), routes: BTreeMap::new(), _listeners: JoinSet::new() };
-        let mut links: BTreeMap<(NodeId, NodeId), Arc<Link>> = BTreeMap::new();
-        for a in nodes {
-            for b in nodes.iter().filter(|b| b.region != a.region) {
-                let Some(spec) = model.link(&a.region, &b.region)? else { return Ok(wan) };
-                let pair = (a.region.clone(), b.region.clone());
-                let gate = wan.gates.entry(pair).or_insert_with(Gate::open).clone();
-                links.insert((a.number, b.number), Arc::new(Link::new(spec, gate)));
-            }
-        }
-        let timer = Timer::start()?;
-        for (&(dialer, target), there) in &links {
-            let back = links.get(&(target, dialer));
-            let peer = nodes.iter().find(|node| node.number == target).map(|node| node.peer);
-            let (Some(back), Some(peer)) = (back, peer) else { continue };
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-            wan.routes.insert((dialer, target), listener.local_addr()?);
-            wan._listeners.spawn(listen(listener, peer, Arc::clone(there), Arc::clone(back), timer.clone()));
+        let wan = Self { model: model.clone(), links: Mutex::default() };
+        for node in nodes {
+            wan.add(node.clone()).await?;
         }
         Ok(wan)
+    }
+
+    /// Opens the links between a node and those that are there.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn add(&self, node: WanNode) -> Result<(), StartError> {
+        let others: Vec<WanNode> = self.links().nodes.clone();
+        for other in others.iter().filter(|other| other.region != node.region) {
+            let link = |from: &WanNode, to: &WanNode| -> Result<Option<Arc<Link>>, StartError> {
+                let Some(spec) = self.model.link(&from.region, &to.region)? else { return Ok(None) };
+                Ok(Some(Arc::new(Link::new(spec, self.links().gate(&from.region, &to.region)))))
+            };
+            let (Some(there), Some(back)) = (link(&node, other)?, link(other, &node)?) else { break };
+            self.open(&node, other, &there, &back).await?;
+            self.open(other, &node, &back, &there).await?;
+        }
+        self.links().nodes.push(node);
+        Ok(())
+    }
+
+    async fn open(
+        &self,
+        dialer: &WanNode,
+        target: &WanNode,
+        there: &Arc<Link>,
+        back: &Arc<Link>,
+    ) -> Result<(), StartError> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let mut links = self.links();
+        let timer = links.timer()?;
+        links.routes.insert((dialer.number, target.number), address);
+        links.listeners.spawn(listen(listener, target.peer, Arc::clone(there), Arc::clone(back), timer));
+        Ok(())
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        // Entries are put in whole, so a panic elsewhere leaves none half-made.
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What `dialer` dials to reach `target`; `None` when it dials directly.
     #[must_use]
     pub fn route(&self, dialer: NodeId, target: NodeId) -> Option<SocketAddr> {
-        self.routes.get(&(dialer, target)).copied()
+        self.links().routes.get(&(dialer, target)).copied()
     }
 
     /// Whether there is any link, so that blocking one can have an effect.
     #[must_use]
     pub fn is_emulated(&self) -> bool {
-        !self.gates.is_empty()
+        !self.links().gates.is_empty()
     }
 
     /// Blocks or opens the directions from `from` to `to`, where `None` stands for every region. Answers how many ordered
@@ -92,31 +138,37 @@ impl Wan {
     /// A blocked direction is a black hole: connections stay up, nothing passes, new ones hang. What was
     /// sent meanwhile passes once the direction opens.
     pub fn set_blocked(&self, from: Option<&RegionName>, to: Option<&RegionName>, blocked: bool) -> usize {
-        self.chosen(from, to).map(|gate| gate.set_open(!blocked)).count()
+        self.chosen(from, to, |gate| gate.set_open(!blocked))
     }
 
     /// Makes what departs from `from` to `to` from now on take `delay` longer than the model says; zero takes that back.
     /// `None` stands for every region. Answers how many ordered pairs of regions it concerns.
     pub fn set_delay(&self, from: Option<&RegionName>, to: Option<&RegionName>, delay: Duration) -> usize {
-        self.chosen(from, to).map(|gate| gate.set_delay(delay)).count()
+        self.chosen(from, to, |gate| gate.set_delay(delay))
     }
 
-    fn chosen(&self, from: Option<&RegionName>, to: Option<&RegionName>) -> impl Iterator<Item = &Gate> {
+    fn chosen(&self, from: Option<&RegionName>, to: Option<&RegionName>, change: impl Fn(&Gate)) -> usize {
         let matches =
             |wanted: Option<&RegionName>, found: &RegionName| wanted.is_none_or(|name| name == found);
-        let gates = self.gates.iter().filter(move |((a, b), _)| matches(from, a) && matches(to, b));
-        gates.map(|(_, gate)| gate)
+        let links = self.links();
+        let gates = links.gates.iter().filter(|((a, b), _)| matches(from, a) && matches(to, b));
+        gates.map(|(_, gate)| change(gate)).count()
     }
 
     /// The ordered pairs of regions that are slowed down, and by how much.
-    pub fn delayed(&self) -> impl Iterator<Item = (&RegionName, &RegionName, Duration)> {
-        let delayed = self.gates.iter().filter(|(_, gate)| !gate.delay().is_zero());
-        delayed.map(|((from, to), gate)| (from, to, gate.delay()))
+    #[must_use]
+    pub fn delayed(&self) -> Vec<(RegionName, RegionName, Duration)> {
+        let links = self.links();
+        let delayed = links.gates.iter().filter(|(_, gate)| !gate.delay().is_zero());
+        delayed.map(|((from, to), gate)| (from.clone(), to.clone(), gate.delay())).collect()
     }
 
     /// The ordered pairs of regions that are blocked.
-    pub fn blocked(&self) -> impl Iterator<Item = (&RegionName, &RegionName)> {
-        self.gates.iter().filter(|(_, gate)| !gate.is_open()).map(|((from, to), _)| (from, to))
+    #[must_use]
+    pub fn blocked(&self) -> Vec<(RegionName, RegionName)> {
+        let links = self.links();
+        let blocked = links.gates.iter().filter(|(_, gate)| !gate.is_open());
+        blocked.map(|(pair, _)| pair.clone()).collect()
     }
 }
 

@@ -29,6 +29,7 @@ fn everything() -> NodeConfig {
         cluster: ClusterSection {
             name: "c".to_owned(),
             witness: Some(region()),
+            joins: true,
             nodes: vec![PeerNode {
                 id: "n".parse().unwrap(),
                 number: NodeId(1),

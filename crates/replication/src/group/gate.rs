@@ -65,7 +65,7 @@ pub(crate) fn follow(
 fn make_gate(group: GroupId, system: &SystemState, own: NodeId) -> Option<CommitGate> {
     // The system group has no rule beyond its majority.
     let info = system.groups.get(&group)?;
-    Some(CommitGate::new(&info.placement, own, &system.excused_regions(info)))
+    Some(CommitGate::new(&system.placement_with(info, own), own, &system.excused_regions(info)))
 }
 
 fn answerable(

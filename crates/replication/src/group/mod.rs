@@ -29,9 +29,11 @@ pub(crate) use session::Session;
 
 use crate::config::{LogLimits, Timing};
 use crate::evaluate::Evaluator;
+use crate::node::Roster;
+use crate::node::departed::Departed;
 use crate::raft::{GroupNetworks, LogStore, Machine, MachineView, Raft, RaftTypes, SnapshotReceiver};
 use crate::replica_id::ReplicaId;
-use crate::runtime::{Mistake, errs, watch};
+use crate::runtime::{self, Mistake, errs, watch};
 use crate::system::SystemState;
 use crate::transport::Peers;
 use meridian_placement::quorum_reached;
@@ -41,7 +43,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::metrics::RaftMetrics;
 use openraft::type_config::alias::{CommittedLeaderIdOf, WatchReceiverOf};
 use openraft::vote::RaftLeaderId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -69,8 +71,8 @@ pub(crate) struct Shared {
     /// The lease of this node's region.
     pub(crate) region_lease: Arc<RegionLease>,
     pub(crate) node_name: String,
-    /// Nodes that vote and hold no items.
-    pub(crate) witnesses: Arc<BTreeSet<NodeId>>,
+    /// Who is in the cluster, and who holds no items.
+    pub(crate) roster: Arc<Roster>,
 }
 
 /// A group that this node is a member of.
@@ -81,6 +83,8 @@ pub(crate) struct Group {
     own: NodeId,
     /// Whether this node is a witness.
     witness: bool,
+    /// Whether this node had a replica before, which it gave up: then it founds nothing.
+    pub(crate) reborn: bool,
     pub(crate) raft: Raft,
     pub(crate) store: GroupStore,
     pub(crate) view: MachineView,
@@ -127,8 +131,15 @@ impl Group {
         id: ReplicaId,
         shared: &Shared,
         publish_system: Option<watch::Sender<Arc<SystemState>>>,
+        departed: Option<Departed>,
     ) -> io::Result<Arc<Self>> {
         let store = id.store(&shared.store)?;
+        if let Some(vote) = departed.as_ref().and_then(|departed| departed.vote.clone())
+            && store.vote().map_err(io::Error::other)?.is_none()
+        {
+            let store = store.clone();
+            runtime::aside(move || store.save_vote(&vote)).await?.map_err(io::Error::other)?;
+        }
         let had_state = store.vote().map_err(io::Error::other)?.is_some();
         let (machine, view) = match publish_system {
             Some(publish) => Machine::open_system(store.clone(), publish)?,
@@ -137,13 +148,9 @@ impl Group {
         let config =
             Arc::new(shared.timing.raft_config(id, &shared.log).validate().map_err(io::Error::other)?);
         let acks = Arc::<AckClock>::default();
-        let promise = Promise::new(had_state);
-        let networks = GroupNetworks::new(
-            id,
-            Arc::clone(&shared.peers),
-            Arc::clone(&shared.witnesses),
-            Arc::clone(&acks),
-        );
+        let promise = Promise::new(had_state, departed.as_ref().map(|departed| departed.floor));
+        let networks =
+            GroupNetworks::new(id, Arc::clone(&shared.peers), Arc::clone(&shared.roster), Arc::clone(&acks));
         let log = LogStore::new(store.clone());
         let raft =
             Raft::new(shared.peers.own(), config, networks, log, machine).await.map_err(io::Error::other)?;
@@ -161,7 +168,8 @@ impl Group {
             id: id.group,
             incarnation: id.incarnation,
             own: shared.peers.own(),
-            witness: shared.witnesses.contains(&shared.peers.own()),
+            witness: shared.roster.is_witness(shared.peers.own()).unwrap_or(false),
+            reborn: departed.is_some(),
             appends: AppendQueue::start(raft.clone(), Arc::clone(&promise)),
             metrics: raft.metrics(),
             raft,
@@ -253,6 +261,18 @@ impl Group {
     pub(crate) fn votes(&self) -> bool {
         let metrics = self.metrics.borrow_watched();
         metrics.membership_config.membership().voter_ids().any(|voter| voter == self.own)
+    }
+
+    /// The members, and whether each votes, by a membership that is committed and final; `None` while it changes.
+    pub(crate) fn settled_members(&self) -> Option<BTreeMap<NodeId, bool>> {
+        let metrics = self.metrics.borrow_watched();
+        let config = &metrics.membership_config;
+        let committed = metrics.cluster_committed.as_ref()?;
+        let settled = config.log_id().as_ref().is_some_and(|at| at.index <= committed.index)
+            && config.membership().get_joint_config().len() == 1;
+        let voters: BTreeSet<NodeId> = config.membership().voter_ids().collect();
+        let member = |id: &NodeId| (*id, voters.contains(id));
+        settled.then(|| config.membership().nodes().map(|(id, _)| member(id)).collect())
     }
 
     /// Which Raft group this is a replica of.

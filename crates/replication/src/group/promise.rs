@@ -5,7 +5,8 @@
 //! and a vote against it never overlap, whatever openraft does with the messages meanwhile. openraft's own lease is not used;
 //! its votes pass here first.
 
-use crate::runtime::{Mistake, errs};
+use crate::runtime::{Mistake, errs, mark};
+use crate::system::LogPoint;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -15,6 +16,8 @@ use tokio::time::Instant;
 pub(crate) struct Promise {
     state: Mutex<State>,
     opened: Instant,
+    /// How far the log was at least that this node once had here and gave up.
+    floor: Option<LogPoint>,
 }
 
 #[derive(Debug)]
@@ -35,12 +38,12 @@ impl State {
 
 impl Promise {
     /// The promise of a replica that opens now. One that `had_state` may have granted a lease before, so it counts as
-    /// having done so now.
-    pub(crate) fn new(had_state: bool) -> Arc<Self> {
+    /// having done so now. One that this node gave up before votes as if it still had that log, up to its `floor`.
+    pub(crate) fn new(had_state: bool, floor: Option<LogPoint>) -> Arc<Self> {
         let opened = Instant::now();
         let remembers = had_state && !errs(Mistake::VoteEarly);
         let state = State { renewed: remembers.then_some(opened), voting: 0, voted: 0 };
-        Arc::new(Self { state: Mutex::new(state), opened })
+        Arc::new(Self { state: Mutex::new(state), opened, floor })
     }
 
     /// A message of the leader of `term` was accepted: whether the lease that goes with it is granted. If not, the
@@ -67,6 +70,15 @@ impl Promise {
     /// Whether a lease of length `lease` has been granted that still runs.
     pub(crate) fn runs(&self, lease: Duration) -> bool {
         self.lock().runs(lease)
+    }
+
+    /// Whether a candidate whose log ends at `last` has all that a replica which this node gave up may have acknowledged.
+    pub(crate) fn reaches(&self, last: Option<LogPoint>) -> bool {
+        let reaches = self.floor <= last;
+        if !reaches {
+            mark("a vote was refused for what a replica had that was given up");
+        }
+        reaches
     }
 
     /// Begins a vote in `term`, unless a lease of length `lease` runs. `None` for `lease`: the leader itself asks for it.
@@ -121,18 +133,21 @@ mod tests {
 
     #[test]
     fn no_vote_begins_within_a_lease_unless_the_leader_asks_for_it() {
-        let promise = Promise::new(false);
+        let promise = Promise::new(false, None);
         promise.begin_vote(1, Some(LEASE)).expect("nothing was granted yet").refused();
         assert!(promise.renew(1));
         assert!(promise.begin_vote(2, Some(LEASE)).is_none());
         assert!(promise.begin_vote(2, Some(Duration::ZERO)).is_some(), "the lease is over");
         assert!(promise.begin_vote(2, None).is_some());
-        assert!(Promise::new(true).begin_vote(2, Some(LEASE)).is_none(), "it may have granted one before");
+        assert!(
+            Promise::new(true, None).begin_vote(2, Some(LEASE)).is_none(),
+            "it may have granted one before"
+        );
     }
 
     #[test]
     fn nothing_is_granted_while_a_vote_is_under_way_or_after_it_was_given() {
-        let promise = Promise::new(false);
+        let promise = Promise::new(false, None);
         let voting = promise.begin_vote(5, Some(LEASE)).unwrap();
         assert!(!promise.renew(4) && !promise.renew(5));
         voting.refused();
@@ -143,8 +158,17 @@ mod tests {
     }
 
     #[test]
+    fn a_replica_that_came_back_votes_for_nobody_who_lacks_what_it_had() {
+        let point = |term, index| Some(LogPoint { term, index });
+        let promise = Promise::new(true, point(3, 10));
+        assert!(!promise.reaches(None) && !promise.reaches(point(3, 9)) && !promise.reaches(point(2, 50)));
+        assert!(promise.reaches(point(3, 10)) && promise.reaches(point(4, 1)));
+        assert!(Promise::new(true, None).reaches(None));
+    }
+
+    #[test]
     fn the_term_that_was_really_voted_in_counts() {
-        let promise = Promise::new(false);
+        let promise = Promise::new(false, None);
         promise.begin_vote(5, None).unwrap().given(9);
         assert!(!promise.renew(8) && promise.renew(9));
     }

@@ -245,7 +245,8 @@ impl Proposer {
         let policy = state.policies.get(&group.policy).map(|entry| &entry.policy);
         let Some(max_lag) = policy.and_then(|policy| policy.max_lag) else { return false };
         let metrics = raft.metrics();
-        let elsewhere = reach_elsewhere(&group.placement, shared.peers.own(), &metrics.borrow_watched());
+        let placement = state.placement_with(group, shared.peers.own());
+        let elsewhere = reach_elsewhere(&placement, shared.peers.own(), &metrics.borrow_watched());
         elsewhere.is_some_and(|elsewhere| view.risk.age_beyond(elsewhere) > max_lag.duration())
     }
 

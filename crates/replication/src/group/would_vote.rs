@@ -2,6 +2,7 @@
 
 use super::Group;
 use crate::raft::RaftTypes;
+use crate::raft::refound::log_point;
 use openraft::async_runtime::WatchReceiver;
 use openraft::type_config::alias::LogIdOf;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ impl Group {
     /// Whether this replica would vote for a node that stands so: no lease of another runs, and its log is no shorter.
     pub(crate) fn would_vote(&self, candidate: Standing) -> bool {
         let leads = self.held_leadership().is_some() && self.lease().is_some();
-        !leads && !self.promise.runs(self.timing.lease) && candidate.last >= self.standing().last
+        let last = candidate.last.as_ref().map(log_point);
+        let free = !leads && !self.promise.runs(self.timing.lease);
+        free && candidate.last >= self.standing().last && self.promise.reaches(last)
     }
 }

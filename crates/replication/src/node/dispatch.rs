@@ -4,6 +4,7 @@ use super::Replication;
 use crate::beat;
 use crate::error::Unserved;
 use crate::group::{Group, accept};
+use crate::raft::refound::log_point;
 use crate::raft::{Complete, RaftTypes, SnapshotData, SnapshotPart, decode, encode, respond};
 use crate::replica_id::ReplicaId;
 use crate::runtime::{self, mark};
@@ -107,6 +108,7 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
         }
         Kind::SystemIndex => answer(&node.system_index_here().await),
         Kind::Status => answer(&node.status_here()),
+        Kind::Departed => answer(&group.departed(request.from)),
         Kind::RegionLease | Kind::AtRisk | Kind::Survey | Kind::Failover | Kind::Salvage => {
             failover(node, &request).await
         }
@@ -116,6 +118,9 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
 
 async fn vote(group: &Group, mut request: VoteRequest<RaftTypes>) -> Result<Bytes, String> {
     let term = request.vote.leader_id().term();
+    if !group.promise.reaches(request.last_log_id.as_ref().map(log_point)) {
+        return Err("this voter has given up a replica that had more".to_owned());
+    }
     let lease = (!request.leadership_transfer).then_some(group.timing.lease);
     let Some(voting) = group.promise.begin_vote(term, lease) else {
         mark("a vote was refused, because a lease runs");
@@ -136,7 +141,8 @@ async fn failover(node: &Arc<Replication>, request: &Request) -> Result<Bytes, S
     match request.kind {
         Kind::RegionLease => {
             // Of the region that the certificate says, not of one that the peer names.
-            let from = node.topology.node(request.from).map(|node| &node.region);
+            let everyone = node.everyone();
+            let from = everyone.node(request.from).map(|node| &node.region);
             let granted = from.ok_or(Unserved::NoReplica).and_then(|region| node.grant_region_lease(region));
             answer(&granted)
         }

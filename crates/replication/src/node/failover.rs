@@ -204,11 +204,11 @@ impl Replication {
         let Some(chosen) = choose_survivor(&survivors, &policy.primary_order()) else {
             return Ok(refused("no replica outside the region answers that has anything of it".to_owned()));
         };
-        let placement = match meridian_placement::refound(policy, group.ordinal, &self.topology, chosen.node)
-        {
-            Ok(placement) => placement,
-            Err(error) => return Ok(refused(error.to_string())),
-        };
+        let placement =
+            match meridian_placement::refound(policy, group.ordinal, &self.everyone(), chosen.node) {
+                Ok(placement) => placement,
+                Err(error) => return Ok(refused(error.to_string())),
+            };
         let next = Refoundation {
             incarnation: Incarnation(group.incarnation.0 + 1),
             base: group.founded(),

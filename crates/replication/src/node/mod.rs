@@ -1,15 +1,23 @@
 //! The replication side of a node: its groups, its links, and the doors through which writes and reads come in.
 
 mod client;
+pub(crate) mod departed;
 mod dispatch;
 mod failover;
 mod grants;
+mod identity;
+mod links;
+mod members;
 mod risk;
+mod roster;
 mod salvage;
 mod status;
 
 pub use client::{ReadConsistency, ReadDone, WriteDone};
 pub use failover::{FailoverError, groups_of_region};
+pub use members::MembersError;
+pub use roster::Expelled;
+pub(crate) use roster::{Roster, Seeds};
 
 use crate::config::{LogLimits, Timing};
 use crate::evaluate::Evaluator;
@@ -19,11 +27,11 @@ use crate::replica_id::ReplicaId;
 use crate::runtime::{self, Mistake, errs, mark, watch};
 use crate::supervisor::{self, Founding};
 use crate::system::SystemState;
-use crate::transport::{self, Acceptor, Dial, Handler, MtlsDialer, PeerAddress, PeerTls, Peers};
+use crate::transport::{self, Acceptor, Dial, Doorman, Handler, MtlsDialer, PeerAddress, PeerTls, Peers};
 use grants::Grants;
 use meridian_placement::{Distances, Topology};
 use meridian_store::Store;
-use meridian_types::{GroupId, Incarnation, NodeId, RegionName};
+use meridian_types::{GroupId, Incarnation, NodeId, NodeName, RegionName};
 use risk::HeardRisks;
 use salvage::Retired;
 use std::collections::BTreeMap;
@@ -38,7 +46,7 @@ pub enum Network {
     Alone,
     /// gRPC streams over mTLS.
     Mtls {
-        /// The other nodes.
+        /// The nodes that this one starts with, itself among them.
         peers: Vec<PeerAddress>,
         /// This node's certificate.
         tls: PeerTls,
@@ -47,7 +55,7 @@ pub enum Network {
     },
     /// Frames are carried by somebody else, such as a simulation.
     Carried {
-        /// The other nodes.
+        /// The nodes that this one starts with, itself among them.
         peers: Vec<PeerAddress>,
         /// Opens streams to them.
         dialer: Arc<dyn Dial>,
@@ -56,12 +64,24 @@ pub enum Network {
     },
 }
 
+impl Network {
+    /// The nodes that this one starts with, itself among them.
+    fn peers(&self) -> &[PeerAddress] {
+        match self {
+            Self::Alone => &[],
+            Self::Mtls { peers, .. } | Self::Carried { peers, .. } => peers,
+        }
+    }
+}
+
 /// What a node needs to take part in replication.
 pub struct ReplicationOptions {
     /// This node's number.
     pub own: NodeId,
-    /// Every node of the cluster.
+    /// The nodes that this one starts with: those that found a new cluster. What the cluster has recorded since counts for more.
     pub topology: Topology,
+    /// Whether this node joins a cluster that runs, and so founds nothing.
+    pub joins: bool,
     /// Round trips between regions, for placement.
     pub distances: Distances,
     /// How to reach the other nodes and be reached.
@@ -81,7 +101,6 @@ pub struct ReplicationOptions {
 /// A node's replication, running until it is dropped or [`Replication::shutdown`].
 pub struct Replication {
     pub(crate) shared: Shared,
-    pub(crate) topology: Topology,
     pub(crate) distances: Distances,
     pub(crate) founding: Founding,
     groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
@@ -102,6 +121,13 @@ impl Replication {
         let peers = Peers::new(options.own);
         let node_name =
             options.topology.node(options.own).map_or_else(String::new, |node| node.name.to_string());
+        let cluster = options.founding.cluster.clone();
+        let disk = identity::take_up(&options.store, options.own, &cluster).await?;
+        let addresses = options.network.peers().to_vec();
+        let seeds = Seeds { topology: options.topology, addresses, joins: options.joins };
+        let roster = Roster::new(options.own, (cluster, disk), seeds, system.clone());
+        let roster =
+            roster.ok_or_else(|| io::Error::other("the node is not among the nodes that it starts with"))?;
         let region_lease = Arc::new(RegionLease::new(options.timing.region_lease()));
         let shared = Shared {
             store: options.store,
@@ -112,11 +138,10 @@ impl Replication {
             system,
             region_lease,
             node_name,
-            witnesses: Arc::new(options.topology.nodes().filter(|n| n.witness).map(|n| n.id).collect()),
+            roster,
         };
         let node = Arc::new(Self {
             shared,
-            topology: options.topology,
             distances: options.distances,
             founding: options.founding,
             groups: RwLock::default(),
@@ -126,44 +151,61 @@ impl Replication {
             retired: Retired::default(),
             tasks: std::sync::Mutex::default(),
         });
+        node.shared.roster.serve(&node);
         node.open_group(GroupId::SYSTEM.into(), None).await?;
         node.connect(options.network);
         supervisor::start(&node);
         Ok(node)
     }
 
-    /// Dials the peers with higher numbers and accepts the others.
+    /// Dials the peers and accepts them.
     fn connect(self: &Arc<Self>, network: Network) {
         let handler: Arc<dyn Handler> = Arc::new(dispatch::Dispatch::new(self));
-        let acceptor = Acceptor::new(Arc::clone(&self.shared.peers), Arc::clone(&handler));
-        match network {
-            Network::Alone => {}
-            Network::Mtls { peers, tls, listener } => {
-                self.dial(&peers, &(Arc::new(MtlsDialer::new(self.own(), tls.clone())) as _), &handler);
+        let door: Arc<dyn Doorman> = Arc::clone(&self.shared.roster) as _;
+        let acceptor = Acceptor::new(Arc::clone(&self.shared.peers), Arc::clone(&handler), Arc::clone(&door));
+        let dialer: Arc<dyn Dial> = match network {
+            Network::Alone => return,
+            Network::Mtls { tls, listener, .. } => {
+                let dialer = Arc::new(MtlsDialer::new(tls.clone()));
                 self.spawn(async move {
-                    if let Err(error) = transport::serve(listener, tls, &peers, acceptor).await {
+                    if let Err(error) = transport::serve(listener, tls, acceptor).await {
                         tracing::error!(%error, "the peer listener failed");
                     }
                 });
+                dialer
             }
-            Network::Carried { peers, dialer, door } => {
-                self.dial(&peers, &dialer, &handler);
+            Network::Carried { dialer, door, .. } => {
                 door(acceptor);
+                dialer
             }
-        }
-    }
-
-    fn dial(&self, peers: &[PeerAddress], dialer: &Arc<dyn Dial>, handler: &Arc<dyn Handler>) {
-        for peer in peers.iter().filter(|peer| peer.number > self.own()) {
-            let own = Arc::clone(&self.shared.peers);
-            self.spawn(own.keep_dialling(peer.clone(), Arc::clone(dialer), Arc::clone(handler)));
-        }
+        };
+        self.spawn(links::keep(Arc::downgrade(self), Arc::clone(&self.shared.peers), dialer, handler));
     }
 
     /// This node's number.
     #[must_use]
     pub fn own(&self) -> NodeId {
         self.shared.peers.own()
+    }
+
+    /// The timings, which are the same on every node of a cluster.
+    #[must_use]
+    pub fn timing(&self) -> &Timing {
+        &self.shared.timing
+    }
+
+    /// Has peers be reached elsewhere than the cluster knows, by name: for links that this node alone must take.
+    pub fn set_routes(&self, routes: BTreeMap<NodeName, String>) {
+        self.shared.roster.set_routes(routes);
+    }
+
+    /// Waits until this node has no place in the cluster any more, and says why.
+    pub async fn expelled(&self) -> Expelled {
+        let mut expelled = self.shared.roster.watch_expelled();
+        match expelled.wait_for(Option::is_some).await {
+            Ok(Some(why)) => why,
+            _ => std::future::pending().await,
+        }
     }
 
     /// The system state as this node has applied it.
@@ -193,8 +235,21 @@ impl Replication {
     }
 
     /// The region that this node is in.
-    pub(crate) fn own_region(&self) -> Option<&RegionName> {
-        self.topology.node(self.own()).map(|node| &node.region)
+    pub(crate) fn own_region(&self) -> Option<RegionName> {
+        self.everyone()
+            .node(self.own())
+            .or(self.shared.roster.seeds.topology.node(self.own()))
+            .map(|node| node.region.clone())
+    }
+
+    /// Every node of the cluster, as this node knows it.
+    pub(crate) fn everyone(&self) -> Arc<Topology> {
+        self.shared.roster.everyone()
+    }
+
+    /// The nodes on which groups are placed: those that do not leave.
+    pub(crate) fn staying(&self) -> Arc<Topology> {
+        self.shared.roster.staying()
     }
 
     /// The replica that a message is for: none when this node has heard of a newer incarnation, or not yet of this one (invariant 4).
@@ -221,9 +276,18 @@ impl Replication {
             tracing::info!(group = %id, ?cut, "founded anew");
         }
         let publish = id.group.is_system().then(|| self.publish_system.clone());
-        let group = Group::open(id, &self.shared, publish).await?;
+        let departed = departed::of(&self.shared.store, id)?;
+        let group = Group::open(id, &self.shared, publish, departed).await?;
         self.groups.write().unwrap_or_else(PoisonError::into_inner).insert(id.group, group);
         Ok(())
+    }
+
+    /// Lets go of this node's replica of a group, which has been closed.
+    pub(crate) fn forget_group(&self, id: ReplicaId) {
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        if groups.get(&id.group).is_some_and(|group| group.replica_id() == id) {
+            groups.remove(&id.group);
+        }
     }
 
     /// Runs a task for as long as the node runs.

@@ -44,8 +44,8 @@ fn ms(duration: Duration) -> u64 {
 fn measure(node: &Replication, group: &Group) -> Option<Risk> {
     group.session()?;
     let state = node.system();
-    let placement = &state.groups.get(&group.id)?.placement;
-    let elsewhere = reach_elsewhere(placement, node.own(), &group.metrics.borrow_watched())?;
+    let placement = state.placement_with(state.groups.get(&group.id)?, node.own());
+    let elsewhere = reach_elsewhere(&placement, node.own(), &group.metrics.borrow_watched())?;
     Some(group.view.risk.beyond(elsewhere))
 }
 
@@ -83,7 +83,7 @@ impl Replication {
 
     /// The nodes that are told what is at risk: those that may have to decide.
     pub(crate) fn risk_listeners(&self) -> Vec<NodeId> {
-        let voters = meridian_placement::place_system(&self.topology).map(|placement| placement.voters);
+        let voters = self.system_placement().map(|placement| placement.voters);
         voters.unwrap_or_default().into_iter().filter(|voter| *voter != self.own()).collect()
     }
 }

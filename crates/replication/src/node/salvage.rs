@@ -148,7 +148,8 @@ impl Replication {
     /// are no more. Some of them may be decided on already.
     pub async fn salvage(&self, after: Option<SalvageAt>, deadline: Instant) -> Vec<LostWrite> {
         let Ok(payload) = encode(&after) else { return Vec::new() };
-        let others = self.topology.nodes().map(|node| node.id).filter(|node| *node != self.own());
+        let everyone = self.everyone();
+        let others = everyone.nodes().map(|node| node.id).filter(|node| *node != self.own());
         let asked = others.map(|node| {
             let payload = payload.clone();
             async move {

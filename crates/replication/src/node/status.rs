@@ -2,6 +2,7 @@
 
 use super::Replication;
 use crate::group::Group;
+use crate::replica_id::ReplicaId;
 use crate::wire::{NodeStatus, ReplicaStatus};
 use meridian_types::{GroupId, NodeId, Position};
 use openraft::async_runtime::WatchReceiver;
@@ -16,14 +17,29 @@ impl Replication {
     pub fn status_here(&self) -> NodeStatus {
         let space = self.shared.store.space();
         let quiet = |node: &NodeId| self.shared.peers.silence(*node) > self.shared.timing.region_lost_after;
+        let stored = self.stored_replicas();
+        let old = stored.iter().filter(|id| self.is_old(**id)).count();
         NodeStatus {
             node: self.own(),
+            stored: stored.len() as u64,
+            old: old as u64,
             replicas: self.groups().iter().map(|group| self.replica_status(group)).collect(),
-            silent: self.topology.nodes().map(|node| node.id).filter(quiet).collect(),
+            silent: self.everyone().nodes().map(|node| node.id).filter(quiet).collect(),
             free_bytes: space.free_bytes,
             disk_low: space.low,
             at_risk: self.risks_known(),
         }
+    }
+
+    /// What is on the disk besides the system group.
+    pub(crate) fn stored_replicas(&self) -> Vec<ReplicaId> {
+        let stored = self.shared.store.groups().into_iter().map(ReplicaId::of_stored);
+        stored.filter(|id| !id.group.is_system()).collect()
+    }
+
+    /// Whether a replica is of an incarnation that was given up.
+    pub(crate) fn is_old(&self, id: ReplicaId) -> bool {
+        self.system().groups.get(&id.group).is_some_and(|info| info.incarnation > id.incarnation)
     }
 
     /// The groups whose latest state this node would show to a client now: those that it leads under a lease. Never two nodes
@@ -67,11 +83,17 @@ impl Replication {
     /// The status of every node that answers within `timeout`.
     pub async fn status_everywhere(self: &Arc<Self>, timeout: Duration) -> BTreeMap<NodeId, NodeStatus> {
         let deadline = Instant::now() + timeout;
-        let others = self.topology.nodes().map(|node| node.id).filter(|node| *node != self.own());
+        let everyone = self.everyone();
+        let others = everyone.nodes().map(|node| node.id).filter(|node| *node != self.own());
         let asked = others.map(|node| async move { self.ask_status(node, deadline).await });
         let answers = futures_util::future::join_all(asked).await;
         let own = std::iter::once(self.status_here());
         own.chain(answers.into_iter().flatten()).map(|status| (status.node, status)).collect()
+    }
+
+    /// An upper bound on how stale this node's copy of the system state is.
+    pub(crate) fn system_staleness(&self) -> Option<Duration> {
+        self.staleness(&*self.group(GroupId::SYSTEM)?)
     }
 
     fn replica_status(&self, group: &Group) -> ReplicaStatus {
@@ -89,6 +111,7 @@ impl Replication {
             committed: data.cluster_committed.map_or(0, |id| id.index),
             applied: group.view.applied(),
             answerable: group.answerable(),
+            members: leads.then(|| group.settled_members()).flatten(),
             matched: matched.map(|(node, id)| (*node, id.map_or(0, |id| id.index))).collect(),
             stale_ms: self.staleness(group).map(ms),
         }

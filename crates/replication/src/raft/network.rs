@@ -3,6 +3,7 @@
 use super::snapshot::{SnapshotData, SnapshotPart};
 use super::types::{Command, RaftTypes, decode, encode};
 use crate::group::AckClock;
+use crate::node::Roster;
 use crate::replica_id::ReplicaId;
 use crate::runtime;
 use crate::transport::{CallError, Kind, Link, Peers, PendingCall};
@@ -23,7 +24,7 @@ use openraft::vote::RaftLeaderId;
 use openraft::{EmptyNode, EntryPayload, OptionalSend};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -48,25 +49,13 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct GroupNetworks {
     group: ReplicaId,
     peers: Arc<Peers>,
-    witnesses: Arc<BTreeSet<NodeId>>,
+    roster: Arc<Roster>,
     acks: Arc<AckClock>,
 }
 
 impl GroupNetworks {
-    pub(crate) fn new(
-        group: ReplicaId,
-        peers: Arc<Peers>,
-        witnesses: Arc<BTreeSet<NodeId>>,
-        acks: Arc<AckClock>,
-    ) -> Self {
-        Self { group, peers, witnesses, acks }
-    }
-}
-
-impl GroupNetworks {
-    /// Invariant 7: nothing of an item goes to a witness, on the wire or on its disk. The system state is no item's.
-    fn no_data(&self, target: NodeId) -> bool {
-        !self.group.group.is_system() && self.witnesses.contains(&target)
+    pub(crate) fn new(group: ReplicaId, peers: Arc<Peers>, roster: Arc<Roster>, acks: Arc<AckClock>) -> Self {
+        Self { group, peers, roster, acks }
     }
 }
 
@@ -79,7 +68,7 @@ impl RaftNetworkFactory<RaftTypes> for GroupNetworks {
             target,
             peers: Arc::clone(&self.peers),
             append: Kind::Append,
-            no_data: self.no_data(target),
+            roster: Arc::clone(&self.roster),
             acks: Arc::clone(&self.acks),
         }
     }
@@ -95,8 +84,7 @@ pub(crate) struct GroupNetwork {
     target: NodeId,
     peers: Arc<Peers>,
     append: Kind,
-    /// Whether the target is a witness of the group.
-    no_data: bool,
+    roster: Arc<Roster>,
     acks: Arc<AckClock>,
 }
 
@@ -122,6 +110,14 @@ fn broken(error: &io::Error) -> RPCError<RaftTypes> {
 }
 
 impl GroupNetwork {
+    /// Invariant 7: nothing of an item goes to a witness, on the wire or on its disk. The system state is no item's. To a node that this
+    /// one has not heard of yet nothing goes at all.
+    fn no_data(&self) -> Result<bool, RPCError<RaftTypes>> {
+        let witness = self.roster.is_witness(self.target);
+        let unknown = || unreachable(&CallError::NotSent);
+        if self.group.group.is_system() { Ok(false) } else { witness.ok_or_else(unknown) }
+    }
+
     fn link(&self) -> Result<Arc<Link>, RPCError<RaftTypes>> {
         self.peers.link(self.target).ok_or_else(|| unreachable(&CallError::NotSent))
     }
@@ -184,7 +180,7 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
         rpc: AppendEntriesRequest<RaftTypes>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<RaftTypes>, RPCError<RaftTypes>> {
-        let rpc = if self.no_data { without_data(rpc) } else { rpc };
+        let rpc = if self.no_data()? { without_data(rpc) } else { rpc };
         self.call(self.append, &rpc, option.hard_ttl()).await
     }
 
@@ -206,12 +202,19 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
     where
         S: Stream<Item = AppendEntriesRequest<RaftTypes>> + OptionalSend + Unpin + 'static,
     {
-        let (target, peers, no_data) = (self.target, Arc::clone(&self.peers), self.no_data);
+        let (target, peers, no_data) = (self.target, Arc::clone(&self.peers), self.no_data());
         let (kind, group, acks) = (self.append, self.group, Arc::clone(&self.acks));
         async move {
             // openraft tries again at once when a stream cannot begin, so the wait for the link is here.
             let link = peers.link_within(target, LINK_PATIENCE).await;
             let link = link.ok_or_else(|| unreachable(&CallError::NotSent))?;
+            let no_data = match no_data {
+                Ok(no_data) => no_data,
+                Err(unknown) => {
+                    tokio::time::sleep(LINK_PATIENCE).await;
+                    return Err(unknown);
+                }
+            };
             let appends = Appends { link, kind, group, target, acks };
             let results = input
                 .map(move |request| {
@@ -272,7 +275,7 @@ impl GroupNetwork {
         meta: SnapshotMetaOf<RaftTypes>,
         view: &StateSnapshot,
     ) -> Result<SnapshotResponse<RaftTypes>, RPCError<RaftTypes>> {
-        let link = self.link()?;
+        let (link, no_data) = (self.link()?, self.no_data()?);
         let transfer = runtime::random();
         let mut under_way: VecDeque<PendingCall> = VecDeque::new();
         let mut number = 0;
@@ -280,7 +283,7 @@ impl GroupNetwork {
         loop {
             let chunk = view.chunk(after.as_deref(), SNAPSHOT_PART);
             let StateChunk { items, done } = chunk.map_err(|error| broken(&io::Error::other(error)))?;
-            let (rows, done) = if self.no_data { (Vec::new(), true) } else { (items, done) };
+            let (rows, done) = if no_data { (Vec::new(), true) } else { (items, done) };
             after = rows.last().map(|(key, _)| key.clone());
             let last = done.then(|| (vote, meta.clone()));
             let part = SnapshotPart { transfer, number, rows, last };

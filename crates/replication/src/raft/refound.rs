@@ -21,13 +21,13 @@ const REPLAY_AT_ONCE: usize = 4 << 20;
 
 type Marker = (Option<LogIdOf<RaftTypes>>, StoredMembershipOf<RaftTypes>);
 
-fn point(id: &LogIdOf<RaftTypes>) -> LogPoint {
+pub(crate) fn log_point(id: &LogIdOf<RaftTypes>) -> LogPoint {
     LogPoint { term: id.leader_id.term, index: id.index }
 }
 
 /// The end of a replica's log, as far as it is in the store; `None` for one that has nothing.
 pub(crate) fn end_of_log(store: &GroupStore) -> io::Result<Option<LogPoint>> {
-    last_log_id(store).map(|id| id.as_ref().map(point))
+    last_log_id(store).map(|id| id.as_ref().map(log_point))
 }
 
 fn last_log_id(store: &GroupStore) -> io::Result<Option<LogIdOf<RaftTypes>>> {
@@ -79,7 +79,7 @@ pub(crate) fn found(store: &Store, new: ReplicaId, base: Incarnation, own: NodeI
     // The first election is then for a later term than any that the log speaks of.
     let vote = VoteOf::<RaftTypes>::new(cut.leader_id.term, own);
     target.save_vote(&encode(&vote)?).map_err(io::Error::other)?;
-    let cut = point(&cut);
+    let cut = log_point(&cut);
     target.put_meta_durable(FOUNDED, &encode(&cut)?).map_err(io::Error::other)?;
     Ok(cut)
 }

@@ -45,8 +45,8 @@ impl Automatic {
     }
 }
 
-fn nodes_of<'a>(node: &'a Replication, region: &'a RegionName) -> impl Iterator<Item = NodeId> + 'a {
-    node.topology.nodes().filter(move |entry| entry.region == *region).map(|entry| entry.id)
+fn nodes_of(node: &Replication, region: &RegionName) -> Vec<NodeId> {
+    node.everyone().nodes().filter(|entry| entry.region == *region).map(|entry| entry.id).collect()
 }
 
 fn is_due(
@@ -56,7 +56,7 @@ fn is_due(
     policy: &Policy,
     heard_by_others: bool,
 ) -> bool {
-    let silences = nodes_of(node, region).map(|id| node.shared.peers.silence(id));
+    let silences = nodes_of(node, region).into_iter().map(|id| node.shared.peers.silence(id));
     let absence = Absence {
         recorded: state.lost_regions.contains(region),
         silent_for: silences.min().unwrap_or_default(),
@@ -71,7 +71,7 @@ async fn give_up(node: &Arc<Replication>, region: &RegionName, policy: &Policy) 
     // A leader that alone hears nothing is itself cut off from the region, and the others may not be.
     let said = node.status_everywhere(node.shared.timing.heartbeat * 2).await;
     let others = said.values().filter(|said| said.node != node.own());
-    let hears = |silent: &[NodeId]| nodes_of(node, region).any(|id| !silent.contains(&id));
+    let hears = |silent: &[NodeId]| nodes_of(node, region).iter().any(|id| !silent.contains(id));
     let heard_by_others = others.into_iter().any(|said| hears(&said.silent));
     if !is_due(node, &node.system(), region, policy, heard_by_others) {
         return;

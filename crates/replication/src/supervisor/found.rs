@@ -4,6 +4,7 @@ use crate::node::Replication;
 use crate::system::{Credential, GroupInfo, NodeEntry, SystemCommand, SystemError};
 use meridian_placement::{PlaceError, place};
 use meridian_types::{GroupId, Incarnation, Policy};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a new cluster starts with.
@@ -23,13 +24,15 @@ impl Replication {
     /// # Errors
     /// When the policy is not valid or cannot be placed.
     pub fn place_policy(&self, policy: &Policy) -> Result<SystemCommand, SystemError> {
+        let members = self.system().members_version();
         let groups = self.place_groups(policy)?;
-        Ok(SystemCommand::CreatePolicy { policy: policy.clone(), groups })
+        Ok(SystemCommand::CreatePolicy { policy: policy.clone(), groups, members })
     }
 
     /// Where each group of a policy lives, by ordinal; without ids.
     pub(super) fn place_groups(&self, policy: &Policy) -> Result<Vec<GroupInfo>, SystemError> {
-        let regions = self.topology.regions().into_iter().collect();
+        let nodes = self.staying();
+        let regions = nodes.regions().into_iter().collect();
         policy.validate(&regions).map_err(|errors| SystemError::bad_policy(&errors))?;
         (0..policy.groups)
             .map(|ordinal| {
@@ -38,8 +41,10 @@ impl Replication {
                     policy: policy.name.clone(),
                     ordinal,
                     incarnation: Incarnation(0),
-                    placement: place(policy, ordinal, &self.topology, &self.distances)?,
+                    placement: place(policy, ordinal, &nodes, &self.distances)?,
                     refoundations: Vec::new(),
+                    founders: BTreeSet::new(),
+                    arriving: BTreeSet::new(),
                 })
             })
             .collect::<Result<_, PlaceError>>()
@@ -74,7 +79,8 @@ pub(super) async fn round(node: &Arc<Replication>) {
             Err(refused) => Ok(Err(refused)),
         };
         match done {
-            Ok(Ok(_)) => {}
+            // After the latter the next round plans on the nodes that have just been recorded.
+            Ok(Ok(_) | Err(SystemError::StalePlan)) => {}
             Ok(Err(refused)) => tracing::warn!(%refused, "part of the founding was refused"),
             Err(error) => {
                 tracing::debug!(%error, "the founding goes on later");
@@ -85,12 +91,18 @@ pub(super) async fn round(node: &Arc<Replication>) {
 }
 
 fn found(node: &Replication) -> SystemCommand {
-    let nodes = node.topology.nodes().map(|node| NodeEntry {
+    let seeds = &node.shared.roster.seeds;
+    let address = |id| seeds.addresses.iter().find(|peer| peer.number == id).map(|peer| peer.address.clone());
+    let nodes = seeds.topology.nodes().map(|node| NodeEntry {
         number: node.id,
         name: node.name.clone(),
         region: node.region.clone(),
         zone: node.zone.clone(),
         witness: node.witness,
+        peer: address(node.id).unwrap_or_default(),
+        disk: None,
+        protocol: 0,
+        leaving: false,
     });
     SystemCommand::Found { cluster: node.founding.cluster.clone(), nodes: nodes.collect() }
 }

@@ -1,12 +1,13 @@
 //! Opens the replicas that placement assigns to this node, and gives each group its members.
 
 use crate::group::{Group, matched};
-use crate::node::Replication;
+use crate::node::{Replication, departed};
 use crate::runtime;
-use meridian_placement::{Placement, next_voters, place_system};
+use crate::system::GroupInfo;
+use meridian_placement::{Placement, Topology, may_leave, next_voters, place_system};
 use meridian_types::{GroupId, Incarnation, NodeId};
-use openraft::EmptyNode;
 use openraft::async_runtime::WatchReceiver;
+use openraft::{ChangeMembers, EmptyNode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -15,11 +16,15 @@ use std::time::Duration;
 const FOUNDING_TURN: Duration = Duration::from_secs(3);
 /// How many entries behind a member may be when it gets a vote.
 const CAUGHT_UP: u64 = 64;
-/// Bounds one change of voters; a later round brings it to its end.
-const VOTERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Groups that one leader moves at once: the rest waits, so that copying state does not crowd out clients.
+const MOVES_AT_ONCE: usize = 2;
+/// Bounds one change of members; a later round brings it to its end.
+const MEMBERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bounds one membership change, so that a group without a majority does not hold up the others.
 const CHANGE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// When to look again although nothing has changed.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// When to try again to open a group that could not be opened or founded.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -31,9 +36,11 @@ pub(super) async fn keep_open(node: Weak<Replication>) {
         let Some(strong) = node.upgrade() else { return };
         let own = strong.own();
         let mut all_open = true;
-        for group in
-            state.groups.values().filter(|group| group.placement.members().any(|member| member == own))
-        {
+        // A disk takes part in a group only once the system group knows the node by it: from then on no other disk can come in
+        // its place and have forgotten what this one has promised.
+        let known =
+            state.nodes.get(&own).is_some_and(|entry| entry.disk == Some(strong.shared.roster.disk()));
+        for group in state.groups.values().filter(|group| known && holds(&strong, group)) {
             let unfounded = group.unfounded().filter(|next| next.seed == own);
             let base = unfounded.map(|next| next.base);
             if let Err(error) = strong.open_group(group.replica(), base).await {
@@ -42,46 +49,65 @@ pub(super) async fn keep_open(node: Weak<Replication>) {
             }
         }
         drop(strong);
-        let patience = if all_open { Duration::MAX } else { OPEN_AGAIN };
+        // A replica may be given up while its group comes back here.
+        let patience = if all_open { LOOK_AGAIN } else { OPEN_AGAIN };
         if let Ok(Err(_)) = tokio::time::timeout(patience, system.changed()).await {
             return;
         }
     }
 }
 
+/// Whether this node has a replica of a group: as a member, or to found it with the voters that it began with.
+fn holds(node: &Replication, group: &GroupInfo) -> bool {
+    let own = node.own();
+    let founds = group.incarnation == Incarnation(0) && group.founders.contains(&own);
+    let gave_up = || departed::of(&node.shared.store, group.replica()).is_ok_and(|kept| kept.is_some());
+    group.placement.members().any(|member| member == own) || (founds && !gave_up())
+}
+
 /// Where a group should be.
 pub(super) fn placement(node: &Replication, group: GroupId) -> Option<Placement> {
     let system = node.system();
-    let mut placement = if group.is_system() {
-        let mut placement = place_system(&node.topology).ok()?;
-        // Away from the first region, where primaries are: when that region dies, the system group still has its
-        // leader and can record the loss at once.
-        placement.preferred_leaders.reverse();
-        placement
-    } else {
-        system.groups.get(&group)?.placement.clone()
+    let mut placement = match group {
+        GroupId::SYSTEM => node.system_placement()?,
+        _ => system.groups.get(&group)?.placement.clone(),
     };
     placement.preferred_leaders = system.undrained(&placement.preferred_leaders);
     Some(placement)
 }
 
-/// Founds pristine groups. Every voter would found a group with the same members, which is safe; they take turns
+/// The voters with which a group begins. Everyone who founds it names the same ones, which makes it safe that several do.
+fn founders(node: &Replication, group: &Group) -> BTreeSet<NodeId> {
+    if group.id.is_system() {
+        let seeds = &node.shared.roster.seeds;
+        // A node that joins a cluster never founds one.
+        return if seeds.joins { BTreeSet::new() } else { system_founders(&seeds.topology) };
+    }
+    node.system().groups.get(&group.id).map(|info| info.founders.clone()).unwrap_or_default()
+}
+
+fn system_founders(seeds: &Topology) -> BTreeSet<NodeId> {
+    place_system(seeds).map(|placement| placement.voters).unwrap_or_default()
+}
+
+/// Founds pristine groups. Every founder would found a group with the same members, which is safe; they take turns
 /// so that leadership starts where it is preferred.
 pub(super) async fn initialise(node: &Arc<Replication>) {
     // What was founded anew has its seed as a member already.
-    for group in node.groups().into_iter().filter(|group| group.incarnation == Incarnation(0)) {
-        let Some(placement) =
-            placement(node, group.id).filter(|placement| placement.voters.contains(&node.own()))
-        else {
+    for group in
+        node.groups().into_iter().filter(|group| group.incarnation == Incarnation(0) && !group.reborn)
+    {
+        let founders = founders(node, &group);
+        if !founders.contains(&node.own()) {
             continue;
-        };
+        }
+        let Some(placement) = placement(node, group.id) else { continue };
         let rank = placement.preferred_leaders.iter().position(|leader| *leader == node.own());
-        let turn = u32::try_from(rank.unwrap_or(placement.voters.len())).unwrap_or(u32::MAX);
+        let turn = u32::try_from(rank.unwrap_or(founders.len())).unwrap_or(u32::MAX);
         if group.opened.elapsed() < FOUNDING_TURN.saturating_mul(turn) || is_initialised(&group).await {
             continue;
         }
-        let members: BTreeMap<NodeId, EmptyNode> =
-            placement.voters.iter().map(|id| (*id, EmptyNode {})).collect();
+        let members: BTreeMap<NodeId, EmptyNode> = founders.iter().map(|id| (*id, EmptyNode {})).collect();
         match group.raft.initialize(members).await {
             Ok(()) => tracing::info!(group = %group.id, "founded"),
             Err(error) => tracing::debug!(group = %group.id, %error, "not founded here"),
@@ -93,42 +119,64 @@ async fn is_initialised(group: &Group) -> bool {
     group.leader_hint().is_some() || group.raft.is_initialized().await.unwrap_or(true)
 }
 
+/// Whether a member is close behind the leader that this node is.
+pub(super) fn caught_up(group: &Group, member: NodeId) -> bool {
+    let metrics = group.metrics.borrow_watched();
+    let last = metrics.last_log_index.unwrap_or(0);
+    matched(&metrics, member).is_some_and(|matched| matched + CAUGHT_UP >= last)
+}
+
 /// Brings the members of the groups that this node leads to what placement names.
 pub(super) async fn reconcile(node: &Arc<Replication>) {
+    let mut moving = 0;
     for group in node.groups().into_iter().filter(|group| group.session().is_some()) {
         let Some(placement) = placement(node, group.id) else { continue };
         let membership = group.metrics.borrow_watched().membership_config.clone();
-        let members: Vec<NodeId> = membership.membership().nodes().map(|(id, _)| *id).collect();
-        for member in placement.members().filter(|member| !members.contains(member)) {
+        let members: BTreeSet<NodeId> = membership.membership().nodes().map(|(id, _)| *id).collect();
+        let caught_up = |member| caught_up(&group, member);
+        // What a silent member lacks costs nothing now, and must not hold up the others.
+        let heard = |member: &NodeId| node.shared.peers.link(*member).is_some();
+        let behind = |member: &NodeId| *member != node.own() && heard(member) && !caught_up(*member);
+        let mut missing: Vec<NodeId> =
+            placement.members().filter(|member| !members.contains(member)).collect();
+        moving += usize::from(members.iter().any(behind));
+        if !missing.is_empty() && !group.id.is_system() && moving >= MOVES_AT_ONCE {
+            missing.clear();
+        }
+        moving += usize::from(!missing.is_empty());
+        for member in missing {
             let add = group.raft.add_learner(member, EmptyNode {}, false);
             if let Ok(Err(error)) = tokio::time::timeout(CHANGE_TIMEOUT, add).await {
                 tracing::debug!(group = %group.id, %member, %error, "member not added yet");
             }
         }
         let present = membership.membership().get_joint_config();
-        let caught_up = |member| {
-            let metrics = group.metrics.borrow_watched();
-            let last = metrics.last_log_index.unwrap_or(0);
-            matched(&metrics, member).is_some_and(|matched| matched + CAUGHT_UP >= last)
-        };
         if let Some(voters) = next_voters(present, &placement.voters, node.own(), caught_up) {
-            change_voters(&group, voters);
+            change_members(&group, voters.into_iter().collect::<BTreeSet<_>>().into());
+            continue;
+        }
+        let matched = |member| matched(&group.metrics.borrow_watched(), member);
+        let wanted: BTreeSet<NodeId> = placement.members().collect();
+        let region = |member: NodeId| node.everyone().node(member).map(|entry| entry.region.clone());
+        let leaving = may_leave(present, &members, &placement, region, matched);
+        if !leaving.is_empty() && wanted.is_subset(&members) {
+            change_members(&group, ChangeMembers::RemoveNodes(leaving));
         }
     }
 }
 
-/// Changes the voters, aside: it takes round trips. One change of a group at a time.
-fn change_voters(group: &Arc<Group>, voters: BTreeSet<NodeId>) {
+/// Changes the members, aside: it takes round trips. One change of a group at a time.
+fn change_members(group: &Arc<Group>, change: ChangeMembers<NodeId, EmptyNode>) {
     let Ok(permit) = Arc::clone(&group.changing).try_acquire_owned() else { return };
     let group = Arc::clone(group);
     runtime::spawn(async move {
-        tracing::info!(group = %group.id, ?voters, "changing the voters");
-        // Old voters stay as learners: they hold the data that they held.
-        let change = group.raft.change_membership(voters, true);
-        match tokio::time::timeout(VOTERS_TIMEOUT, change).await {
+        tracing::info!(group = %group.id, %change, "changing the members");
+        // Old voters stay as learners until they are removed: they hold the data that they held.
+        let change = group.raft.change_membership(change, true);
+        match tokio::time::timeout(MEMBERS_TIMEOUT, change).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::debug!(group = %group.id, %error, "the voters are not changed yet"),
-            Err(_) => tracing::warn!(group = %group.id, "the voters are not changed yet; it goes on"),
+            Ok(Err(error)) => tracing::debug!(group = %group.id, %error, "the members are not changed yet"),
+            Err(_) => tracing::warn!(group = %group.id, "the members are not changed yet; it goes on"),
         }
         drop(permit);
     });

@@ -2,14 +2,17 @@
 //!
 //! Every node runs it. Decisions come from pure functions (`meridian_placement`); this shell observes and acts.
 
+mod arriving;
 mod automatic;
 mod campaign;
 mod found;
 mod lead;
+mod leaving;
 mod members;
 mod refound;
 mod region_lease;
 mod regions;
+mod register;
 mod retired;
 mod switchover;
 mod tables;
@@ -32,6 +35,9 @@ pub(crate) fn start(node: &Arc<Replication>) {
     node.spawn(crate::beat::run(Arc::downgrade(node)));
     node.spawn(region_lease::run(Arc::downgrade(node)));
     node.spawn(retired::run(Arc::downgrade(node)));
+    node.spawn(register::run(Arc::downgrade(node)));
+    node.spawn(leaving::run(Arc::downgrade(node)));
+    node.spawn(arriving::run(Arc::downgrade(node)));
 }
 
 async fn rounds(node: Weak<Replication>) {

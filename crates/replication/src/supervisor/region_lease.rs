@@ -15,10 +15,10 @@ pub(super) async fn run(node: Weak<Replication>) {
     loop {
         ticks.tick().await;
         let Some(node) = node.upgrade() else { return };
-        let Some(region) = node.own_region().cloned() else { return };
+        let Some(region) = node.own_region() else { return };
         let state = node.system();
-        // Every member, not only voters: while a group moves, its leader is where placement no longer wants it.
-        let mine = state.groups.values().filter(|group| group.placement.data.contains_key(&node.own()));
+        // Every group here, not only those that are to vote here: while a group moves, its leader is where placement no longer wants it.
+        let mine = state.groups.values().filter(|group| node.group(group.id).is_some());
         if mine.map(|group| sole_region(&group.placement)).any(|sole| sole.is_some()) {
             node.renew_region_lease(&region, every * 2).await;
         }

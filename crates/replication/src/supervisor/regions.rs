@@ -79,7 +79,7 @@ impl Regions {
 
 fn nodes_by_region(node: &Replication) -> BTreeMap<RegionName, Vec<NodeId>> {
     let mut regions: BTreeMap<RegionName, Vec<NodeId>> = BTreeMap::new();
-    for entry in node.topology.nodes() {
+    for entry in node.everyone().nodes() {
         regions.entry(entry.region.clone()).or_default().push(entry.id);
     }
     regions

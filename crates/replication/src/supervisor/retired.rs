@@ -1,4 +1,4 @@
-//! Looks after replicas of old incarnations, now and then.
+//! Looks after replicas that no longer take part, now and then: those of old incarnations, and those of groups that live elsewhere.
 
 use crate::node::Replication;
 use std::sync::Weak;
@@ -15,5 +15,6 @@ pub(super) async fn run(node: Weak<Replication>) {
         ticks.tick().await;
         let Some(node) = node.upgrade() else { return };
         node.tend_retired().await;
+        node.tend_departed().await;
     }
 }

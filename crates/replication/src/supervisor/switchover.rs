@@ -20,7 +20,7 @@ impl Replication {
         only: Option<&PolicyName>,
     ) -> Result<BTreeMap<PolicyName, SystemCommand>, SystemError> {
         let state = self.system();
-        if !self.topology.regions().contains(to) {
+        if !self.everyone().regions().contains(to) {
             return Err(SystemError::NoSuchRegion(to.clone()));
         }
         let entries: Vec<&PolicyEntry> = match only {
@@ -37,6 +37,22 @@ impl Replication {
         led_elsewhere.map(command).collect()
     }
 
+    /// The command that replaces a policy and moves its groups to where the new one wants them.
+    ///
+    /// # Errors
+    /// When the new one is not valid or cannot be placed, or asks for another number of groups.
+    pub fn replace_policy(&self, was: &Policy, policy: Policy) -> Result<SystemCommand, SystemError> {
+        if policy.groups != was.groups {
+            return Err(SystemError::BadPolicy(format!(
+                "policy {}: the number of groups cannot be changed; it is {}",
+                was.name, was.groups
+            )));
+        }
+        let members = self.system().members_version();
+        let groups = self.place_groups(&policy)?;
+        Ok(SystemCommand::ReplacePolicy { was: was.clone(), policy, groups, members })
+    }
+
     fn with_primary(&self, was: &Policy, to: &RegionName) -> Result<SystemCommand, SystemError> {
         if !was.regions.contains(to) {
             return Err(SystemError::BadPolicy(format!(
@@ -48,7 +64,6 @@ impl Replication {
         let others = was.primary.iter().filter(|region| *region != to);
         let primary = std::iter::once(to).chain(others).cloned().collect();
         let policy = Policy { primary, ..was.clone() };
-        let groups = self.place_groups(&policy)?;
-        Ok(SystemCommand::ReplacePolicy { was: was.clone(), policy, groups })
+        self.replace_policy(was, policy)
     }
 }

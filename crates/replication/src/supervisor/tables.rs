@@ -48,11 +48,10 @@ fn leftovers(state: &SystemState, table: &TableEntry, group: GroupId) -> Vec<(By
         return kinds.into_iter().chain([table_range(table.id)]).collect();
     }
     match sweep {
-        None => Vec::new(),
+        // Those who began a move end it.
+        None | Some(Sweep::Stayed(_)) => Vec::new(),
         Some(Sweep::Moved) => vec![notes(MoveNote::Changed), table_range(table.id)],
         Some(Sweep::Arrived) => vec![notes(MoveNote::Target), table_range(table.id)],
-        // Those who began the move end it.
-        Some(Sweep::Stayed(_)) => Vec::new(),
     }
 }
 

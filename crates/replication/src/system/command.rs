@@ -1,9 +1,12 @@
 //! Commands of the system group and what they answer.
 
+use super::members::{JoinToken, Joining, Planned, Started};
 use super::refound::{LogPoint, Refoundation, SalvageCount};
 use super::state::{Credential, GroupInfo, NodeEntry, TableEntry};
 use meridian_placement::Placement;
-use meridian_types::{GroupId, Incarnation, NodeId, PolicyName, Position, RegionName, TableId, TableName};
+use meridian_types::{
+    GroupId, Incarnation, NodeId, NodeName, PolicyName, Position, RegionName, TableId, TableName,
+};
 use meridian_types::{Policy, PolicyError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,6 +27,8 @@ pub enum SystemCommand {
         policy: Policy,
         /// Where each group lives; the ids are given out by the state machine.
         groups: Vec<GroupInfo>,
+        /// The changes of nodes that the placement knows of; if there have been others, nothing happens.
+        members: u64,
     },
     /// Adds a table in status `Creating`.
     CreateTable {
@@ -107,6 +112,8 @@ pub enum SystemCommand {
         policy: Policy,
         /// Where each group lives from then on, by ordinal; their ids stay.
         groups: Vec<GroupInfo>,
+        /// As for [`SystemCommand::CreatePolicy`].
+        members: u64,
     },
     /// Keeps leaders out of a region, or lets them in again.
     DrainRegion {
@@ -148,6 +155,43 @@ pub enum SystemCommand {
         /// How much.
         count: SalvageCount,
     },
+    /// Makes a token with which one node may join.
+    CreateJoinToken {
+        /// The hash of the token, which nobody keeps.
+        hash: String,
+        /// What it lets in.
+        token: JoinToken,
+        /// Milliseconds since 1970 at the node that was asked.
+        now_ms: u64,
+    },
+    /// Takes a node into the cluster.
+    AddNode {
+        /// The node and its token.
+        joining: Joining,
+        /// Where the groups live with it.
+        planned: Planned,
+    },
+    /// Moves everything off a node, which is removed once nothing needs it.
+    DrainNode {
+        /// Which node.
+        node: NodeId,
+        /// Where the groups live without it.
+        planned: Planned,
+    },
+    /// Forgets a node that is in no group any more.
+    RemoveNode {
+        /// Which node.
+        node: NodeId,
+    },
+    /// Says with which disk and protocol a node runs.
+    NodeStarted(Started),
+    /// Records that a region which a group's policy has named has caught up, and is waited for from now on.
+    RegionArrived {
+        /// Which group.
+        group: GroupId,
+        /// Which region.
+        region: RegionName,
+    },
 }
 
 /// What a committed command answers.
@@ -159,6 +203,8 @@ pub enum SystemReply {
     Table(Box<TableEntry>),
     /// The groups that the new policy owns.
     Groups(Vec<GroupId>),
+    /// The number of the node.
+    Node(NodeId),
 }
 
 /// Why a command changed nothing.
@@ -207,6 +253,43 @@ pub enum SystemError {
         /// Its present incarnation.
         incarnation: Incarnation,
     },
+    /// Planned on nodes or placements that are no longer so.
+    #[error("the cluster's nodes or policies were changed at the same time; try again")]
+    StalePlan,
+    /// A token that lets nobody in.
+    #[error("the join token {0}; make a new one with `meridian node token create`")]
+    BadToken(String),
+    /// The name is taken.
+    #[error("node {0} is in the cluster; choose another name")]
+    NodeExists(NodeName),
+    /// No node of that name.
+    #[error("node {0} is not in the cluster; `meridian node list` shows those that are")]
+    NoSuchNode(NodeName),
+    /// A node that is said to be lost answers.
+    #[error(
+        "node {0} answers, so it is not lost; use `meridian node leave {0}`, which moves its data away first"
+    )]
+    NodeAnswers(NodeName),
+    /// A node that is to leave does not answer.
+    #[error(
+        "node {0} does not answer; start it, or if its disk is gone for good use `meridian node remove {0} --lost`"
+    )]
+    NodeSilent(NodeName),
+    /// A node that is to leave has what nobody has decided on.
+    #[error(
+        "node {0} has writes, or may have, that were lost when its region was given up; wait until it has caught up, and decide on them \
+         first: `meridian salvage list`"
+    )]
+    HasSalvage(NodeName),
+    /// A group has no state of its new incarnation yet.
+    #[error("group {0} is being founded anew; try again when `meridian status` shows its leader")]
+    BeingFounded(GroupId),
+    /// The number came with another disk before.
+    #[error(
+        "node {0} was known by another disk: a node that lost its disk has forgotten its votes and must not come back under the \
+         same number. Make a new one in its place with `meridian node replace {0}`"
+    )]
+    OtherDisk(NodeName),
     /// Too many of something.
     #[error("the cluster has {limit} {what}, the most allowed; delete one first")]
     Limit {

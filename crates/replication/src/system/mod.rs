@@ -4,11 +4,13 @@
 //! those (creation times, ids of keys, placements) its proposer puts into the command.
 
 mod command;
+mod members;
 mod moving;
 mod refound;
 mod state;
 
 pub use command::{SystemCommand, SystemError, SystemReply};
+pub use members::{JoinToken, Joining, MAX_NODES, Planned, Started};
 pub use moving::{MovePhase, MoveSource, Sweep, TableMove};
 pub use refound::{AtRisk, LastHeard, LogPoint, Refoundation, Required, SalvageCount};
 pub use state::{

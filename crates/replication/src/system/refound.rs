@@ -146,7 +146,12 @@ impl SystemState {
         if !follows || next > ReplicaId::LAST_INCARNATION {
             return Err(SystemError::StaleRefounding { group, incarnation: info.incarnation });
         }
+        // Planned on nodes of which one is gone by now: whoever planned it looks again.
+        if placement.members().any(|member| !self.nodes.contains_key(&member)) {
+            return Err(SystemError::StalePlan);
+        }
         let (seed, policy) = (refoundation.seed, info.policy.clone());
+        self.placed += 1;
         info.incarnation = next;
         info.placement = placement;
         info.refoundations.push(refoundation);
@@ -200,8 +205,10 @@ impl SystemState {
 
 #[cfg(test)]
 mod tests {
+    use super::super::NodeEntry;
     use super::*;
     use meridian_placement::CommitRule;
+    use meridian_types::{NodeName, ZoneName};
     use proptest::prelude::*;
 
     fn point(term: u64, index: u64) -> LogPoint {
@@ -219,6 +226,20 @@ mod tests {
         }
     }
 
+    fn node(number: NodeId) -> NodeEntry {
+        NodeEntry {
+            number,
+            name: NodeName::new(&format!("n{number}")).expect("a name"),
+            region: RegionName::new("elsewhere").expect("a name"),
+            zone: ZoneName::new("z").expect("a name"),
+            witness: false,
+            peer: String::new(),
+            disk: None,
+            protocol: 0,
+            leaving: false,
+        }
+    }
+
     fn state() -> SystemState {
         let info = GroupInfo {
             id: GroupId(3),
@@ -227,8 +248,13 @@ mod tests {
             incarnation: Incarnation(0),
             placement: placement(),
             refoundations: Vec::new(),
+            founders: [NodeId(1)].into(),
+            arriving: [].into(),
         };
         let mut state = SystemState::default();
+        for number in [NodeId(1), NodeId(2)] {
+            state.nodes.insert(number, node(number));
+        }
         state.groups.insert(info.id, info);
         state
     }

@@ -1,6 +1,7 @@
 //! The system state and how commands change it.
 
 use super::command::{SystemCommand, SystemError, SystemReply};
+use super::members::JoinToken;
 use super::moving::{Sweep, TableMove};
 use super::refound::Refoundation;
 use meridian_placement::Placement;
@@ -30,6 +31,14 @@ pub struct NodeEntry {
     pub zone: ZoneName,
     /// Whether it only votes.
     pub witness: bool,
+    /// `host:port` at which the other nodes reach it; empty for a node that is alone.
+    pub peer: String,
+    /// The disk that it has, once it has said so.
+    pub disk: Option<u64>,
+    /// The newest protocol that it speaks, by its own word; 0 until it has said so.
+    pub protocol: u32,
+    /// Whether it is on its way out: no group is placed on it any more.
+    pub leaving: bool,
 }
 
 /// One placement group.
@@ -47,6 +56,12 @@ pub struct GroupInfo {
     pub placement: Placement,
     /// Each founding anew, oldest first.
     pub refoundations: Vec<Refoundation>,
+    /// The voters with which it began, given by the state machine. Whoever founds it founds it with these, wherever it is to move by then:
+    /// two different beginnings could both find a majority.
+    pub founders: BTreeSet<NodeId>,
+    /// Regions that the policy has named since, and that have not caught up yet: they are not waited for, or writes would stand still while
+    /// the data is copied.
+    pub arriving: BTreeSet<RegionName>,
 }
 
 /// A policy and the groups it owns, by ordinal.
@@ -143,6 +158,14 @@ pub struct SystemState {
     pub drained_regions: BTreeSet<RegionName>,
     next_group: u32,
     next_table: u32,
+    /// The highest number that was given to a node, or promised to one by a token.
+    pub(super) last_node: NodeId,
+    /// Join tokens by hash.
+    pub(super) tokens: BTreeMap<String, JoinToken>,
+    /// Changes of nodes so far.
+    pub(super) members: u64,
+    /// Changes of nodes and of placements so far.
+    pub(super) placed: u64,
     pub(super) next_move: u64,
 }
 
@@ -157,10 +180,16 @@ impl SystemState {
                 if self.cluster.is_empty() {
                     self.cluster = cluster;
                     self.nodes = nodes.into_iter().map(|node| (node.number, node)).collect();
+                    self.last_node = self.nodes.keys().last().copied().unwrap_or_default();
+                    self.members += 1;
+                    self.placed += 1;
                 }
                 Ok(SystemReply::Done)
             }
-            SystemCommand::CreatePolicy { policy, groups } => self.create_policy(policy, groups),
+            SystemCommand::CreatePolicy { policy, groups, members } => {
+                self.check_members(members)?;
+                self.create_policy(policy, groups)
+            }
             SystemCommand::CreateTable { table } => self.create_table(table),
             SystemCommand::ActivateTables(ids) => {
                 let creating = |table: &&mut TableEntry| table.status == TableStatus::Creating;
@@ -211,7 +240,10 @@ impl SystemState {
                 Some(_) => Ok(SystemReply::Done),
                 None => Err(SystemError::NoSuchCredential(id)),
             },
-            SystemCommand::ReplacePolicy { was, policy, groups } => self.replace_policy(&was, policy, groups),
+            SystemCommand::ReplacePolicy { was, policy, groups, members } => {
+                self.check_members(members)?;
+                self.replace_policy(&was, policy, groups)
+            }
             SystemCommand::DrainRegion { region, drained } => {
                 if !self.nodes.values().any(|node| node.region == region) {
                     return Err(SystemError::NoSuchRegion(region));
@@ -238,7 +270,23 @@ impl SystemState {
             SystemCommand::SalvageFound { group, incarnation, node, count } => {
                 self.salvage_found((group, incarnation), node, count)
             }
+            SystemCommand::CreateJoinToken { hash, token, now_ms } => self.create_token(hash, token, now_ms),
+            SystemCommand::AddNode { joining, planned } => self.add_node(joining, planned),
+            SystemCommand::DrainNode { node, planned } => self.drain_node(node, planned),
+            SystemCommand::RemoveNode { node } => self.remove_node(node),
+            SystemCommand::NodeStarted(started) => self.node_started(started),
+            SystemCommand::RegionArrived { group, region } => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    group.arriving.remove(&region);
+                }
+                Ok(SystemReply::Done)
+            }
         }
+    }
+
+    /// Refuses groups that were placed on other nodes than those that there are now.
+    fn check_members(&self, members: u64) -> Result<(), SystemError> {
+        if members == self.members { Ok(()) } else { Err(SystemError::StalePlan) }
     }
 
     fn create_policy(&mut self, policy: Policy, groups: Vec<GroupInfo>) -> Result<SystemReply, SystemError> {
@@ -250,9 +298,11 @@ impl SystemState {
         for mut group in groups {
             self.next_group += 1;
             group.id = GroupId(self.next_group);
+            group.founders = group.placement.voters.clone();
             ids.push(group.id);
             self.groups.insert(group.id, group);
         }
+        self.placed += 1;
         let entry = PolicyEntry { policy, groups: ids.clone() };
         self.policies.insert(entry.policy.name.clone(), entry);
         Ok(SystemReply::Groups(ids))
@@ -272,8 +322,12 @@ impl SystemState {
             return Err(SystemError::PolicyChanged(policy.name));
         }
         entry.policy = policy;
+        self.placed += 1;
         for (id, new) in entry.groups.iter().zip(groups) {
             if let Some(group) = self.groups.get_mut(id) {
+                let (before, after) = (group.placement.data_regions(), new.placement.data_regions());
+                group.arriving.retain(|region| after.contains(region));
+                group.arriving.extend(after.difference(&before).cloned());
                 group.placement = new.placement;
             }
         }
@@ -323,10 +377,12 @@ impl SystemState {
         self.groups.get(groups.get(ordinal as usize)?)
     }
 
-    /// The lost regions that `group` may go on without: none when its policy says to block.
+    /// The regions that `group` may go on without: those that have not caught up since its policy named them, and those that are lost unless its policy
+    /// says to block.
     #[must_use]
     pub fn excused_regions(&self, group: &GroupInfo) -> BTreeSet<RegionName> {
-        if self.blocks(group) { BTreeSet::new() } else { self.lost_regions.clone() }
+        let lost = self.lost_regions.iter().filter(|_| !self.blocks(group));
+        lost.chain(&group.arriving).cloned().collect()
     }
 
     /// The lost region for which `group` takes no writes, if its policy says to block.
@@ -357,6 +413,6 @@ impl SystemState {
     }
 }
 
-fn within(what: &str, count: usize, limit: usize) -> Result<(), SystemError> {
+pub(super) fn within(what: &str, count: usize, limit: usize) -> Result<(), SystemError> {
     if count < limit { Ok(()) } else { Err(SystemError::Limit { what: what.to_owned(), limit }) }
 }

@@ -1,14 +1,12 @@
-//! Accepting links from peers with a lower number.
+//! Accepting links from peers: those with a lower number, and those that this node does not know of yet.
 
 use super::carrier::Acceptor;
-use super::peers::PeerAddress;
+use super::hello::{Hello, Refusal};
 use super::proto::Frame;
 use super::proto::peer_server::{Peer, PeerServer};
 use super::tls::{PeerTls, certificate_is_for};
-use super::{MAX_MESSAGE, NODE_HEADER, WINDOW};
+use super::{HELLO_HEADER, MAX_MESSAGE, WINDOW};
 use futures_util::{Stream, StreamExt};
-use meridian_types::{NodeId, NodeName};
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
@@ -16,7 +14,6 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 struct Service {
-    names: BTreeMap<NodeId, NodeName>,
     acceptor: Acceptor,
 }
 
@@ -27,11 +24,9 @@ struct Service {
 pub async fn serve(
     listener: TcpListener,
     tls: PeerTls,
-    known: &[PeerAddress],
     acceptor: Acceptor,
 ) -> Result<(), tonic::transport::Error> {
-    let names = known.iter().map(|peer| (peer.number, peer.name.clone())).collect();
-    let service = PeerServer::new(Service { names, acceptor })
+    let service = PeerServer::new(Service { acceptor })
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     Server::builder()
@@ -48,33 +43,39 @@ impl Peer for Service {
     type LinkStream = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
 
     async fn link(&self, request: Request<Streaming<Frame>>) -> Result<Response<Self::LinkStream>, Status> {
-        let peer = self.identify(&request)?;
-        let frames = self.acceptor.accept(peer, request.into_inner());
-        Ok(Response::new(frames.map(Ok).boxed()))
+        let hello = greeting(&request)?;
+        let accepted = self.acceptor.accept(&hello, request.into_inner());
+        let (own, frames) = accepted.map_err(|refusal| refused(&refusal))?;
+        let mut response: Response<Self::LinkStream> = Response::new(frames.map(Ok).boxed());
+        let own = own.to_string().parse().map_err(|_| Status::internal("the greeting cannot be sent"))?;
+        response.metadata_mut().insert(HELLO_HEADER, own);
+        Ok(response)
     }
 }
 
-impl Service {
-    /// The node that opened the stream: it says its number, and its certificate must carry that node's name.
-    fn identify(&self, request: &Request<Streaming<Frame>>) -> Result<NodeId, Status> {
-        let number = request
-            .metadata()
-            .get(NODE_HEADER)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.parse().ok())
-            .map(NodeId)
-            .ok_or_else(|| Status::invalid_argument("the stream does not say which node opened it"))?;
-        let name = self
-            .names
-            .get(&number)
-            .ok_or_else(|| Status::permission_denied(format!("node {number} is not in this cluster")))?;
-        let certificates =
-            request.peer_certs().ok_or_else(|| Status::unauthenticated("the peer sent no certificate"))?;
-        let own = certificates.first().is_some_and(|der| certificate_is_for(der, name.as_str()));
-        if own {
-            Ok(number)
-        } else {
-            Err(Status::permission_denied(format!("the certificate is not for node {name}")))
-        }
+/// A refusal for good has a code of its own, so that the peer can tell.
+pub(super) fn refused(refusal: &Refusal) -> Status {
+    if refusal.for_good {
+        Status::failed_precondition(&refusal.why)
+    } else {
+        Status::permission_denied(&refusal.why)
+    }
+}
+
+/// What the opener of the stream says of itself: its certificate must carry the name that it says.
+fn greeting(request: &Request<Streaming<Frame>>) -> Result<Hello, Status> {
+    let said = request.metadata().get(HELLO_HEADER).and_then(|value| value.to_str().ok());
+    let said = said.ok_or_else(|| {
+        Status::invalid_argument(
+            "the stream has no greeting that this version understands; upgrade one version at a time",
+        )
+    })?;
+    let hello: Hello = said.parse().map_err(|refusal: Refusal| Status::invalid_argument(refusal.why))?;
+    let certificates =
+        request.peer_certs().ok_or_else(|| Status::unauthenticated("the peer sent no certificate"))?;
+    if certificates.first().is_some_and(|der| certificate_is_for(der, hello.name.as_str())) {
+        Ok(hello)
+    } else {
+        Err(Status::permission_denied(format!("the certificate is not for node {}", hello.name)))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! In production that is a gRPC stream over mTLS. A simulation carries the frames itself.
 
+use super::hello::{Doorman, Hello, Refusal};
 use super::link::Link;
 use super::message::{Handler, Kind};
 use super::peers::{PeerAddress, Peers};
@@ -9,7 +10,6 @@ use super::proto::Frame;
 use crate::runtime;
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt};
-use meridian_types::NodeId;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -39,11 +39,24 @@ pub type Arrivals = Pin<Box<dyn Stream<Item = Result<Frame, Broken>> + Send>>;
 #[error("{0}")]
 pub struct Broken(pub String);
 
+/// Why a peer was not reached.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// No stream came about.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// The peer does not let this node in.
+    #[error("the peer refused the link: {0}")]
+    Refused(#[from] Refusal),
+}
+
+/// What a dialled peer has said, and what arrives from it.
+pub type Answered = Result<(Hello, Arrivals), DialError>;
+
 /// Opens streams to peers.
 pub trait Dial: Send + Sync + 'static {
-    /// Opens a stream that sends `outgoing`, and hands back what arrives on it; [`Broken`] when the peer cannot be reached or
-    /// refuses.
-    fn dial(&self, peer: PeerAddress, outgoing: Frames) -> BoxFuture<'static, Result<Arrivals, Broken>>;
+    /// Greets a peer and opens a stream that sends `outgoing`.
+    fn dial(&self, peer: PeerAddress, hello: Hello, outgoing: Frames) -> BoxFuture<'static, Answered>;
 }
 
 /// Takes streams that peers have opened.
@@ -51,21 +64,32 @@ pub trait Dial: Send + Sync + 'static {
 pub struct Acceptor {
     peers: Arc<Peers>,
     handler: Arc<dyn Handler>,
+    door: Arc<dyn Doorman>,
 }
 
 impl Acceptor {
-    /// Hands requests from the streams to `handler`.
+    /// Hands requests from the streams of those whom `door` lets in to `handler`.
     #[must_use]
-    pub fn new(peers: Arc<Peers>, handler: Arc<dyn Handler>) -> Self {
-        Self { peers, handler }
+    pub fn new(peers: Arc<Peers>, handler: Arc<dyn Handler>, door: Arc<dyn Doorman>) -> Self {
+        Self { peers, handler, door }
     }
 
-    /// Runs a link over a stream that `peer` has opened and proved to be its own; what is handed back is to be sent.
+    /// Runs a link over a stream whose opener has greeted and proved that it has that name; what is handed back is the answer to
+    /// the greeting, and what is to be sent.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the peer is not let in.
     pub fn accept<E: Send + 'static>(
         &self,
-        peer: NodeId,
+        hello: &Hello,
         arrivals: impl Stream<Item = Result<Frame, E>> + Unpin + Send + 'static,
-    ) -> Frames {
+    ) -> Result<(Hello, Frames), Refusal> {
+        self.door.admit(hello)?;
+        let peer = hello.node;
+        if peer > self.peers.own() && self.peers.link(peer).is_some() {
+            // It dials only because it has heard nothing for long; this node's own dialling was faster.
+            return Err(Refusal::now("there is a link already"));
+        }
         let (link, frames) = Link::new(peer);
         let (peers, handler) = (Arc::clone(&self.peers), Arc::clone(&self.handler));
         runtime::spawn(async move {
@@ -73,7 +97,7 @@ impl Acceptor {
             link.run(arrivals, &*handler).await;
             peers.down(&link);
         });
-        Frames::new(frames)
+        Ok((self.door.hello(peer), Frames::new(frames)))
     }
 }
 

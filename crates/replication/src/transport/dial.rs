@@ -1,46 +1,76 @@
-//! Dialling a peer, again and again, for as long as the node runs.
+//! Dialling a peer, again and again, for as long as it is one.
 
-use super::carrier::{Arrivals, Broken, Dial, Frames};
+use super::carrier::{Answered, Broken, Dial, DialError, Frames};
+use super::hello::{Doorman, Hello, Refusal};
 use super::link::Link;
 use super::message::Handler;
 use super::peers::{PeerAddress, Peers};
 use super::proto::peer_client::PeerClient;
 use super::tls::PeerTls;
-use super::{MAX_MESSAGE, NODE_HEADER, WINDOW};
-use crate::runtime;
+use super::{HELLO_HEADER, MAX_MESSAGE, WINDOW};
+use crate::runtime::{self, mark};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use meridian_types::NodeId;
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(1);
 /// Covers TCP, TLS and HTTP/2 set-up over a slow link.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A node that has heard nothing from a lower number for this long dials by itself: the other may not know of it, having been away
+/// while it joined. Far longer than a restart or a partition that ends takes to be dialled from the other side.
+const REVERSE_AFTER: Duration = Duration::from_secs(10);
 
 impl Peers {
-    /// Keeps a link to `address` up until the task is aborted. Only for peers with a higher number than this node:
-    /// the lower one dials, so that a pair shares one connection.
+    /// Keeps a link to `peer` up for as long as it is a peer. The lower number dials, so that a pair shares one connection; the
+    /// higher one only when that has not happened for long.
     pub async fn keep_dialling(
         self: Arc<Self>,
-        address: PeerAddress,
+        peer: NodeId,
         dialer: Arc<dyn Dial>,
+        door: Arc<dyn Doorman>,
         handler: Arc<dyn Handler>,
     ) {
-        debug_assert!(self.own() < address.number, "the lower number dials");
-        let mut wait = FIRST_RETRY;
+        let reverse = peer < self.own();
+        let (mut wait, mut attempt) = (FIRST_RETRY, 0);
         loop {
-            let (link, frames) = Link::new(address.number);
-            match dialer.dial(address.clone(), Frames::new(frames)).await {
-                Ok(arrivals) => {
+            if reverse && (self.link(peer).is_some() || self.silence(peer) < REVERSE_AFTER) {
+                tokio::time::sleep(LAST_RETRY).await;
+                if door.address(peer, attempt).is_none() {
+                    return;
+                }
+                continue;
+            }
+            let Some(address) = door.address(peer, attempt) else { return };
+            let name = address.name.clone();
+            let (link, frames) = Link::new(peer);
+            let answered = dialer.dial(address, door.hello(peer), Frames::new(frames)).await;
+            match answered.and_then(|(hello, arrivals)| Ok((greeted(&*door, peer, &hello)?, arrivals))) {
+                Ok(((), _)) if reverse && self.link(peer).is_some() => {}
+                Ok(((), arrivals)) => {
+                    if reverse {
+                        mark("a node dialled a peer of a lower number");
+                    }
                     self.up(&link);
                     link.run(arrivals, &*handler).await;
                     self.down(&link);
                     wait = FIRST_RETRY;
                 }
-                Err(error) => tracing::debug!(peer = %address.name, %error, "dialling failed"),
+                Err(DialError::Refused(refusal)) => {
+                    tracing::warn!(peer = %name, why = %refusal, "the peer refused the link");
+                    if refusal.for_good {
+                        door.expelled(&refusal.why);
+                    }
+                    attempt += 1;
+                }
+                Err(DialError::Broken(error)) => {
+                    tracing::debug!(peer = %name, %error, "dialling failed");
+                    attempt += 1;
+                }
             }
             // Spread out, so that all nodes don't dial a returning one in the same instant.
             tokio::time::sleep(wait.mul_f64(0.5 + runtime::random::<f64>() / 2.0)).await;
@@ -49,41 +79,61 @@ impl Peers {
     }
 }
 
+/// Whether the one that answered is the one that was dialled, and let in.
+fn greeted(door: &dyn Doorman, peer: NodeId, hello: &Hello) -> Result<(), Broken> {
+    if hello.node != peer {
+        return Err(Broken(format!("node {} answers where node {peer} was dialled", hello.node)));
+    }
+    // It is the other side that is not let in, not this node.
+    door.admit(hello).map_err(|refusal| Broken(refusal.why))
+}
+
 /// Opens gRPC streams over mTLS.
 pub struct MtlsDialer {
-    own: NodeId,
     tls: PeerTls,
 }
 
 impl MtlsDialer {
-    /// Dials as the node `own`, with its certificate.
+    /// Dials with the node's certificate.
     #[must_use]
-    pub fn new(own: NodeId, tls: PeerTls) -> Self {
-        Self { own, tls }
+    pub fn new(tls: PeerTls) -> Self {
+        Self { tls }
     }
 }
 
 impl Dial for MtlsDialer {
-    fn dial(&self, peer: PeerAddress, outgoing: Frames) -> BoxFuture<'static, Result<Arrivals, Broken>> {
-        open(self.own, self.tls.clone(), peer, outgoing).boxed()
+    fn dial(&self, peer: PeerAddress, hello: Hello, outgoing: Frames) -> BoxFuture<'static, Answered> {
+        open(self.tls.clone(), peer, hello, outgoing).boxed()
     }
 }
 
-async fn open(own: NodeId, tls: PeerTls, peer: PeerAddress, outgoing: Frames) -> Result<Arrivals, Broken> {
+async fn open(tls: PeerTls, peer: PeerAddress, hello: Hello, outgoing: Frames) -> Answered {
     let mut client = connect(&tls, &peer).await.map_err(|error| Broken(error.to_string()))?;
     let mut request = tonic::Request::new(outgoing);
-    request.metadata_mut().insert(NODE_HEADER, own.0.into());
-    match tokio::time::timeout(CONNECT_TIMEOUT, client.link(request)).await {
-        Ok(Ok(response)) => {
-            let arrivals = response.into_inner();
-            Ok(arrivals.map(|frame| frame.map_err(|status| Broken(status.to_string()))).boxed())
+    let said = hello.to_string().parse().map_err(|_| Broken("the greeting cannot be sent".to_owned()))?;
+    request.metadata_mut().insert(HELLO_HEADER, said);
+    let answer = tokio::time::timeout(CONNECT_TIMEOUT, client.link(request)).await;
+    let answer = answer.map_err(|_| Broken("the peer did not answer in time".to_owned()))?;
+    let response = answer.map_err(|status| why(&status))?;
+    let said = response.metadata().get(HELLO_HEADER).and_then(|value| value.to_str().ok());
+    let hello: Hello = said
+        .ok_or_else(|| {
+            Refusal::now(
+                "it answers no greeting that this version understands; upgrade one version at a time",
+            )
+        })?
+        .parse()?;
+    let arrivals = response.into_inner();
+    Ok((hello, arrivals.map(|frame| frame.map_err(|status| Broken(status.to_string()))).boxed()))
+}
+
+fn why(status: &Status) -> DialError {
+    match status.code() {
+        Code::FailedPrecondition => Refusal::for_good(status.message()).into(),
+        Code::PermissionDenied | Code::InvalidArgument | Code::Unauthenticated => {
+            Refusal::now(status.message()).into()
         }
-        Ok(Err(status)) => {
-            let (peer, code, message) = (peer.number, status.code(), status.message());
-            tracing::warn!(%peer, ?code, message, "the peer refused the link");
-            Err(Broken(message.to_owned()))
-        }
-        Err(_) => Err(Broken("the peer did not answer in time".to_owned())),
+        _ => Broken(status.message().to_owned()).into(),
     }
 }
 

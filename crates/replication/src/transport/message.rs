@@ -45,6 +45,8 @@ pub enum Kind {
     Failover = 17,
     /// What this node has of an old incarnation above its cut.
     Salvage = 18,
+    /// Whether the sender is a member of the group no more, by its leader's word.
+    Departed = 19,
 }
 
 impl Kind {
@@ -52,8 +54,8 @@ impl Kind {
     #[must_use]
     pub fn from_wire(number: u32) -> Option<Kind> {
         use Kind::{
-            Append, AtRisk, Beat, Failover, Heartbeat, Ping, PreVote, Read, RegionLease, Salvage, Snapshot,
-            Status, Survey, System, SystemIndex, TransferLeader, Vote, Write,
+            Append, AtRisk, Beat, Departed, Failover, Heartbeat, Ping, PreVote, Read, RegionLease, Salvage,
+            Snapshot, Status, Survey, System, SystemIndex, TransferLeader, Vote, Write,
         };
         let all = [
             Ping,
@@ -74,6 +76,7 @@ impl Kind {
             Survey,
             Failover,
             Salvage,
+            Departed,
         ];
         all.into_iter().find(|kind| *kind as u32 == number)
     }

@@ -6,14 +6,16 @@
 mod accept;
 mod carrier;
 mod dial;
+mod hello;
 mod link;
 mod message;
 mod peers;
 mod tls;
 
 pub use accept::serve;
-pub use carrier::{Acceptor, Arrivals, Broken, Dial, Frames};
+pub use carrier::{Acceptor, Answered, Arrivals, Broken, Dial, DialError, Frames};
 pub use dial::MtlsDialer;
+pub use hello::{Doorman, Hello, OLDEST_PROTOCOL, PROTOCOL, Refusal};
 pub use link::{CallError, Link, PendingCall, Reply};
 pub use message::{Handler, Kind, Request};
 pub use peers::{PeerAddress, Peers};
@@ -42,5 +44,5 @@ const MAX_FRAME: usize = 1 << 20;
 const MAX_MESSAGE: usize = 48 << 20;
 /// HTTP/2 windows: enough for 1 Gbit/s at 250 ms.
 const WINDOW: u32 = 32 << 20;
-/// Metadata that says which node opened a stream; checked against its certificate.
-const NODE_HEADER: &str = "x-meridian-node";
+/// Metadata with each side's greeting; who opened the stream is checked against its certificate.
+const HELLO_HEADER: &str = "x-meridian-hello";

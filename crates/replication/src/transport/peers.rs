@@ -103,6 +103,19 @@ impl Peers {
         downs.and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
     }
 
+    /// The nodes to which there is a link.
+    #[must_use]
+    pub fn linked(&self) -> Vec<NodeId> {
+        self.lock().iter().filter(|(_, peer)| peer.link.is_some()).map(|(node, _)| *node).collect()
+    }
+
+    /// Ends the link to a node, if there is one.
+    pub fn cut(&self, node: NodeId) {
+        if let Some(link) = self.link(node) {
+            link.shut();
+        }
+    }
+
     pub(super) fn up(&self, link: &Arc<Link>) {
         let old = self.lock().entry(link.peer()).or_default().link.replace(Arc::clone(link));
         if let Some(old) = old {

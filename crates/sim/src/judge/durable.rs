@@ -4,8 +4,8 @@ use crate::cluster::{Cluster, Up};
 use crate::judge::monitor;
 use crate::workload::Notes;
 use meridian_placement::{CommitRule, Placement};
-use meridian_types::{NodeId, Position, RegionName};
-use std::collections::BTreeSet;
+use meridian_types::{GroupId, NodeId, Position, RegionName};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A write that was just acknowledged.
 pub struct Acknowledged {
@@ -35,8 +35,9 @@ impl Acknowledged {
                 disk.memory().durable_index(group).max(applied.unwrap_or(0)) >= index
             })
         };
-        let voters = placement.voters.iter().filter(|node| has(node)).count();
-        if voters * 2 <= placement.voters.len() {
+        let voting = voters(cluster, self.server, group, placement);
+        let voters = voting.iter().filter(|node| has(node)).count();
+        if !voting.is_empty() && voters * 2 <= voting.len() {
             notes.broken(
                 now,
                 &format!("{group}/{index} is acknowledged and on the disks of {voters} voters only"),
@@ -52,7 +53,9 @@ impl Acknowledged {
                 .map(|(region, _)| region.clone())
                 .collect()
         };
-        for region in missing(placement, self.server, &lost, has) {
+        // A node that leaves keeps what its region has until another one there has it.
+        let holders = cluster.holders();
+        for region in missing(placement, self.server, (&lost, &holders), has) {
             notes.broken(now, &format!("{group}/{index} is acknowledged and on no disk of {region}"));
         }
     }
@@ -64,19 +67,31 @@ fn applied_index(marker: &[u8]) -> Option<u64> {
     last.map(|(_, index)| index)
 }
 
+/// Who votes now: by the leader's word, since members change one after another; none while they do.
+fn voters(cluster: &Cluster, server: NodeId, group: GroupId, placement: &Placement) -> BTreeSet<NodeId> {
+    if !cluster.has_changed() {
+        return placement.voters.clone();
+    }
+    let Some(up) = cluster.up(server) else { return BTreeSet::new() };
+    let said = up.process.within(|| up.replication.status_here());
+    let members =
+        said.replicas.into_iter().find(|replica| replica.group == group).and_then(|own| own.members);
+    members.unwrap_or_default().into_iter().filter(|(_, votes)| *votes).map(|(node, _)| node).collect()
+}
+
 /// The regions that the commit rule wants and that do not have the entry.
 fn missing(
     placement: &Placement,
     server: NodeId,
-    lost: &BTreeSet<RegionName>,
+    (lost, holders): (&BTreeSet<RegionName>, &BTreeMap<NodeId, RegionName>),
     has: impl Fn(&NodeId) -> bool,
 ) -> Vec<String> {
     let regions: BTreeSet<&RegionName> = placement.data.values().collect();
-    let on_disk = |region: &RegionName| placement.data.iter().any(|(node, of)| of == region && has(node));
+    let on_disk = |region: &RegionName| holders.iter().any(|(node, of)| of == region && has(node));
     match placement.rule {
         CommitRule::Majority => Vec::new(),
         CommitRule::OtherRegion => {
-            let home = placement.data.get(&server);
+            let home = holders.get(&server);
             let others: Vec<_> = regions.iter().filter(|region| Some(**region) != home).collect();
             let excused = !others.is_empty() && others.iter().all(|region| lost.contains(**region));
             let held = others.iter().any(|region| on_disk(region));

@@ -33,7 +33,7 @@ pub fn differences(cluster: &Cluster) -> Vec<String> {
     let mut found = Vec::new();
     let Some((_, any)) = cluster.all_up().into_iter().next() else { return vec!["no node is up".to_owned()] };
     let system = any.replication.system();
-    let everywhere = cluster.shape().nodes().iter().map(|node| node.id).collect::<Vec<_>>();
+    let everywhere = system.nodes.keys().copied().collect::<Vec<_>>();
     let mut groups = vec![(ReplicaId::from(GroupId::SYSTEM), everywhere)];
     groups.extend(
         system.groups.values().map(|group| (group.replica(), group.placement.data.keys().copied().collect())),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::admin::failover::{FailoverDone, FailoverPlan};
+use crate::admin::members::{Joined, NewJoinToken, NodeList};
 use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageList};
 use crate::admin::types::{
     Health, KeyInfo, KeySpec, MoveTable, NewKey, Status, Switched, SystemStatus, TableInfo,
@@ -66,6 +67,21 @@ impl ClusterAdmin for Memory {
     }
     async fn create_policy(&self, policy: Policy) -> Result<Policy, ApiError> {
         Ok(policy)
+    }
+    async fn update_policy(&self, policy: Policy) -> Result<Policy, ApiError> {
+        Ok(policy)
+    }
+    async fn nodes(&self) -> Result<NodeList, ApiError> {
+        Ok(NodeList { nodes: vec![] })
+    }
+    async fn create_join_token(&self, _: CreateJoinToken) -> Result<NewJoinToken, ApiError> {
+        Err(ApiError::unavailable("no leader yet; try again"))
+    }
+    async fn join(&self, _: Join) -> Result<Joined, ApiError> {
+        Err(ApiError::new(ErrorCode::Unauthorized, "the join token is not known here"))
+    }
+    async fn leave(&self, name: &NodeName, _: bool) -> Result<(), ApiError> {
+        Err(ApiError::not_found(format!("there is no node {name}")))
     }
     async fn switch_over(&self, request: Switchover) -> Result<Switched, ApiError> {
         Ok(Switched { policies: request.policy.into_iter().collect() })

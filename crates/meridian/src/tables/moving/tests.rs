@@ -111,9 +111,11 @@ impl World {
                     rule: CommitRule::Majority,
                 },
                 refoundations: Vec::new(),
+                founders: [].into(),
+                arriving: [].into(),
             };
             let groups = (0..groups).map(group).collect();
-            system.apply(SystemCommand::CreatePolicy { policy, groups }).unwrap();
+            system.apply(SystemCommand::CreatePolicy { policy, groups, members: 0 }).unwrap();
         }
         let table = TableEntry {
             id: TABLE,
