@@ -19,9 +19,13 @@ impl Group {
         Standing { last: self.raft.data_metrics().borrow_watched().last_log }
     }
 
-    /// Whether this replica would vote for a node that stands so: no lease of another runs, and its log is no shorter.
+    /// Whether this replica would vote for a node that stands so: no lease of another runs, its log is no shorter, and
+    /// this replica has all that it ever acknowledged.
     pub(crate) fn would_vote(&self, candidate: Standing) -> bool {
         let leads = self.held_leadership().is_some() && self.lease().is_some();
-        !leads && !self.promise.runs(self.timing.lease) && candidate.last >= self.standing().last
+        !leads
+            && !self.owes()
+            && !self.promise.runs(self.timing.lease)
+            && candidate.last >= self.standing().last
     }
 }

@@ -4,6 +4,7 @@ mod client;
 mod dispatch;
 mod failover;
 mod grants;
+mod reseed;
 mod risk;
 mod salvage;
 mod status;

@@ -32,7 +32,7 @@ struct Attempts {
 /// Runs as long as the node.
 pub(super) async fn run(node: Weak<Replication>) {
     let mut attempts = Attempts::default();
-    let mut ticks = tokio::time::interval(TICK);
+    let mut ticks = runtime::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -51,7 +51,7 @@ impl Attempts {
         let (votes, alone) = {
             let metrics = group.metrics.borrow_watched();
             let voters = || metrics.membership_config.membership().voter_ids();
-            let votes = voters().any(|voter| voter == node.own());
+            let votes = voters().any(|voter| voter == node.own()) && !group.owes();
             (votes, voters().count() == 1)
         };
         if leads {
@@ -66,7 +66,7 @@ impl Attempts {
         let Some(placement) = placement(node, group.id) else { return };
         let alive = |other| node.shared.peers.silence(other) < timing.lease;
         let Some(turn) = election_turn(&placement, node.own(), alive) else { return };
-        let now = Instant::now();
+        let now = runtime::now();
         let due = alone || silent >= timing.lease + timing.turn() * turn;
         if !due || self.next.get(&group.id).is_some_and(|next| now < *next) {
             return;

@@ -29,11 +29,11 @@ impl Leadership {
     pub(super) async fn round(&mut self, node: &Arc<Replication>) {
         for group in node.groups() {
             let Some(session) = group.session().map(|session| session.leader) else { continue };
-            let since = self.since.entry(group.id).or_insert((session, Instant::now()));
+            let since = self.since.entry(group.id).or_insert((session, runtime::now()));
             if since.0 != session {
-                *since = (session, Instant::now());
+                *since = (session, runtime::now());
             }
-            if let Some(target) = choose(node, &group, since.1.elapsed()) {
+            if let Some(target) = choose(node, &group, runtime::since(since.1)) {
                 hand_over(&group, session, target).await;
             }
         }
@@ -91,7 +91,7 @@ async fn hand_over(group: &Arc<Group>, session: LeaderId, target: NodeId) {
         let mut metrics = group.raft.metrics();
         let _ = group.raft.trigger().transfer_leader(target).await;
         let moved = async { while group.leading() == Some(session) && metrics.changed().await.is_ok() {} };
-        if tokio::time::timeout(HAND_OVER_TIMEOUT, moved).await.is_err() {
+        if runtime::timeout(HAND_OVER_TIMEOUT, moved).await.is_err() {
             mark("a hand-over was given up");
             // openraft sends no more heartbeats under this leadership, so the others elect a leader.
             tracing::warn!(group = %group.id, to = %target, "leadership was not taken over in time");

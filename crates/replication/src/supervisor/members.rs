@@ -20,8 +20,8 @@ const VOTERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bounds one membership change, so that a group without a majority does not hold up the others.
 const CHANGE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// When to try again to open a group that could not be opened or founded.
-const OPEN_AGAIN: Duration = Duration::from_secs(1);
+/// Between looks at all groups: some could not be opened, some have been damaged since.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Opens groups as the system state names them.
 pub(super) async fn keep_open(node: Weak<Replication>) {
@@ -30,20 +30,21 @@ pub(super) async fn keep_open(node: Weak<Replication>) {
         let state = Arc::clone(&system.borrow_and_update());
         let Some(strong) = node.upgrade() else { return };
         let own = strong.own();
-        let mut all_open = true;
+        strong.stop_without_system();
         for group in
             state.groups.values().filter(|group| group.placement.members().any(|member| member == own))
         {
             let unfounded = group.unfounded().filter(|next| next.seed == own);
             let base = unfounded.map(|next| next.base);
             if let Err(error) = strong.open_group(group.replica(), base).await {
-                all_open = false;
                 tracing::error!(group = %group.id, %error, "cannot open the group");
+            }
+            if let Err(error) = strong.reseed_damaged(group.replica(), &group.placement).await {
+                tracing::error!(group = %group.id, %error, "a damaged replica stays out of use");
             }
         }
         drop(strong);
-        let patience = if all_open { Duration::MAX } else { OPEN_AGAIN };
-        if let Ok(Err(_)) = tokio::time::timeout(patience, system.changed()).await {
+        if let Ok(Err(_)) = runtime::timeout(LOOK_AGAIN, system.changed()).await {
             return;
         }
     }
@@ -69,7 +70,8 @@ pub(super) fn placement(node: &Replication, group: GroupId) -> Option<Placement>
 /// so that leadership starts where it is preferred.
 pub(super) async fn initialise(node: &Arc<Replication>) {
     // What was founded anew has its seed as a member already.
-    for group in node.groups().into_iter().filter(|group| group.incarnation == Incarnation(0)) {
+    let pristine = |group: &Arc<Group>| group.incarnation == Incarnation(0) && !group.is_reseeded();
+    for group in node.groups().into_iter().filter(pristine) {
         let Some(placement) =
             placement(node, group.id).filter(|placement| placement.voters.contains(&node.own()))
         else {
@@ -77,7 +79,7 @@ pub(super) async fn initialise(node: &Arc<Replication>) {
         };
         let rank = placement.preferred_leaders.iter().position(|leader| *leader == node.own());
         let turn = u32::try_from(rank.unwrap_or(placement.voters.len())).unwrap_or(u32::MAX);
-        if group.opened.elapsed() < FOUNDING_TURN.saturating_mul(turn) || is_initialised(&group).await {
+        if runtime::since(group.opened) < FOUNDING_TURN.saturating_mul(turn) || is_initialised(&group).await {
             continue;
         }
         let members: BTreeMap<NodeId, EmptyNode> =
@@ -101,7 +103,7 @@ pub(super) async fn reconcile(node: &Arc<Replication>) {
         let members: Vec<NodeId> = membership.membership().nodes().map(|(id, _)| *id).collect();
         for member in placement.members().filter(|member| !members.contains(member)) {
             let add = group.raft.add_learner(member, EmptyNode {}, false);
-            if let Ok(Err(error)) = tokio::time::timeout(CHANGE_TIMEOUT, add).await {
+            if let Ok(Err(error)) = runtime::timeout(CHANGE_TIMEOUT, add).await {
                 tracing::debug!(group = %group.id, %member, %error, "member not added yet");
             }
         }
@@ -125,7 +127,7 @@ fn change_voters(group: &Arc<Group>, voters: BTreeSet<NodeId>) {
         tracing::info!(group = %group.id, ?voters, "changing the voters");
         // Old voters stay as learners: they hold the data that they held.
         let change = group.raft.change_membership(voters, true);
-        match tokio::time::timeout(VOTERS_TIMEOUT, change).await {
+        match runtime::timeout(VOTERS_TIMEOUT, change).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::debug!(group = %group.id, %error, "the voters are not changed yet"),
             Err(_) => tracing::warn!(group = %group.id, "the voters are not changed yet; it goes on"),

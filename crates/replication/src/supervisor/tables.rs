@@ -4,6 +4,7 @@ use crate::group::{Group, Session};
 use crate::keys::table_range;
 use crate::node::Replication;
 use crate::raft::Command;
+use crate::runtime;
 use crate::system::{SystemCommand, SystemState, TableEntry, TableStatus};
 use bytes::Bytes;
 use meridian_types::{GroupId, TableId};
@@ -12,7 +13,6 @@ use openraft::impls::ProgressResponder;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Items deleted in one entry.
 const PURGE_AT_ONCE: usize = 500;
@@ -67,7 +67,7 @@ async fn purge(node: &Arc<Replication>, group: &Arc<Group>, session: Session, ta
     let result = match next_items(group, table) {
         Ok(keys) if keys.is_empty() => {
             let command = SystemCommand::TablePurged { table, group: group.id };
-            let deadline = Instant::now() + COMMAND_TIMEOUT;
+            let deadline = runtime::now() + COMMAND_TIMEOUT;
             node.system_write(command, deadline).await.map(drop).map_err(io::Error::other)
         }
         Ok(keys) => delete(group, session, keys).await,
@@ -88,7 +88,7 @@ async fn delete(group: &Group, session: Session, keys: Vec<Bytes>) -> io::Result
     let (responder, done) = ProgressResponder::complete_only();
     let write = group.raft.write(Command::Purge(keys)).with_leader(session.leader);
     write.responder(responder).await.map_err(io::Error::other)?;
-    tokio::time::timeout(COMMAND_TIMEOUT, done)
+    runtime::timeout(COMMAND_TIMEOUT, done)
         .await
         .map_err(io::Error::other)?
         .map_err(io::Error::other)?

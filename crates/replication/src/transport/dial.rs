@@ -43,7 +43,7 @@ impl Peers {
                 Err(error) => tracing::debug!(peer = %address.name, %error, "dialling failed"),
             }
             // Spread out, so that all nodes don't dial a returning one in the same instant.
-            tokio::time::sleep(wait.mul_f64(0.5 + runtime::random::<f64>() / 2.0)).await;
+            runtime::sleep(wait.mul_f64(0.5 + runtime::random::<f64>() / 2.0)).await;
             wait = (wait * 2).min(LAST_RETRY);
         }
     }
@@ -73,7 +73,7 @@ async fn open(own: NodeId, tls: PeerTls, peer: PeerAddress, outgoing: Frames) ->
     let mut client = connect(&tls, &peer).await.map_err(|error| Broken(error.to_string()))?;
     let mut request = tonic::Request::new(outgoing);
     request.metadata_mut().insert(NODE_HEADER, own.0.into());
-    match tokio::time::timeout(CONNECT_TIMEOUT, client.link(request)).await {
+    match runtime::timeout(CONNECT_TIMEOUT, client.link(request)).await {
         Ok(Ok(response)) => {
             let arrivals = response.into_inner();
             Ok(arrivals.map(|frame| frame.map_err(|status| Broken(status.to_string()))).boxed())

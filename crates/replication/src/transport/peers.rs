@@ -1,6 +1,7 @@
 //! The live links by node.
 
 use super::link::Link;
+use crate::runtime;
 use meridian_types::{NodeId, NodeName};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +40,7 @@ impl Peers {
     /// No links yet.
     #[must_use]
     pub fn new(own: NodeId) -> Arc<Self> {
-        Arc::new(Self { own, started: Instant::now(), peers: Mutex::default() })
+        Arc::new(Self { own, started: runtime::now(), peers: Mutex::default() })
     }
 
     /// This node.
@@ -56,10 +57,10 @@ impl Peers {
 
     /// As [`Self::link`], waiting up to `patience` for one to come up.
     pub async fn link_within(&self, node: NodeId, patience: Duration) -> Option<Arc<Link>> {
-        let deadline = Instant::now() + patience;
+        let deadline = runtime::now() + patience;
         loop {
             match self.link(node) {
-                None if Instant::now() < deadline => tokio::time::sleep(LINK_POLL).await,
+                None if runtime::now() < deadline => runtime::sleep(LINK_POLL).await,
                 found => return found,
             }
         }
@@ -74,8 +75,8 @@ impl Peers {
         }
         match self.lock().get(&node) {
             Some(Peer { link: Some(link), .. }) => link.silence(),
-            Some(Peer { last_up: Some(last_up), .. }) => last_up.elapsed(),
-            _ => self.started.elapsed(),
+            Some(Peer { last_up: Some(last_up), .. }) => runtime::since(*last_up),
+            _ => runtime::since(self.started),
         }
     }
 
@@ -83,7 +84,7 @@ impl Peers {
     #[must_use]
     pub fn healthy_for(&self, node: NodeId, patience: Duration) -> Option<Duration> {
         if node == self.own {
-            return Some(self.started.elapsed());
+            return Some(runtime::since(self.started));
         }
         let link = self.link(node)?;
         (link.silence() < patience).then(|| link.age())
@@ -103,7 +104,7 @@ impl Peers {
         let peer = peers.entry(link.peer()).or_default();
         if peer.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
             peer.link = None;
-            peer.last_up = Instant::now().checked_sub(link.silence());
+            peer.last_up = runtime::now().checked_sub(link.silence());
             tracing::info!(peer = %link.peer(), "link down");
         }
     }
