@@ -19,7 +19,9 @@ pub mod marks;
 pub mod network;
 pub mod register;
 pub mod rng;
+pub mod rot;
 mod run;
+pub mod script;
 pub mod trace;
 pub mod workload;
 
