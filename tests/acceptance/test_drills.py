@@ -106,6 +106,24 @@ def test_a_planned_move_is_made_and_taken_back(cluster, show):
     cluster.settle()
 
 
+def test_rounds_take_turns_and_add_up(cluster, show, tmp_path):
+    done = meridian(
+        "drill", "node-kill", "--repeat", "2", "--dir", cluster.folder, "--for", "2s", "--report", tmp_path, "--output", "json",
+    )  # fmt: skip
+    report = judged(done.returncode, done.stdout, done.stderr, show)
+    rounds = report["rounds"]
+    show(f"rounds: {rounds['passed']} of {rounds['asked']} passed, rto {rounds['rto_s']}")
+    assert rounds["asked"] == len(rounds["each"]) == 2 and rounds["stopped"] is None
+    assert [one["region"] for one in rounds["each"]] == REGIONS[:2]
+    assert rounds["each"][0]["led_groups"] > 0, "the primary region's node that leads most leads"
+    assert rounds["lost_writes"] == 0 and rounds["acknowledged_writes"] > report["measured"]["acknowledged_writes"]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "report.json", "report.md", "timeline.svg", "round-01", "round-02",
+    }  # fmt: skip
+    assert json.loads((tmp_path / "report.json").read_text())["rounds"] == rounds
+    cluster.settle()
+
+
 def test_an_interrupted_drill_undoes_its_fault(cluster):
     interrupted = subprocess.Popen(
         [BINARY, "drill", "region-oneway", "--region", PRIMARY, "--dir", cluster.folder],

@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("dns", &["types", "steering"]),
     ("edge", &["types", "steering"]),
     ("drill", &["types", "history"]),
-    ("sim", &["types", "merge", "placement", "dynamo", "history", "store", "replication", "api"]),
+    ("sim", &["types", "merge", "placement", "dynamo", "history", "store", "replication", "api", "drill"]),
 ];
 /// Crates that decide and do nothing else.
 const PURE: [&str; 7] = ["types", "merge", "placement", "steering", "dynamo", "history", "plan"];

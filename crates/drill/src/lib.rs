@@ -22,6 +22,6 @@ pub mod workload;
 
 pub use error::DrillError;
 pub use progress::{Progress, Silent};
-pub use report::{DrillReport, Verdict};
-pub use run::{DrillOptions, run};
+pub use report::{DrillReport, RepeatedReport, Verdict};
+pub use run::{DrillOptions, repeat, run};
 pub use scenario::Scenario;

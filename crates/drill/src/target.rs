@@ -16,6 +16,8 @@ pub struct Target {
     pub nodes: Vec<NodeName>,
     /// Whether these are all nodes of the region.
     pub whole: bool,
+    /// How many groups of the policy they lead.
+    pub led_groups: usize,
 }
 
 impl Target {
@@ -49,7 +51,9 @@ impl Target {
         let nodes: Vec<NodeName> =
             all.iter().filter(|node| is_hit(node)).map(|node| node.id.clone()).collect();
         let whole = nodes.len() == all.len();
-        Ok(Self { region: region.clone(), path: u8::try_from(index).unwrap_or(u8::MAX), nodes, whole })
+        let led_groups = nodes.iter().map(leads).sum();
+        let path = u8::try_from(index).unwrap_or(u8::MAX);
+        Ok(Self { region: region.clone(), path, nodes, whole, led_groups })
     }
 
     /// Whether the region is expected to serve clients while the fault lasts.
@@ -98,6 +102,7 @@ mod tests {
         let (whole, zone, node) = (chosen(Scope::Region), chosen(Scope::Zone), chosen(Scope::Node));
         assert_eq!(names(&node), ["r-b-1"]);
         assert_eq!(names(&zone), ["r-b-0", "r-b-1"]);
+        assert_eq!((whole.led_groups, zone.led_groups, node.led_groups), (1, 1, 1));
         assert!(whole.whole && !zone.whole && !node.whole);
         assert!(!whole.serves(FaultKind::Kill) && zone.serves(FaultKind::Kill));
         assert!(whole.serves(FaultKind::Slow));

@@ -30,6 +30,7 @@ pub use node::{
     ReplicationOptions, WriteDone, groups_of_region,
 };
 pub use raft::Mutation;
+pub use raft::reseed::spares;
 pub use replica_id::ReplicaId;
 pub use supervisor::Founding;
 pub use wire::{FailoverOrder, GroupFailover, LostWrite, NodeStatus, ReplicaStatus, RiskReport, SalvageAt};

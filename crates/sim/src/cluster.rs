@@ -18,6 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
+/// By how many milliseconds a second clocks may differ, and one more.
+const CLOCK_SPREAD: u64 = 101;
+
 /// What a cluster looks like, drawn from the seed.
 #[derive(Clone, Debug)]
 pub struct Shape {
@@ -38,12 +41,24 @@ impl Shape {
     pub fn draw(rng: &mut Rng) -> Self {
         let kind = rng.range(0..10);
         // Mostly three regions of one node, then bigger ones, two regions with a witness, and one region of three zones.
-        let (regions, per_region, witness) = match kind {
-            0..=4 => (3, 1, false),
-            5 | 6 => (3, 2, false),
-            7 | 8 => (2, rng.range(1..3), true),
-            _ => (1, 3, false),
-        };
+        match kind {
+            0..=4 => Self::of(rng, 3, 1, false),
+            5 | 6 => Self::of(rng, 3, 2, false),
+            7 | 8 => {
+                let nodes = rng.range(1..3);
+                Self::of(rng, 2, nodes, true)
+            }
+            _ => Self::of(rng, 1, 3, false),
+        }
+    }
+
+    /// A shape for drills: three regions of so many nodes, each in a zone of its own.
+    #[must_use]
+    pub fn of_drill(rng: &mut Rng, per_region: u64) -> Self {
+        Self::of(rng, 3, per_region, false)
+    }
+
+    fn of(rng: &mut Rng, regions: u64, per_region: u64, witness: bool) -> Self {
         let region = |index: u64| name(RegionName::new(&format!("region-{index}")));
         let mut nodes = Vec::new();
         let all = regions + u64::from(witness);
@@ -89,6 +104,15 @@ impl Shape {
     #[must_use]
     pub fn regions(&self) -> Vec<RegionName> {
         let mut regions: Vec<RegionName> = self.nodes.iter().map(|node| node.region.clone()).collect();
+        regions.dedup();
+        regions
+    }
+
+    /// The regions that hold data, each once.
+    #[must_use]
+    pub fn data_regions(&self) -> Vec<RegionName> {
+        let nodes = self.nodes.iter().filter(|node| !node.witness);
+        let mut regions: Vec<RegionName> = nodes.map(|node| node.region.clone()).collect();
         regions.dedup();
         regions
     }
@@ -195,6 +219,8 @@ struct Slot {
     disk: Disk,
     up: Option<Up>,
     boots: u64,
+    /// Milliseconds that the node's clock shows after a second.
+    clock_rate: u32,
     rng: Rng,
 }
 
@@ -205,6 +231,8 @@ pub struct Cluster {
     network: Network,
     trace: Trace,
     bugs: Bugs,
+    /// The node whose disk flips bits, if any does.
+    frail: NodeId,
     slots: Arc<Mutex<BTreeMap<NodeId, Slot>>>,
     /// Marks of processes that are no more.
     marks: Arc<Mutex<BTreeMap<&'static str, u64>>>,
@@ -215,9 +243,17 @@ impl Cluster {
     #[must_use]
     pub fn new(shape: Shape, bugs: Bugs, rng: &mut Rng, trace: &Trace) -> Self {
         let network = Network::new(rng.fork(), trace.clone(), shape.latencies());
+        let frail = rng.pick(&shape.nodes).map_or(NodeId(1), |node| node.id);
+        // In half of the runs the clocks run at rates of their own, of which any two differ by a tenth at most.
+        let spread = if rng.chance(50) { CLOCK_SPREAD } else { 1 };
         let slots = shape.nodes.iter().map(|node| {
             let disk = Disk::new(node.id, trace.clone(), bugs.lying_disks);
-            (node.id, Slot { joined: None, gone: false, disk, up: None, boots: 0, rng: rng.fork() })
+            let clock_rate = 1_000 + u32::try_from(rng.range(0..spread)).unwrap_or(0);
+            trace.event(format_args!("clock of node {}: {clock_rate} ms a second", node.id));
+            (
+                node.id,
+                Slot { joined: None, gone: false, disk, up: None, boots: 0, clock_rate, rng: rng.fork() },
+            )
         });
         Self {
             slots: Arc::new(Mutex::new(slots.collect())),
@@ -225,6 +261,7 @@ impl Cluster {
             network,
             trace: trace.clone(),
             bugs,
+            frail,
             marks: Arc::default(),
         }
     }
@@ -239,6 +276,12 @@ impl Cluster {
     #[must_use]
     pub fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// The one node whose disk may flip bits.
+    #[must_use]
+    pub fn frail(&self) -> NodeId {
+        self.frail
     }
 
     /// Its trace.
@@ -277,6 +320,7 @@ impl Cluster {
             slot.boots += 1;
             let (luck, disk_rng) = (slot.rng.draw(), slot.rng.fork());
             let process = Process::with_mistake(node.0, luck, self.trace.started(), self.bugs.mistake);
+            process.set_clock_rate(slot.clock_rate);
             (slot.disk.clone(), disk_rng, process)
         };
         self.trace.event(format_args!("node {node} starts"));
@@ -333,7 +377,15 @@ impl Cluster {
         let others: Vec<Node> = self.shape.nodes.iter().cloned().chain(self.joined()).collect();
         self.network.place(self.shape.latencies_between(&node, &others));
         let id = node.id;
-        let slot = Slot { joined: Some(node), gone: false, disk, up: None, boots: 0, rng: rng.fork() };
+        let slot = Slot {
+            joined: Some(node),
+            gone: false,
+            disk,
+            up: None,
+            boots: 0,
+            clock_rate: 1_000,
+            rng: rng.fork(),
+        };
         self.slots().insert(id, slot);
     }
 

@@ -5,7 +5,8 @@ use crate::loose;
 use crate::network::Network;
 use crate::rng::Rng;
 use crate::workload::Notes;
-use meridian_replication::FailoverOrder;
+use crate::{rot, script};
+use meridian_replication::{FailoverOrder, runtime};
 use meridian_types::{GroupId, NodeId, RegionName};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -57,6 +58,12 @@ pub enum Fault {
     Offer(GroupId, NodeId),
     /// As [`Fault::Isolate`], of a region that an operator gives up at once.
     GiveUp(RegionName),
+    /// An operator makes a region the first primary of every policy that keeps data there.
+    SwitchOver(RegionName),
+    /// A bit of the log rots on the node that such things happen to.
+    BitFlip(GroupId),
+    /// As [`Fault::BitFlip`], when the others need what is lost.
+    Forget,
 }
 
 /// Which faults are drawn.
@@ -69,6 +76,12 @@ pub enum Menu {
     Squeezes,
     /// Only [`Fault::Numb`], of the node that serves the first group.
     Numbs,
+    /// Only [`Fault::Forget`].
+    Forgets,
+    /// Only [`Fault::SwitchOver`].
+    SwitchesOver,
+    /// Only [`Fault::Isolate`], of the node that serves the first group.
+    Isolates,
     /// Only [`Fault::GiveUp`], of the region that serves the group that may lose writes.
     GivesUp,
 }
@@ -81,6 +94,7 @@ impl Fault {
         let nodes: Vec<NodeId> = shape.nodes().iter().map(|node| node.id).collect();
         let one = *rng.pick(&nodes)?;
         let two = *rng.pick(&nodes)?;
+        let region = rng.pick(&shape.regions())?.clone();
         // A whole region, or one node.
         let some: BTreeSet<NodeId> = if rng.chance(60) {
             shape.nodes_of(rng.pick(&shape.regions())?).into_iter().collect()
@@ -88,9 +102,14 @@ impl Fault {
             BTreeSet::from([one])
         };
         let choice = match menu {
-            Menu::Everything => rng.range(0..100),
+            Menu::Everything => rng.range(0..114),
             Menu::Squeezes => 62,
             Menu::Numbs => return Some(Self::Numb(serving(cluster, FIRST).unwrap_or(one))),
+            Menu::SwitchesOver => 107,
+            Menu::Forgets => 113,
+            Menu::Isolates => {
+                return Some(Self::Isolate(BTreeSet::from([serving(cluster, FIRST).unwrap_or(one)])));
+            }
             Menu::GivesUp => {
                 let node = serving(cluster, loose::group(cluster)?).unwrap_or(one);
                 let node = shape.nodes().iter().find(|other| other.id == node)?;
@@ -118,6 +137,10 @@ impl Fault {
             81..=83 => Self::Loss(rng.range(5..30)),
             84..=86 => Self::Reset(one),
             87..=89 => Self::ClockJump(one, jump(rng)),
+            100..=102 if loose::group(cluster).is_some() => Self::GiveUp(region),
+            100..=107 => Self::SwitchOver(region),
+            108..=111 => Self::BitFlip(rot::group(cluster, rng)),
+            112..=113 => Self::Forget,
             _ => {
                 let groups = shape.policies().len() as u64;
                 let group = u32::try_from(rng.range(0..groups + 1)).unwrap_or(1);
@@ -195,6 +218,9 @@ impl Fault {
                     drop(up.process.spawn(async move { replication.offer_leadership(group, to).await }));
                 }
             }
+            Self::SwitchOver(region) => switch_over(&cluster, region),
+            Self::BitFlip(group) => rot::flip(&cluster, *group, &mut rng).await?,
+            Self::Forget => rot::forget(&cluster, &mut rng).await?,
             Self::GiveUp(region) => {
                 let inside = cluster.shape().nodes_of(region).into_iter().collect();
                 part(&network, &border(&cluster, &inside), async {
@@ -258,15 +284,30 @@ async fn crash_again(cluster: &Cluster, node: NodeId, rng: &mut Rng, end: Instan
 /// Has every node outside a region order that it be given up, as an operator would who sees it dark.
 fn give_up(cluster: &Cluster, region: &RegionName, inside: &BTreeSet<NodeId>) {
     for (_, up) in cluster.all_up().into_iter().filter(|(node, _)| !inside.contains(node)) {
-        let replication = up.replication;
+        let (replication, cluster) = (up.replication, cluster.clone());
         let order = FailoverOrder { from: region.clone(), policy: None, automatic: false };
-        let deadline = Instant::now() + ORDER_PATIENCE;
-        drop(up.process.spawn(async move { replication.fail_over(order, deadline).await }));
+        drop(up.process.spawn(async move {
+            let done = replication.fail_over(order, runtime::now() + ORDER_PATIENCE).await;
+            if done.is_ok_and(|groups| groups.iter().any(|group| group.cut.is_some())) {
+                cluster.mark("an operator gave a region up");
+            }
+        }));
     }
 }
 
+/// Has an operator make a region the primary one, through any node.
+fn switch_over(cluster: &Cluster, region: &RegionName) {
+    let Some((_, up)) = cluster.all_up().into_iter().next() else { return };
+    let (replication, to, cluster) = (up.replication, region.clone(), cluster.clone());
+    drop(up.process.spawn(async move {
+        if script::switch_over(&replication, &to, None).await {
+            cluster.mark("an operator made another region primary");
+        }
+    }));
+}
+
 /// The node that serves a group.
-fn serving(cluster: &Cluster, group: GroupId) -> Option<NodeId> {
+pub(crate) fn serving(cluster: &Cluster, group: GroupId) -> Option<NodeId> {
     let up = cluster.all_up();
     let serves = |up: &crate::cluster::Up| up.process.within(|| up.replication.serves()).contains(&group);
     up.iter().find(|(_, up)| serves(up)).map(|(node, _)| *node)
@@ -280,7 +321,7 @@ fn jump(rng: &mut Rng) -> i64 {
 }
 
 /// Every ordered pair of a node inside and a node outside.
-fn border(cluster: &Cluster, inside: &BTreeSet<NodeId>) -> Vec<(NodeId, NodeId)> {
+pub(crate) fn border(cluster: &Cluster, inside: &BTreeSet<NodeId>) -> Vec<(NodeId, NodeId)> {
     let all: Vec<NodeId> = cluster.shape().nodes().iter().map(|node| node.id).collect();
     let outside: Vec<NodeId> = all.into_iter().filter(|node| !inside.contains(node)).collect();
     let pairs = inside.iter().flat_map(|a| outside.iter().map(move |b| (*a, *b)));

@@ -20,7 +20,9 @@ pub mod members;
 pub mod network;
 pub mod register;
 pub mod rng;
+pub mod rot;
 mod run;
+pub mod script;
 pub mod trace;
 pub mod workload;
 

@@ -4,7 +4,7 @@
 use crate::cluster::{Cluster, Up};
 use crate::register::{Request, Response, decode, encode};
 use crate::rng::Rng;
-use meridian_replication::{LostWrite, ReadConsistency};
+use meridian_replication::{LostWrite, ReadConsistency, runtime};
 use meridian_types::{GroupId, Replication};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,7 +53,7 @@ pub async fn write(cluster: Cluster, acknowledged: Acknowledged, mut rng: Rng, e
         let replication = Arc::clone(&up.replication);
         let task = up
             .process
-            .spawn(async move { replication.write(group, request, Instant::now() + PATIENCE).await });
+            .spawn(async move { replication.write(group, request, runtime::now() + PATIENCE).await });
         if let Ok(Ok(Ok(_))) = timeout(PATIENCE, task).await {
             acknowledged.add(key);
         }
@@ -90,7 +90,7 @@ async fn is_there(up: &Up, group: GroupId, key: &str) -> bool {
     let Ok(request) = encode(&Request::Read(key.to_owned())) else { return false };
     let replication = Arc::clone(&up.replication);
     let task = up.process.spawn(async move {
-        replication.read(group, request, ReadConsistency::Consistent, Instant::now() + PATIENCE).await
+        replication.read(group, request, ReadConsistency::Consistent, runtime::now() + PATIENCE).await
     });
     let Ok(Ok(done)) = task.await else { return false };
     matches!(decode(&done.response), Ok(Response::Saw(values)) if !values.is_empty())
@@ -101,7 +101,7 @@ async fn salvage(up: &Up) -> Vec<LostWrite> {
     let task = up.process.spawn(async move {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let page = replication.salvage(after, Instant::now() + PATIENCE).await;
+            let page = replication.salvage(after, runtime::now() + PATIENCE).await;
             let Some(last) = page.last() else { return all };
             after = Some(last.at());
             all.extend(page);

@@ -1,7 +1,9 @@
 //! Runs simulations from the command line.
 
 use clap::Parser;
-use meridian_sim::{Report, Settings, run_many};
+use meridian_drill::Scenario;
+use meridian_sim::{Report, Settings, marks, run_many};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -27,6 +29,15 @@ struct Arguments {
     /// How many seconds things go wrong for, in simulated time
     #[arg(long, default_value_t = 40)]
     chaos: u64,
+    /// Carry out the drill of this scenario's .toml file instead of drawn faults
+    #[arg(long, value_name = "FILE", conflicts_with = "chaos")]
+    scenario: Option<PathBuf>,
+}
+
+fn read(path: &Path) -> Result<Scenario, String> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Scenario::parse(&text).map_err(|error| error.to_string())
 }
 
 fn main() -> ExitCode {
@@ -35,9 +46,18 @@ fn main() -> ExitCode {
         let log = tracing_subscriber::fmt().with_env_filter(filter).without_time().with_ansi(false);
         log.with_writer(std::io::stderr).init();
     }
+    let drill = match arguments.scenario.as_deref().map(read).transpose() {
+        Ok(drill) => drill,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let again = rerun(&arguments);
     let settings = Settings {
         trace: arguments.trace,
         chaos: Duration::from_secs(arguments.chaos),
+        drill,
         ..Settings::default()
     };
     let seeds = match arguments.seed {
@@ -52,17 +72,30 @@ fn main() -> ExitCode {
             let (hash, events) = report.digest;
             println!("trace {hash:016x} over {events} events");
         }
-        show(report);
+        show(report, &again);
     });
     print!("{summary}");
+    if arguments.scenario.is_none() {
+        for path in marks::missed(&summary.marks) {
+            println!("   NEVER  {path}");
+        }
+    }
     if summary.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn show(report: &Report) {
+/// What a person types to run a seed of these again, without the seed.
+fn rerun(arguments: &Arguments) -> String {
+    arguments.scenario.as_ref().map_or_else(String::new, |file| format!(" --scenario {}", file.display()))
+}
+
+fn show(report: &Report, again: &str) {
     if report.wrong.is_empty() {
         return;
     }
-    println!("seed {} failed; run it again with: meridian-sim --seed {} --trace", report.seed, report.seed);
+    println!(
+        "seed {} failed; run it again with: meridian-sim{again} --seed {} --trace",
+        report.seed, report.seed
+    );
     for wrong in report.wrong.iter().take(8) {
         println!("    {wrong}");
     }

@@ -1,6 +1,5 @@
 //! Many seeds in a row, and what they add up to.
 
-use crate::marks;
 use crate::run::{Report, Settings, run};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -90,9 +89,6 @@ impl fmt::Display for Summary {
         writeln!(f, "operations: {}", ends.join(", "))?;
         for (path, count) in &self.marks {
             writeln!(f, "{count:>8}  {path}")?;
-        }
-        for path in marks::missed(&self.marks) {
-            writeln!(f, "   NEVER  {path}")?;
         }
         Ok(())
     }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 /// Paths that a hundred seeds reach between them. A run that misses one tests less than it seems to.
-pub const EXPECTED: [&str; 25] = [
+pub const EXPECTED: [&str; 29] = [
     "a consistent read had to renew the lease first",
     "a consistent read waited for the commit rule",
     "a consistent read was refused after it was evaluated",
     "a consistent read was refused for want of a lease",
+    "a damaged replica was thrown away",
     "a failed sync stopped a node",
     "a hand-over was given up",
     "a leader with a hanging disk was silent",
@@ -19,6 +20,7 @@ pub const EXPECTED: [&str; 25] = [
     "a seed founded its group anew",
     "a silent link was cut",
     "a snapshot was installed",
+    "a vote was refused by a replica that had lost entries",
     "a vote was refused, because a lease runs",
     "a write that came again was answered from memory",
     "a write was refused for lack of space",
@@ -27,6 +29,8 @@ pub const EXPECTED: [&str; 25] = [
     "a write was sent again with its id",
     "an append was refused for lack of space",
     "an applied write was not answered, because leadership was lost at the gate",
+    "an operator gave a region up",
+    "an operator made another region primary",
     "leadership was offered to another node",
     "writes that a new incarnation lacks were kept",
 ];

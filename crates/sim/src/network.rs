@@ -38,6 +38,8 @@ struct State {
     /// One-way latency by ordered pair.
     latency: BTreeMap<(NodeId, NodeId), Duration>,
     blocked: BTreeSet<(NodeId, NodeId)>,
+    /// What links take longer than their latency.
+    slower: BTreeMap<(NodeId, NodeId), Duration>,
     loss_percent: u64,
     stretch: u32,
     hosts: BTreeMap<NodeId, Host>,
@@ -89,6 +91,7 @@ impl Network {
             rng,
             latency,
             blocked: BTreeSet::new(),
+            slower: BTreeMap::new(),
             loss_percent: 0,
             stretch: 1,
             hosts: BTreeMap::new(),
@@ -142,6 +145,12 @@ impl Network {
         self.opened.notify_waiters();
     }
 
+    /// Has everything from the first of each pair to the second take so much longer.
+    pub fn slow(&self, pairs: &[(NodeId, NodeId)], longer: Duration) {
+        let mut state = self.lock();
+        state.slower.extend(pairs.iter().map(|pair| (*pair, longer)));
+    }
+
     /// Multiplies all latencies.
     pub fn stretch(&self, factor: u32) {
         self.lock().stretch = factor;
@@ -156,6 +165,7 @@ impl Network {
     pub fn heal(&self) {
         let mut state = self.lock();
         state.blocked.clear();
+        state.slower.clear();
         state.stretch = 1;
         state.loss_percent = 0;
         drop(state);
@@ -165,7 +175,8 @@ impl Network {
     /// How long the next packet takes.
     fn delay(&self, from: NodeId, to: NodeId) -> Duration {
         let mut state = self.lock();
-        let base = state.latency.get(&(from, to)).copied().unwrap_or_default() * state.stretch;
+        let longer = state.slower.get(&(from, to)).copied().unwrap_or_default();
+        let base = state.latency.get(&(from, to)).copied().unwrap_or_default() * state.stretch + longer;
         let jitter = u64::try_from(base.as_micros()).unwrap_or(0) / 10 + 50;
         let mut delay = base + state.rng.us(0..jitter);
         let mut repeat = RETRANSMIT + base;

@@ -8,10 +8,13 @@ use crate::loose::{self, Acknowledged};
 use crate::members;
 use crate::register::{Request, Response, decode, encode};
 use crate::rng::Rng;
+use crate::script;
 use crate::trace::Trace;
 use crate::workload::{Client, Notes, group_of, keys};
+use meridian_drill::Scenario;
+use meridian_drill::scenario::Scope;
 use meridian_history::{FinalState, Key, Value};
-use meridian_replication::ReadConsistency;
+use meridian_replication::{ReadConsistency, runtime};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +36,8 @@ pub struct Settings {
     pub chaos: Duration,
     /// Which things go wrong.
     pub menu: Menu,
+    /// A drill to carry out instead.
+    pub drill: Option<Scenario>,
     /// How many clients work.
     pub clients: u32,
     /// What the cluster gets wrong on purpose.
@@ -46,6 +51,7 @@ impl Default for Settings {
         Self {
             chaos: Duration::from_secs(40),
             menu: Menu::default(),
+            drill: None,
             clients: 4,
             bugs: Bugs::default(),
             trace: false,
@@ -84,7 +90,11 @@ async fn play(seed: u64, settings: &Settings) -> Report {
     panics::watch();
     let trace = Trace::new(settings.trace);
     let mut rng = Rng::new(seed);
-    let shape = Shape::draw(&mut rng.fork());
+    let mut luck = rng.fork();
+    let shape = match &settings.drill {
+        None => Shape::draw(&mut luck),
+        Some(drill) => Shape::of_drill(&mut luck, if drill.scope == Scope::Region { 1 } else { 3 }),
+    };
     trace.event(format_args!("shape {shape:?}"));
     let cluster = Cluster::new(shape, settings.bugs, &mut rng, &trace);
     let notes = Notes::default();
@@ -126,7 +136,7 @@ async fn act(
     .await?;
     cluster.trace().event(format_args!("founded"));
 
-    let end = Instant::now() + settings.chaos;
+    let end = Instant::now() + settings.drill.as_ref().map_or(settings.chaos, script::length);
     let onlooker = tokio::spawn(monitor::watch(cluster.clone(), notes.clone()));
     let healer = tokio::spawn(faults::watch_stores(cluster.clone(), notes.clone(), rng.fork()));
     let nodes = cluster.shape().nodes();
@@ -140,7 +150,10 @@ async fn act(
     let farewell = tokio::spawn(members::let_go(cluster.clone()));
     let acknowledged = Acknowledged::default();
     let writer = tokio::spawn(loose::write(cluster.clone(), acknowledged.clone(), rng.fork(), end));
-    faults::bring(cluster, settings.menu, rng.fork(), end).await?;
+    match &settings.drill {
+        None => faults::bring(cluster, settings.menu, rng.fork(), end).await?,
+        Some(drill) => script::play(cluster, drill, rng.fork()).await?,
+    }
     changes.await.map_err(|error| error.to_string())??;
     faults::heal(cluster).await?;
     for client in clients {
@@ -187,7 +200,7 @@ async fn read(cluster: &Cluster, key: &Key) -> Result<Vec<Value>, String> {
             let Ok(request) = encode(&Request::Read(key.to_string())) else { return false };
             let group = group_of(key);
             let task = up.process.spawn(async move {
-                let deadline = Instant::now() + TRY;
+                let deadline = runtime::now() + TRY;
                 replication.read(group, request, ReadConsistency::Consistent, deadline).await
             });
             if let Ok(Ok(done)) = task.await

@@ -6,9 +6,10 @@ use crate::register::{Request, Response, decode, encode};
 use crate::rng::Rng;
 use bytes::Bytes;
 use meridian_history::{Call, ClientId, Consistency, History, Key, OpId, Operation, Outcome, Reply, Value};
-use meridian_replication::{ReadConsistency, Unserved};
+use meridian_replication::system::SystemState;
+use meridian_replication::{ReadConsistency, Unserved, runtime};
 use meridian_types::{GroupId, NodeId, Position, RegionName, Token};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -50,6 +51,10 @@ pub struct Noted {
     pub broken: Vec<String>,
     /// When each region was last recorded as lost by any node.
     pub lost_at: BTreeMap<RegionName, u64>,
+    /// The sets of voters that each group has been given.
+    pub voters: BTreeMap<GroupId, BTreeSet<BTreeSet<NodeId>>>,
+    /// The system state that each node was last seen with.
+    pub systems: BTreeMap<NodeId, Arc<SystemState>>,
     /// Operations by how they ended.
     pub ends: BTreeMap<&'static str, u64>,
     next_value: u64,
@@ -198,7 +203,7 @@ impl Client {
         let Ok(bytes) = encode(&request) else { return };
         let answer = self
             .ask(up, async move {
-                let done = replication.write(group, bytes, Instant::now() + PATIENCE).await?;
+                let done = replication.write(group, bytes, runtime::now() + PATIENCE).await?;
                 Ok((done.response, done.position, done.served_by))
             })
             .await;
@@ -271,7 +276,7 @@ impl Client {
                 Consistency::Consistent => ReadConsistency::Consistent,
                 Consistency::Eventual => ReadConsistency::Local { seen, max_staleness: None },
             };
-            let done = replication.read(group, bytes, consistency, Instant::now() + PATIENCE).await?;
+            let done = replication.read(group, bytes, consistency, runtime::now() + PATIENCE).await?;
             Ok((done.response, done.position, done.served_by))
         })
         .await

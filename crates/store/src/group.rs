@@ -3,8 +3,8 @@
 use crate::StoreError;
 use crate::engine::{Engine, Table};
 use crate::janitor::Task;
-use crate::keys::{self, SpaceKind, Spaces};
-use crate::locks::{lock, read, write};
+use crate::keys::{self, Spaces};
+use crate::locks::{lock, read};
 use crate::log::LogState;
 use crate::store::{Inner, Store};
 use crate::sync::OnDurable;
@@ -36,7 +36,9 @@ pub(crate) struct Group {
     pub(crate) installing: AtomicBool,
     recorded: AtomicBool,
     recording: Mutex<()>,
-    destroyed: AtomicBool,
+    pub(crate) destroyed: AtomicBool,
+    /// Whether a read has met damage.
+    pub(crate) damaged: AtomicBool,
 }
 
 impl Group {
@@ -53,7 +55,13 @@ impl Group {
             recorded: AtomicBool::new(false),
             recording: Mutex::default(),
             destroyed: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
         }
+    }
+
+    /// A group whose record is on disk, and nothing else.
+    pub(crate) fn recorded(id: GroupId, spaces: Spaces, budget: Arc<TailBudget>) -> Self {
+        Self { recorded: AtomicBool::new(true), ..Self::new(id, spaces, budget) }
     }
 
     /// A group found on disk, and what a purge left of its log.
@@ -63,11 +71,15 @@ impl Group {
         budget: Arc<TailBudget>,
         engine: &Engine,
     ) -> Result<(Self, Option<Task>), StoreError> {
-        let mut group = Self::new(id, spaces, budget.clone());
-        let (log, leftovers) = LogState::load(id, spaces.log, budget, engine)?;
-        group.log = RwLock::new(log);
-        group.recorded = AtomicBool::new(true);
-        Ok((group, leftovers))
+        let (log, leftovers) = LogState::load(id, spaces.log, Arc::clone(&budget), engine)?;
+        Ok((Self { log: RwLock::new(log), ..Self::recorded(id, spaces, budget) }, leftovers))
+    }
+
+    /// Notes damage that a read has met.
+    pub(crate) fn note<T>(&self, read: &Result<T, StoreError>) {
+        if matches!(read, Err(StoreError::Corrupt { .. })) {
+            self.damaged.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn exists(&self) -> bool {
@@ -192,46 +204,8 @@ impl GroupStore {
 
     fn read_meta(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         self.check()?;
-        let value = self.engine().get(Table::Meta, key).map_err(StoreError::reading(
-            "read metadata",
-            Some(self.group.id),
-            None,
-        ))?;
+        let reading = StoreError::reading("read metadata", Some(self.group.id), None);
+        let value = self.noting(self.engine().get(Table::Meta, key).map_err(reading))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
-    }
-
-    /// Removes everything of the group: log, vote, metadata, state. The removal is on disk when this returns; the space is
-    /// freed in the background. Every handle of the group answers `Destroyed` from then on; [`Store::group`] starts anew.
-    ///
-    /// # Errors
-    /// `Busy`, `Failed`, `Closed`, `Destroyed`.
-    pub fn destroy(&self) -> Result<(), StoreError> {
-        let inner = self.inner();
-        let group = &self.group;
-        let log_writer = lock(&group.log_writer);
-        let state_writer = lock(&group.state_writer);
-        self.ensure_recorded()?;
-        let engine = self.engine();
-        // Readers that hold the lock finish first; later ones see that the group is gone.
-        let state_lock = write(&group.state_space);
-        let state_space = *state_lock;
-        let mut batch = engine.batch();
-        for row in engine.prefix(Table::Meta, keys::group_prefix(group.id)) {
-            let (key, _) = row.map_err(StoreError::reading("list metadata", Some(group.id), None))?;
-            batch.remove(Table::Meta, key);
-        }
-        let garbage = [(group.log_space, SpaceKind::Log), (state_space, SpaceKind::State)];
-        for (space, kind) in garbage {
-            batch.insert(Table::Meta, keys::garbage_key(space), kind.encode());
-        }
-        engine.commit(batch)?;
-        group.destroyed.store(true, Ordering::Release);
-        *write(&group.log) = LogState::empty(Arc::clone(&inner.tail_budget));
-        lock(&inner.groups).remove(&group.id);
-        drop((state_lock, state_writer, log_writer));
-        for (space, kind) in garbage {
-            inner.janitor.add(Task::DropSpace { space, kind });
-        }
-        inner.sync.wait_durable()
     }
 }

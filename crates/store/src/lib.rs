@@ -11,6 +11,7 @@
 //!   what was durable does not open.
 //! - **A nearly full disk is an answer** ([`StoreError::DiskFull`]), not an accident; reads go on.
 
+mod damage;
 mod engine;
 mod error;
 mod format;

@@ -252,7 +252,7 @@ impl GroupStore {
                 }
                 (wanted, log.bounds())
             };
-            match self.read_tables(wanted, max_bytes) {
+            match self.noting(self.read_tables(wanted, max_bytes)) {
                 // A purge or truncation that crossed the read looks like a hole; a real one stays.
                 Err(StoreError::Hole { .. }) if attempt < READ_ATTEMPTS && seen != self.bounds() => {
                     attempt += 1;

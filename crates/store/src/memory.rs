@@ -31,6 +31,7 @@ struct Content {
     opening: u64,
     free_bytes: u64,
     writes_fail: bool,
+    damaged: bool,
 }
 
 impl Default for MemoryDisk {
@@ -52,6 +53,7 @@ impl MemoryDisk {
                 opening: 0,
                 free_bytes: u64::MAX,
                 writes_fail: false,
+                damaged: false,
             })),
         }
     }
@@ -115,7 +117,14 @@ impl MemoryDisk {
             *last ^= 1;
         }
         content.durable.change(&[(Table::Log, key, Some(bytes.into()))]);
+        content.damaged = true;
         true
+    }
+
+    /// Whether a bit was ever flipped on it.
+    #[must_use]
+    pub fn was_damaged(&self) -> bool {
+        lock(&self.content).damaged
     }
 
     /// Takes the disk for a new store.

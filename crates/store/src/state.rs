@@ -2,13 +2,13 @@
 
 use crate::StoreError;
 use crate::engine::{Rows, Snapshot, Table};
-use crate::group::GroupStore;
+use crate::group::{Group, GroupStore};
 use crate::keys;
 use crate::locks::{lock, read};
 use bytes::Bytes;
-use meridian_types::GroupId;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 /// One change of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ fn full_range(space: u64, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Option<KeyRan
 
 /// Items in key order, or in reverse. Shows the state as it was when the iterator was made.
 pub struct StateIter {
-    group: GroupId,
+    group: Arc<Group>,
     iter: Option<Rows>,
     reverse: bool,
 }
@@ -69,16 +69,17 @@ impl Iterator for StateIter {
     fn next(&mut self) -> Option<Self::Item> {
         let iter = self.iter.as_mut()?;
         let item = if self.reverse { iter.next_back() } else { iter.next() }?;
-        let result = item.map_err(StoreError::reading("scan the state", Some(self.group), None)).and_then(
+        let result = item.map_err(StoreError::reading("scan the state", Some(self.group.id), None)).and_then(
             |(key, value)| {
                 let key = keys::item_of(&key).ok_or_else(|| StoreError::Corrupt {
-                    group: Some(self.group),
+                    group: Some(self.group.id),
                     index: None,
                     detail: "an item's key is cut short".to_owned(),
                 })?;
                 Ok((Bytes::copy_from_slice(key), Bytes::copy_from_slice(&value)))
             },
         );
+        self.group.note(&result);
         if result.is_err() {
             // Never go on behind damage as if nothing were missing.
             self.iter = None;
@@ -125,11 +126,8 @@ impl StateSnapshot {
     fn read(&self, full: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let engine = self.group.engine();
         engine.check()?;
-        let value = self.snapshot.get(engine, Table::State, full).map_err(StoreError::reading(
-            "read the state",
-            Some(self.group.id()),
-            None,
-        ))?;
+        let reading = StoreError::reading("read the state", Some(self.group.id()), None);
+        let value = self.group.noting(self.snapshot.get(engine, Table::State, full).map_err(reading))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
@@ -142,7 +140,7 @@ impl StateSnapshot {
         engine.check()?;
         let iter =
             full_range(self.space, from, to).map(|range| self.snapshot.range(engine, Table::State, range));
-        Ok(StateIter { group: self.group.id(), iter, reverse })
+        Ok(StateIter { group: Arc::clone(&self.group.group), iter, reverse })
     }
 
     /// The items behind the key `after` (or from the start) up to `max_bytes` of keys and values, at least one.
@@ -217,11 +215,8 @@ impl GroupStore {
     fn read_state(&self, key: impl FnOnce(u64) -> Vec<u8>) -> Result<Option<Bytes>, StoreError> {
         let space = read(&self.group.state_space);
         self.check()?;
-        let value = self.engine().get(Table::State, key(*space)).map_err(StoreError::reading(
-            "read the state",
-            Some(self.group.id),
-            None,
-        ))?;
+        let reading = StoreError::reading("read the state", Some(self.group.id), None);
+        let value = self.noting(self.engine().get(Table::State, key(*space)).map_err(reading))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
@@ -234,7 +229,7 @@ impl GroupStore {
         self.check()?;
         let iter =
             full_range(*space, from, to).map(|range| self.engine().range::<Vec<u8>>(Table::State, range));
-        Ok(StateIter { group: self.group.id, iter, reverse })
+        Ok(StateIter { group: Arc::clone(&self.group), iter, reverse })
     }
 
     /// The state as it is now, to be read at leisure.

@@ -214,6 +214,11 @@ impl Store {
         self.inner.engine.check()
     }
 
+    /// Stops the store for good: every later call answers `Failed` with this reason, as after a failed fsync.
+    pub fn condemn(&self, reason: &str) {
+        self.inner.engine.fail(reason);
+    }
+
     /// Figures for metrics.
     #[must_use]
     pub fn stats(&self) -> StoreStats {

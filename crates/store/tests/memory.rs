@@ -4,7 +4,7 @@
 mod common;
 
 use bytes::Bytes;
-use meridian_store::{MemoryDisk, MemoryDriver, StateOp, Store, StoreError, SyncEnd};
+use meridian_store::{LogBounds, MemoryDisk, MemoryDriver, StateOp, Store, StoreError, SyncEnd};
 use meridian_types::GroupId;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -125,6 +125,44 @@ fn a_flipped_bit_is_an_error_and_never_data() {
     let (store, _driver) = open(&disk);
     assert!(store.group(GROUP).entries(1..2).is_ok());
     assert!(matches!(store.group(GROUP).entries(2..3), Err(StoreError::Corrupt { index: Some(2), .. })));
+}
+
+#[test]
+fn a_damaged_group_goes_on_without_its_entries_and_with_its_promises() {
+    let disk = MemoryDisk::new();
+    let (store, _driver) = open(&disk);
+    let group = store.group(GROUP);
+    group.save_vote(b"before").unwrap();
+    group.put_meta_durable(b"kept", b"1").unwrap();
+    group.append_durable(vec![(1, Bytes::from_static(b"entry")), (2, Bytes::from_static(b"entry"))]).unwrap();
+    group.purge_upto(1, b"marker").unwrap();
+    group.apply(&[StateOp::put(&b"key"[..], &b"value"[..])], b"applied").unwrap();
+    store.sync().unwrap();
+    assert!(disk.damage_log(GROUP, 0));
+    drop((group, store));
+
+    let (store, _driver) = open(&disk);
+    let group = store.group(GROUP);
+    assert!(!group.is_damaged());
+    assert!(group.entries(2..3).is_err());
+    assert!(group.is_damaged() && disk.was_damaged());
+    group.discard(b"after", &[(b"owed", b"2")]).unwrap();
+    assert!(matches!(group.vote(), Err(StoreError::Destroyed { .. })));
+    let check = |store: &Store| {
+        let group = store.group(GROUP);
+        assert_eq!(group.bounds(), LogBounds::default());
+        assert_eq!(group.vote().unwrap().unwrap(), "after");
+        assert_eq!(group.meta(b"kept").unwrap().unwrap(), "1");
+        assert_eq!(group.meta(b"owed").unwrap().unwrap(), "2");
+        assert_eq!((group.applied().unwrap(), group.get(b"key").unwrap()), (None, None));
+        assert!(!group.is_damaged());
+    };
+    check(&store);
+    disk.crash(0);
+    let (store, _driver) = open(&disk);
+    check(&store);
+    store.group(GROUP).append_durable(vec![(1, Bytes::from_static(b"again"))]).unwrap();
+    assert_eq!(store.group(GROUP).bounds().last, Some(1));
 }
 
 #[test]

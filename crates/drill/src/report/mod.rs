@@ -4,6 +4,9 @@ mod examples;
 mod judge;
 mod markdown;
 mod picture;
+mod rounds;
+
+pub use rounds::{Percentiles, RepeatedReport, Round, Rounds};
 
 use crate::error::DrillError;
 use crate::measure::{Latency, Marks, Measured, OldLeader, Tally};
@@ -100,6 +103,8 @@ pub struct DrillReport {
     pub scenario: Scenario,
     /// The nodes that were hit.
     pub nodes: Vec<NodeName>,
+    /// How many groups of the policy they led when the fault came.
+    pub led_groups: usize,
     /// The regions that were expected to serve while the fault lasted.
     pub serving: Vec<RegionName>,
     /// The timeline as an SVG picture.
@@ -226,6 +231,7 @@ impl DrillReport {
             started_unix_s: subject.started_unix_s,
             scenario: subject.scenario.clone(),
             nodes: subject.target.nodes.clone(),
+            led_groups: subject.target.led_groups,
             serving: subject.serving(),
             picture: picture::draw(&subject.regions, samples, marks, measured.rto_s),
         }
@@ -249,22 +255,22 @@ impl DrillReport {
     /// # Errors
     /// [`DrillError::Report`] with the file and the system's words.
     pub fn write_to(&self, folder: &Path) -> Result<(), DrillError> {
-        let error = |path: &Path, cause: std::io::Error| DrillError::Report {
-            path: path.to_owned(),
-            reason: cause.to_string(),
-        };
-        std::fs::create_dir_all(folder).map_err(|cause| error(folder, cause))?;
-        let files = [
-            ("report.json", self.to_json()),
-            ("report.md", self.to_markdown()),
-            ("timeline.svg", self.picture.clone()),
-        ];
-        for (name, text) in files {
-            let path = folder.join(name);
-            std::fs::write(&path, text).map_err(|cause| error(&path, cause))?;
-        }
-        Ok(())
+        write_files(folder, &self.to_json(), &self.to_markdown(), &self.picture)
     }
+}
+
+fn write_files(folder: &Path, json: &str, markdown: &str, picture: &str) -> Result<(), DrillError> {
+    let error = |path: &Path, cause: std::io::Error| DrillError::Report {
+        path: path.to_owned(),
+        reason: cause.to_string(),
+    };
+    std::fs::create_dir_all(folder).map_err(|cause| error(folder, cause))?;
+    let files = [("report.json", json), ("report.md", markdown), ("timeline.svg", picture)];
+    for (name, text) in files {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(|cause| error(&path, cause))?;
+    }
+    Ok(())
 }
 
 impl Figures {

@@ -43,6 +43,7 @@ fn report(change: impl Fn(&mut Subject, &mut Verification)) -> DrillReport {
             path: 0,
             nodes: vec![NodeName::new("us-east-1-a-0").unwrap()],
             whole: true,
+            led_groups: 4,
         },
         objectives: Objectives { rpo_s: Some(0.0), ..Objectives::default() },
         table: TableName::new("payments").unwrap(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod interrupt;
 mod phases;
+mod repeat;
 mod table;
 
 use crate::cluster::{ClusterFile, Status, Supervisor, reach};
@@ -18,6 +19,7 @@ use crate::workload::item::Items;
 use interrupt::Interrupt;
 use meridian_types::{PolicyName, RegionName, TableName};
 use phases::Phases;
+pub use repeat::repeat;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

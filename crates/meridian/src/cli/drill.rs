@@ -9,7 +9,7 @@ use crate::dev::cluster_file::FILE_NAME;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use meridian_drill::workload::Live;
-use meridian_drill::{DrillError, DrillOptions, Progress, Scenario, Verdict};
+use meridian_drill::{DrillError, DrillOptions, DrillReport, Progress, RepeatedReport, Scenario, Verdict};
 use meridian_types::{PolicyName, RegionName, TableName};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +27,9 @@ pub(super) struct DrillArgs {
     /// How long the fault stays
     #[arg(long = "for", value_parser = parse_duration, value_name = "TIME")]
     hold: Option<Duration>,
+    /// Carry it out so many times, each time in the next region unless --region names one; prints RTO percentiles over all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    repeat: Option<u32>,
     /// The table to load; without it one is made, and dropped in the end
     #[arg(long, value_name = "TABLE")]
     table: Option<TableName>,
@@ -76,19 +79,34 @@ pub(super) async fn run(args: DrillArgs, global: &Global) -> Outcome {
         report: args.report,
     };
     let shown = Shown::new();
-    let report = Box::pin(meridian_drill::run(options, shown.clone())).await;
+    let done = match args.repeat {
+        None => Box::pin(meridian_drill::run(options, shown.clone())).await.map(Done::Once),
+        Some(rounds) => {
+            Box::pin(meridian_drill::repeat(options, rounds, shown.clone())).await.map(Done::Often)
+        }
+    };
     shown.finish();
-    let report = report?;
     // The report of a drill is JSON for everything but a person at a terminal.
-    let text = if global.for_people() { report.to_markdown() } else { report.to_json() + "\n" };
+    let (text, verdict) = match (done?, global.for_people()) {
+        (Done::Once(report), true) => (report.to_markdown(), report.verdict),
+        (Done::Once(report), false) => (report.to_json() + "\n", report.verdict),
+        (Done::Often(report), true) => (report.to_markdown(), report.worst.verdict),
+        (Done::Often(report), false) => (report.to_json() + "\n", report.worst.verdict),
+    };
     output::emit(&text);
-    if report.verdict == Verdict::Pass {
+    if verdict == Verdict::Pass {
         return Ok(());
     }
     Err(Failure {
         exit: Exit::Missed,
         message: "the drill's objectives were missed; the report says which".to_owned(),
     })
+}
+
+/// What came of it.
+enum Done {
+    Once(DrillReport),
+    Often(RepeatedReport),
 }
 
 /// Progress on standard error.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 /// Runs as long as the node.
 pub(crate) async fn run(node: Weak<Replication>) {
     let Some(period) = node.upgrade().map(|node| node.shared.timing.heartbeat) else { return };
-    let mut ticks = tokio::time::interval(period);
+    let mut ticks = runtime::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut disk = DiskWatch::default();
     loop {
@@ -46,9 +46,9 @@ impl DiskWatch {
     fn hangs(&mut self, under_way: Option<u64>, patience: Duration) -> bool {
         self.sync = under_way.map(|number| match self.sync {
             Some((same, since)) if same == number => (number, since),
-            _ => (number, Instant::now()),
+            _ => (number, runtime::now()),
         });
-        self.sync.is_some_and(|(_, since)| since.elapsed() > patience)
+        self.sync.is_some_and(|(_, since)| runtime::since(since) > patience)
     }
 }
 
@@ -77,7 +77,7 @@ fn led_by_peer(node: &Replication) -> BTreeMap<NodeId, Vec<Led>> {
 async fn tell(link: Arc<Link>, led: Vec<Led>, patience: Duration) {
     let beats: Vec<Beat> = led.iter().map(|led| led.beat).collect();
     let Ok(payload) = encode(&beats) else { return };
-    let sent = Instant::now();
+    let sent = runtime::now();
     let Ok(answer) = link.call(Kind::Beat, GroupId::SYSTEM, payload, patience).await else { return };
     let Ok(refused) = decode::<Refused>(&answer) else { return };
     for Led { group, leader, beat } in led {

@@ -4,10 +4,11 @@
 //! group proves nothing about the rest of the world. Its leader serves only while the system group, which spans the regions, has
 //! granted the region a lease; a group is founded anew elsewhere only after such a lease must have ended.
 
+use crate::config::held;
 use crate::replica_id::ReplicaId;
-use crate::runtime::{Mistake, errs, watch};
+use crate::runtime::{self, Mistake, errs, watch};
 use crate::system::{GroupInfo, SystemState};
-use meridian_placement::{lease, sole_region};
+use meridian_placement::sole_region;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -37,7 +38,7 @@ impl RegionLease {
     /// What is left of it.
     pub(crate) fn left(&self) -> Option<Duration> {
         let asked = (*self.asked.lock().unwrap_or_else(PoisonError::into_inner))?;
-        lease::holder_lease(self.granted).checked_sub(asked.elapsed())
+        held(self.granted).checked_sub(runtime::since(asked))
     }
 }
 
@@ -88,7 +89,7 @@ impl Fence {
             if !self.is_current() {
                 return false;
             }
-            tokio::time::sleep(POLL).await;
+            runtime::sleep(POLL).await;
         }
         true
     }
@@ -102,7 +103,7 @@ mod tests {
     async fn a_lease_counts_from_when_it_was_asked_for() {
         let lease = RegionLease::new(Duration::from_secs(1));
         assert_eq!(lease.left(), None);
-        let asked = Instant::now();
+        let asked = runtime::now();
         tokio::time::advance(Duration::from_millis(400)).await;
         lease.renewed(asked);
         assert_eq!(lease.left(), Some(Duration::from_millis(500)));

@@ -1,5 +1,6 @@
 //! How stale a follower's own state can be, without any agreement between clocks.
 
+use crate::runtime;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -25,7 +26,7 @@ impl Freshness {
         if heard.len() >= REMEMBERED {
             heard.pop_front();
         }
-        heard.push_back((Instant::now(), committed));
+        heard.push_back((runtime::now(), committed));
     }
 
     /// An upper bound on how stale state that has applied `applied` is: the age of the newest message whose commits
@@ -33,7 +34,7 @@ impl Freshness {
     pub(crate) fn staleness(&self, applied: u64, round_trip: Duration) -> Option<Duration> {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = heard.iter().rev().find(|&&(_, committed)| committed <= applied);
-        newest.map(|&(at, _)| at.elapsed() + round_trip)
+        newest.map(|&(at, _)| runtime::since(at) + round_trip)
     }
 }
 

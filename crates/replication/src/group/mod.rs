@@ -31,6 +31,7 @@ use crate::config::{LogLimits, Timing};
 use crate::evaluate::Evaluator;
 use crate::node::Roster;
 use crate::node::departed::Departed;
+use crate::raft::reseed::Owed;
 use crate::raft::{GroupNetworks, LogStore, Machine, MachineView, Raft, RaftTypes, SnapshotReceiver};
 use crate::replica_id::ReplicaId;
 use crate::runtime::{self, Mistake, errs, watch};
@@ -92,6 +93,8 @@ pub(crate) struct Group {
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) freshness: Freshness,
     pub(crate) promise: Arc<Promise>,
+    /// What this replica has lost to its disk and must have again before it votes.
+    owed: Option<Owed>,
     /// openraft's whole metrics.
     pub(crate) metrics: WatchReceiverOf<RaftTypes, RaftMetrics<RaftTypes>>,
     pub(crate) timing: Timing,
@@ -140,6 +143,7 @@ impl Group {
             let store = store.clone();
             runtime::aside(move || store.save_vote(&vote)).await?.map_err(io::Error::other)?;
         }
+        let owed = Owed::load(&store)?;
         let had_state = store.vote().map_err(io::Error::other)?.is_some();
         let (machine, view) = match publish_system {
             Some(publish) => Machine::open_system(store.clone(), publish)?,
@@ -178,8 +182,9 @@ impl Group {
             snapshots: SnapshotReceiver::default(),
             freshness: Freshness::default(),
             promise,
+            owed,
             timing: shared.timing.clone(),
-            opened: Instant::now(),
+            opened: runtime::now(),
             submissions,
             changing: Arc::new(tokio::sync::Semaphore::new(1)),
             answerable,
@@ -206,6 +211,11 @@ impl Group {
         self.id.is_system() || !self.witness
     }
 
+    /// Whether clients may be shown its state: one that is being filled again would show them an old one, or none.
+    pub(crate) fn may_be_read(&self) -> bool {
+        self.holds_items() && !self.owes()
+    }
+
     /// The leadership of this node, as far as it knows.
     pub(crate) fn leading(&self) -> Option<LeaderId> {
         leadership(&self.metrics.borrow_watched())
@@ -225,14 +235,14 @@ impl Group {
             let acked = self.raft.as_leader().ok()?.last_quorum_acked()?;
             return self.timing.holder_lease().checked_sub(openraft::Instant::elapsed(&acked));
         }
-        let of_group = self.timing.holder_lease().checked_sub(self.majority_sent()?.elapsed())?;
+        let of_group = self.timing.holder_lease().checked_sub(runtime::since(self.majority_sent()?))?;
         Some(of_group.min(self.fence.left()?))
     }
 
     /// When the newest message that a majority has answered under this leadership was sent.
     pub(crate) fn majority_sent(&self) -> Option<Instant> {
         let leading = self.leading()?;
-        let now = Instant::now();
+        let now = runtime::now();
         let metrics = self.metrics.borrow_watched();
         quorum_reached(metrics.membership_config.membership().get_joint_config(), |member| {
             if member == self.own { Some(now) } else { self.acks.last(member, leading) }
@@ -247,9 +257,9 @@ impl Group {
 
     /// Waits until every write that this node has been given is answered, at most for `patience`.
     pub(crate) async fn answer_all(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
-        while Arc::strong_count(&self.unanswered) > 1 && Instant::now() < deadline {
-            tokio::time::sleep(ANSWERED_POLL).await;
+        let deadline = runtime::now() + patience;
+        while Arc::strong_count(&self.unanswered) > 1 && runtime::now() < deadline {
+            runtime::sleep(ANSWERED_POLL).await;
         }
     }
 
@@ -275,6 +285,17 @@ impl Group {
         settled.then(|| config.membership().nodes().map(|(id, _)| member(id)).collect())
     }
 
+    /// Whether this replica lacks entries that it has acknowledged, and so must not vote.
+    pub(crate) fn owes(&self) -> bool {
+        let last = || self.raft.data_metrics().borrow_watched().last_log;
+        self.owed.is_some_and(|owed| owed.is_open(last().as_ref())) && !errs(Mistake::VoteDespiteLoss)
+    }
+
+    /// Whether this replica was thrown away once.
+    pub(crate) fn is_reseeded(&self) -> bool {
+        self.owed.is_some()
+    }
+
     /// Which Raft group this is a replica of.
     pub(crate) fn replica_id(&self) -> ReplicaId {
         ReplicaId { group: self.id, incarnation: self.incarnation }
@@ -293,7 +314,7 @@ impl Group {
         // The state machine works on a task of its own, and goes with it.
         let mut applied = self.view.watch_applied();
         let gone = async { while applied.changed().await.is_ok() {} };
-        tokio::time::timeout(CLOSE_TIMEOUT, gone).await.map_err(io::Error::other)
+        runtime::timeout(CLOSE_TIMEOUT, gone).await.map_err(io::Error::other)
     }
 
     /// Highest index that this leader may answer for; 0 when it does not lead.

@@ -5,7 +5,7 @@
 //! and a vote against it never overlap, whatever openraft does with the messages meanwhile. openraft's own lease is not used;
 //! its votes pass here first.
 
-use crate::runtime::{Mistake, errs, mark};
+use crate::runtime::{self, Mistake, errs, mark};
 use crate::system::LogPoint;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,7 +32,7 @@ struct State {
 
 impl State {
     fn runs(&self, lease: Duration) -> bool {
-        self.renewed.is_some_and(|renewed| renewed.elapsed() < lease)
+        self.renewed.is_some_and(|renewed| runtime::since(renewed) < lease)
     }
 }
 
@@ -40,7 +40,7 @@ impl Promise {
     /// The promise of a replica that opens now. One that `had_state` may have granted a lease before, so it counts as
     /// having done so now. One that this node gave up before votes as if it still had that log, up to its `floor`.
     pub(crate) fn new(had_state: bool, floor: Option<LogPoint>) -> Arc<Self> {
-        let opened = Instant::now();
+        let opened = runtime::now();
         let remembers = had_state && !errs(Mistake::VoteEarly);
         let state = State { renewed: remembers.then_some(opened), voting: 0, voted: 0 };
         Arc::new(Self { state: Mutex::new(state), opened, floor })
@@ -52,19 +52,19 @@ impl Promise {
         let mut state = self.lock();
         let granted = state.voting == 0 && state.voted <= term;
         if granted {
-            state.renewed = Some(Instant::now());
+            state.renewed = Some(runtime::now());
         }
         granted
     }
 
     /// This node leads: whoever takes over has a whole lease to be heard.
     pub(crate) fn lead(&self) {
-        self.lock().renewed = Some(Instant::now());
+        self.lock().renewed = Some(runtime::now());
     }
 
     /// How long ago the last lease was granted; since the replica was opened when none was.
     pub(crate) fn silence(&self) -> Duration {
-        self.lock().renewed.unwrap_or(self.opened).elapsed()
+        runtime::since(self.lock().renewed.unwrap_or(self.opened))
     }
 
     /// Whether a lease of length `lease` has been granted that still runs.

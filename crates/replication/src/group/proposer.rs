@@ -107,7 +107,7 @@ struct Proposer {
 
 impl Proposer {
     async fn run(mut self, mut queue: mpsc::Receiver<Submission>) {
-        let mut retry = tokio::time::interval(RETRY_BARRIER);
+        let mut retry = runtime::interval(RETRY_BARRIER);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.metrics.borrow_and_update();
@@ -139,11 +139,11 @@ impl Proposer {
         self.session.send_replace(None);
         let Some(leader) = leader else { return };
         // Every refusal changes the metrics: without a pause this would try again at once, and again.
-        if self.tried.is_some_and(|(of, at)| of == leader && at.elapsed() < RETRY_BARRIER) {
+        if self.tried.is_some_and(|(of, at)| of == leader && runtime::since(at) < RETRY_BARRIER) {
             return;
         }
-        self.tried = Some((leader, Instant::now()));
-        match tokio::time::timeout(BARRIER_TIMEOUT, self.barrier(leader)).await {
+        self.tried = Some((leader, runtime::now()));
+        match runtime::timeout(BARRIER_TIMEOUT, self.barrier(leader)).await {
             Ok(Some(barrier)) => {
                 tracing::info!(group = %self.parts.id, ?leader, barrier, "leading");
                 self.overlay = Arc::default();

@@ -4,7 +4,7 @@ use super::{Group, Session};
 use crate::error::Unserved;
 use crate::evaluate::View;
 use crate::raft::MachineView;
-use crate::runtime::{Mistake, errs, mark};
+use crate::runtime::{self, Mistake, errs, mark};
 use bytes::Bytes;
 use std::cell::Cell;
 use std::io;
@@ -74,7 +74,7 @@ impl Group {
         let careless = errs(Mistake::ReadWithoutLease);
         if self.lease().is_none() && !careless {
             mark("a consistent read had to renew the lease first");
-            self.confirm(Instant::now(), deadline).await?;
+            self.confirm(runtime::now(), deadline).await?;
         }
         let (outcome, newest) = self.evaluate_read(request)?;
         // Nobody is shown what a failure that the policy promises to survive could take back. Deletions leave no
@@ -85,7 +85,7 @@ impl Group {
             let mut answerable = self.answerable.clone();
             let passed =
                 answerable.wait_for(|now| now.leader != Some(session.leader) || now.index >= must_hold);
-            tokio::time::timeout_at(deadline, passed)
+            runtime::timeout_at(deadline, passed)
                 .await
                 .map_err(|_| Unserved::NoLeader)?
                 .map_err(|_| Unserved::NotLeader)?;
@@ -107,7 +107,7 @@ impl Group {
         }
         if self.lease().is_none() {
             mark("a write that changes nothing had to renew the lease first");
-            let now = Instant::now();
+            let now = runtime::now();
             self.confirm(now, now + self.timing.lease).await?;
         }
         if self.session() == Some(session) { Ok(()) } else { Err(Unserved::NotLeader) }
@@ -120,11 +120,11 @@ impl Group {
         let confirmed = || self.majority_sent().is_some_and(|sent| sent >= since);
         self.raft.trigger().heartbeat().await.map_err(|_| Unserved::NotLeader)?;
         while !confirmed() {
-            if self.session().is_none() || Instant::now() >= deadline {
+            if self.session().is_none() || runtime::now() >= deadline {
                 mark("a consistent read was refused for want of a lease");
                 return Err(Unserved::NotLeader);
             }
-            tokio::time::sleep(CONFIRM_POLL).await;
+            runtime::sleep(CONFIRM_POLL).await;
         }
         Ok(())
     }
@@ -150,6 +150,6 @@ impl Group {
     pub(crate) async fn wait_applied(&self, index: u64, deadline: Instant) -> bool {
         let mut applied = self.view.watch_applied();
         let reached = applied.wait_for(|&now| now >= index);
-        tokio::time::timeout_at(deadline, reached).await.is_ok_and(|reached| reached.is_ok())
+        runtime::timeout_at(deadline, reached).await.is_ok_and(|reached| reached.is_ok())
     }
 }

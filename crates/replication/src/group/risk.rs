@@ -1,6 +1,7 @@
 //! What is acknowledged and on one region's disks alone: the writes that losing the region now would lose.
 
 use crate::raft::RaftTypes;
+use crate::runtime;
 use meridian_placement::{Placement, sole_region};
 use meridian_types::NodeId;
 use openraft::metrics::RaftMetrics;
@@ -39,7 +40,7 @@ impl RiskLog {
     /// An entry with so many writes was applied.
     pub(crate) fn applied(&self, index: u64, writes: u64) {
         let mut points = self.points.lock().unwrap_or_else(PoisonError::into_inner);
-        points.push_back(Point { index, entries: 1, writes, at: Instant::now() });
+        points.push_back(Point { index, entries: 1, writes, at: runtime::now() });
         if points.len() > REMEMBERED
             && let (Some(oldest), Some(next)) = (points.pop_front(), points.front_mut())
         {
@@ -55,7 +56,7 @@ impl RiskLog {
         Risk {
             writes: points.iter().map(|point| point.writes).sum(),
             entries: points.iter().map(|point| point.entries).sum(),
-            age: points.front().map_or(Duration::ZERO, |oldest| oldest.at.elapsed()),
+            age: points.front().map_or(Duration::ZERO, |oldest| runtime::since(oldest.at)),
         }
     }
 }
@@ -63,7 +64,7 @@ impl RiskLog {
 impl RiskLog {
     /// The age of the oldest of that.
     pub(crate) fn age_beyond(&self, elsewhere: u64) -> Duration {
-        self.forget(elsewhere).front().map_or(Duration::ZERO, |oldest| oldest.at.elapsed())
+        self.forget(elsewhere).front().map_or(Duration::ZERO, |oldest| runtime::since(oldest.at))
     }
 
     fn forget(&self, elsewhere: u64) -> MutexGuard<'_, VecDeque<Point>> {

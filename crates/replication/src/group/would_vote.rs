@@ -20,11 +20,12 @@ impl Group {
         Standing { last: self.raft.data_metrics().borrow_watched().last_log }
     }
 
-    /// Whether this replica would vote for a node that stands so: no lease of another runs, and its log is no shorter.
+    /// Whether this replica would vote for a node that stands so: no lease of another runs, its log is no shorter, and
+    /// this replica has all that it ever acknowledged.
     pub(crate) fn would_vote(&self, candidate: Standing) -> bool {
         let leads = self.held_leadership().is_some() && self.lease().is_some();
         let last = candidate.last.as_ref().map(log_point);
-        let free = !leads && !self.promise.runs(self.timing.lease);
+        let free = !leads && !self.owes() && !self.promise.runs(self.timing.lease);
         free && candidate.last >= self.standing().last && self.promise.reaches(last)
     }
 }

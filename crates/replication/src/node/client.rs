@@ -15,7 +15,7 @@ use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::Instant;
 
 /// Between tries to find a leader. A bound on the rate; the deadline bounds the number.
 const RETRY_EVERY: Duration = Duration::from_millis(25);
@@ -148,7 +148,9 @@ impl Replication {
     ) -> Result<WriteDone, Unserved> {
         let group = self.group(group).ok_or(Unserved::NoReplica)?;
         // After the deadline the write may still take effect.
-        let done = timeout_at(deadline, group.submit(id, request)).await.unwrap_or(Err(Unserved::Unknown))?;
+        let done = runtime::timeout_at(deadline, group.submit(id, request))
+            .await
+            .unwrap_or(Err(Unserved::Unknown))?;
         Ok(WriteDone { response: done.response, position: group.position(done.index), served_by: self.own() })
     }
 
@@ -217,7 +219,7 @@ impl Replication {
             return Ok(None);
         }
         if let Some(position) = position {
-            let patience = deadline.min(Instant::now() + TOKEN_PATIENCE);
+            let patience = deadline.min(runtime::now() + TOKEN_PATIENCE);
             if !errs(Mistake::IgnoreTokens) && !self.wait_position(replica, position, patience).await {
                 mark("a read with a token went to the leader");
                 return Ok(None);
@@ -232,9 +234,9 @@ impl Replication {
         }))
     }
 
-    /// This node's replica, if it may be read: of the newest incarnation, and no witness.
+    /// This node's replica, if it may be read: of the newest incarnation, no witness, and not one that is being filled again.
     fn readable(&self, group: GroupId) -> Option<Arc<Group>> {
-        self.group(group).filter(|replica| replica.holds_items() && replica.fence.is_current())
+        self.group(group).filter(|replica| replica.may_be_read() && replica.fence.is_current())
     }
 
     /// Waits until a replica includes a position; `false` when it does not by then, or never will.
@@ -354,7 +356,7 @@ impl Replication {
         deadline: Instant,
     ) -> Result<T, Unserved> {
         let link = self.shared.peers.link(node).ok_or(Unserved::NoLeader)?;
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(runtime::now());
         match link.call(kind, self.addressee(group), payload, left).await {
             Ok(answer) => Ok(decode(&answer)?),
             Err(CallError::Lost) => Err(Unserved::Unknown),
@@ -398,11 +400,11 @@ impl Replication {
 
     /// Waits a moment; `false` when the deadline leaves no time for another try.
     pub(crate) async fn pause_before_retry(&self, deadline: Instant) -> bool {
-        let next = Instant::now() + RETRY_EVERY;
+        let next = runtime::now() + RETRY_EVERY;
         if next >= deadline {
             return false;
         }
-        sleep_until(next).await;
+        runtime::sleep_until(next).await;
         true
     }
 
@@ -489,7 +491,7 @@ impl Replication {
         let session = group.session().ok_or(Unserved::NotLeader)?;
         // What this leader has acknowledged, it has applied.
         let index = group.view.applied();
-        let now = Instant::now();
+        let now = runtime::now();
         group.confirm(now, now + self.shared.timing.lease).await?;
         if group.session() == Some(session) { Ok(index) } else { Err(Unserved::NotLeader) }
     }
@@ -513,7 +515,7 @@ impl Replication {
 }
 
 fn forward_read(mode: ReadMode, request: &Bytes, deadline: Instant) -> Result<Bytes, Unserved> {
-    let left = deadline.saturating_duration_since(Instant::now());
+    let left = deadline.saturating_duration_since(runtime::now());
     let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     Ok(encode(&ForwardRead { mode, request: request.clone(), timeout_ms })?)
 }

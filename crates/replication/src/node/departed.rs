@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -85,7 +84,7 @@ impl Replication {
 
     async fn ask_departed(&self, info: &GroupInfo) -> Option<LogPoint> {
         for voter in info.placement.voters.difference(&info.placement.witnesses) {
-            let deadline = Instant::now() + ASK_TIMEOUT;
+            let deadline = runtime::now() + ASK_TIMEOUT;
             let asked = self.ask::<Option<LogPoint>>(*voter, Kind::Departed, info.id, Bytes::new(), deadline);
             if let Ok(Some(floor)) = asked.await {
                 return Some(floor);

@@ -17,7 +17,6 @@ use serde::Serialize;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
 /// Requests from peers being served at once, besides appends, which have their own queues.
 const AT_ONCE: usize = 8_192;
@@ -88,6 +87,7 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
         Kind::Vote => vote(group, parse(payload)?).await,
         Kind::PreVote => answer(&group.would_vote(parse(payload)?)),
         Kind::TransferLeader if !group.holds_items() => Err("a witness does not lead".to_owned()),
+        Kind::TransferLeader if group.owes() => Err("this replica is being filled again".to_owned()),
         Kind::TransferLeader => {
             let transfer: TransferLeaderRequest<RaftTypes> = parse(payload)?;
             respond(group.raft.handle_transfer_leader(transfer).await)
@@ -117,6 +117,10 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
 }
 
 async fn vote(group: &Group, mut request: VoteRequest<RaftTypes>) -> Result<Bytes, String> {
+    if group.owes() {
+        mark("a vote was refused by a replica that had lost entries");
+        return Err("this replica lacks entries that it has acknowledged".to_owned());
+    }
     let term = request.vote.leader_id().term();
     if !group.promise.reaches(request.last_log_id.as_ref().map(log_point)) {
         return Err("this voter has given up a replica that had more".to_owned());
@@ -166,10 +170,10 @@ async fn read(
     group: &Arc<Group>,
     ForwardRead { mode, request, timeout_ms }: ForwardRead,
 ) -> ServedOr {
-    let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+    let deadline = runtime::now() + Duration::from_millis(timeout_ms);
     let outcome = match mode {
         ReadMode::Consistent => group.read_consistent(&request, deadline).await?,
-        ReadMode::Local(_) if !group.holds_items() => return Err(Unserved::NoReplica),
+        ReadMode::Local(_) if !group.may_be_read() => return Err(Unserved::NoReplica),
         ReadMode::Local(position) => {
             if let Some(position) = position
                 && !node.wait_position(group, position, deadline).await

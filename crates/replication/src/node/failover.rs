@@ -185,7 +185,7 @@ impl Replication {
             if wait.is_zero() || errs(Mistake::RefoundEarly) {
                 return Ok(());
             }
-            tokio::time::sleep(wait.max(POLL)).await;
+            runtime::sleep(wait.max(POLL)).await;
         }
     }
 
@@ -249,7 +249,7 @@ impl Replication {
     async fn survey(self: &Arc<Self>, group: &GroupInfo, without: &RegionName) -> Vec<Surveyed> {
         let id = ReplicaId { group: group.id, incarnation: group.founded() };
         // Two round trips: a link that has just come up may have to carry other things first.
-        let deadline = Instant::now() + self.shared.timing.heartbeat * 2;
+        let deadline = runtime::now() + self.shared.timing.heartbeat * 2;
         let outside = group.placement.data.iter().filter(|(_, region)| *region != without);
         let asked = outside.map(|(node, region)| async move {
             let answer = self.survey_node(*node, id, deadline).await;
@@ -275,7 +275,7 @@ impl Replication {
     }
 
     async fn await_foundings(&self, done: &mut [GroupFailover]) {
-        let deadline = Instant::now() + FOUNDING_PATIENCE;
+        let deadline = runtime::now() + FOUNDING_PATIENCE;
         for group in done.iter_mut().filter(|group| group.error.is_none()) {
             loop {
                 let state = self.system();
@@ -284,10 +284,10 @@ impl Replication {
                     info.refoundations.iter().find(|step| step.incarnation == group.incarnation)
                 });
                 group.cut = step.and_then(|step| step.cut);
-                if group.cut.is_some() || Instant::now() >= deadline {
+                if group.cut.is_some() || runtime::now() >= deadline {
                     break;
                 }
-                tokio::time::sleep(POLL).await;
+                runtime::sleep(POLL).await;
             }
         }
     }
@@ -318,7 +318,7 @@ impl Replication {
 
     /// Asks the system leader for another lease of this node's region, and takes it once this node knows what the leader knew.
     pub(crate) async fn renew_region_lease(&self, region: &RegionName, patience: Duration) {
-        let asked = Instant::now();
+        let asked = runtime::now();
         let deadline = asked + patience;
         let granted = match self.leader_of(GroupId::SYSTEM) {
             Some(leader) if leader == self.own() => self.grant_region_lease(region),

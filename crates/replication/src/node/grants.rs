@@ -1,6 +1,7 @@
 //! The leases that this node has granted to regions while it led the system group.
 
 use crate::group::LeaderId;
+use crate::runtime;
 use meridian_types::RegionName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,22 +31,22 @@ impl Grants {
         if state.closed.contains(region) {
             return false;
         }
-        state.last.insert(region.clone(), Instant::now());
+        state.last.insert(region.clone(), runtime::now());
         true
     }
 
     /// How long ago the last lease was granted to a region by this node.
     pub(crate) fn since_last(&self, region: &RegionName) -> Option<Duration> {
-        self.lock().last.get(region).map(Instant::elapsed)
+        self.lock().last.get(region).copied().map(runtime::since)
     }
 
     /// For how long this node has known that it leads the system group.
     pub(crate) fn leading_for(&self, leader: LeaderId) -> Duration {
         let mut state = self.lock();
         match state.leading {
-            Some((known, since)) if known == leader => since.elapsed(),
+            Some((known, since)) if known == leader => runtime::since(since),
             _ => {
-                state.leading = Some((leader, Instant::now()));
+                state.leading = Some((leader, runtime::now()));
                 Duration::ZERO
             }
         }

@@ -39,7 +39,7 @@ pub(super) async fn keep(
         for gone in peers.linked().into_iter().filter(|peer| roster.is_removed(*peer)) {
             let peers = Arc::clone(&peers);
             runtime::spawn_into(&mut tasks, async move {
-                tokio::time::sleep(FAREWELL).await;
+                runtime::sleep(FAREWELL).await;
                 peers.cut(gone);
             });
         }

@@ -8,6 +8,7 @@ mod grants;
 mod identity;
 mod links;
 mod members;
+mod reseed;
 mod risk;
 mod roster;
 mod salvage;

@@ -2,6 +2,7 @@
 
 use super::Replication;
 use crate::group::{Group, Risk, reach_elsewhere};
+use crate::runtime;
 use crate::system::{AtRisk, LastHeard};
 use crate::wire::RiskReport;
 use meridian_types::{GroupId, Incarnation, NodeId};
@@ -23,7 +24,7 @@ impl HeardRisks {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         for report in reports {
             if newest.get(&report.group).is_none_or(|(_, known)| known.incarnation <= report.incarnation) {
-                newest.insert(report.group, (Instant::now(), report));
+                newest.insert(report.group, (runtime::now(), report));
             }
         }
     }
@@ -31,7 +32,8 @@ impl HeardRisks {
     /// All of them, each with its age.
     fn all(&self) -> Vec<RiskReport> {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        let aged = newest.values().map(|(at, report)| RiskReport { heard_ms: ms(at.elapsed()), ..*report });
+        let aged =
+            newest.values().map(|(at, report)| RiskReport { heard_ms: ms(runtime::since(*at)), ..*report });
         aged.collect()
     }
 }

@@ -113,7 +113,7 @@ impl Replication {
         }
         let ReplicaId { group, incarnation } = id;
         let command = SystemCommand::SalvageFound { group, incarnation, node: self.own(), count };
-        let done = self.system_write(command, Instant::now() + COMMAND_TIMEOUT).await;
+        let done = self.system_write(command, runtime::now() + COMMAND_TIMEOUT).await;
         done.map(drop).map_err(io::Error::other)
     }
 

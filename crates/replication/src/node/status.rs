@@ -3,13 +3,13 @@
 use super::Replication;
 use crate::group::Group;
 use crate::replica_id::ReplicaId;
+use crate::runtime;
 use crate::wire::{NodeStatus, ReplicaStatus};
 use meridian_types::{GroupId, NodeId, Position};
 use openraft::async_runtime::WatchReceiver;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 impl Replication {
     /// This node's own status.
@@ -82,7 +82,7 @@ impl Replication {
 
     /// The status of every node that answers within `timeout`.
     pub async fn status_everywhere(self: &Arc<Self>, timeout: Duration) -> BTreeMap<NodeId, NodeStatus> {
-        let deadline = Instant::now() + timeout;
+        let deadline = runtime::now() + timeout;
         let everyone = self.everyone();
         let others = everyone.nodes().map(|node| node.id).filter(|node| *node != self.own());
         let asked = others.map(|node| async move { self.ask_status(node, deadline).await });

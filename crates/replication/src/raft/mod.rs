@@ -10,6 +10,7 @@ mod network;
 pub(crate) mod refound;
 #[cfg(test)]
 mod refound_tests;
+pub(crate) mod reseed;
 mod snapshot;
 mod types;
 

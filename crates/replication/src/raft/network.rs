@@ -29,7 +29,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Appends under way to one follower: enough to fill a long link, few enough to bound memory.
 const APPENDS_IN_FLIGHT: usize = 64;
@@ -156,12 +155,12 @@ impl Appends {
         let previous = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(previous);
         let leader = request.vote.leader_id().to_committed();
-        let (acks, target, sent) = (Arc::clone(&self.acks), self.target, Instant::now());
+        let (acks, target, sent) = (Arc::clone(&self.acks), self.target, runtime::now());
         let call: Result<PendingCall, _> =
             encode(request).map(|payload| self.link.send(self.kind, self.group, payload));
         async move {
             let call = call.map_err(|error| broken(&error))?;
-            let answer = tokio::time::timeout(APPEND_TIMEOUT, call).await.unwrap_or(Err(CallError::Lost));
+            let answer = runtime::timeout(APPEND_TIMEOUT, call).await.unwrap_or(Err(CallError::Lost));
             let response: AppendEntriesResponse<RaftTypes> =
                 decode(&answer.map_err(|error| unreachable(&error))?).map_err(|error| broken(&error))?;
             if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
@@ -211,7 +210,7 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
             let no_data = match no_data {
                 Ok(no_data) => no_data,
                 Err(unknown) => {
-                    tokio::time::sleep(LINK_PATIENCE).await;
+                    runtime::sleep(LINK_PATIENCE).await;
                     return Err(unknown);
                 }
             };
@@ -292,7 +291,7 @@ impl GroupNetwork {
             under_way.push_back(link.send(Kind::Snapshot, self.group, payload));
             while under_way.len() > if done { 0 } else { PARTS_IN_FLIGHT } {
                 let Some(call) = under_way.pop_front() else { break };
-                let answer = tokio::time::timeout(SNAPSHOT_TIMEOUT, call)
+                let answer = runtime::timeout(SNAPSHOT_TIMEOUT, call)
                     .await
                     .unwrap_or(Err(CallError::Lost))
                     .map_err(|error| unreachable(&error))?;

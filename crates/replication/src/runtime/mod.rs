@@ -1,18 +1,21 @@
 //! Where replication meets chance, the wall clock and the scheduler, so that a simulation can stand in for all three.
 //!
-//! Monotonic time is tokio's, which a simulation pauses and advances. The rest comes from here: `spawn`, `random`,
-//! `wall_ms` and the watch channel. A task that belongs to a simulated [`Process`] gets that process's; every other
+//! Monotonic time is tokio's, which a simulation pauses and advances, and is read here ([`now`], `sleep`), so that a simulated clock may
+//! run at a rate of its own. The rest comes from here too: `spawn`, `random`, `wall_ms` and the watch channel. A task that belongs to a simulated [`Process`] gets that process's; every other
 //! task, and so all of production, gets the operating system's.
 //!
 //! tokio's `select!` without `biased` and its watch channel draw from a generator that cannot be seeded, so neither is used in
 //! this crate.
 
+mod clock;
 mod dice;
 mod openraft;
 mod process;
 pub mod watch;
 
 pub use self::openraft::Runtime;
+pub(crate) use clock::{interval, sleep, sleep_until, timeout, timeout_at};
+pub use clock::{now, since};
 pub use dice::{Dice, SPLITMIX64_STEP, splitmix64};
 pub use process::{Mistake, Process};
 

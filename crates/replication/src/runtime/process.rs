@@ -8,9 +8,10 @@ use super::dice::{SPLITMIX64_STEP, splitmix64};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
@@ -20,6 +21,8 @@ thread_local! {
 
 /// Wall-clock time at which simulated processes believe to start, in milliseconds since 1970.
 const EPOCH_MS: u64 = 1_700_000_000_000;
+/// Milliseconds that a true clock shows after a second.
+const TRUE_RATE: u32 = 1_000;
 
 /// A mistake that a simulation has a process make, to see that its checkers notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,10 @@ pub enum Mistake {
     DropIncarnationFence,
     /// Founds groups anew at once, without waiting for the leases of the region that is given up.
     RefoundEarly,
+    /// Counts the whole of a lease as its holder, as if all clocks ran at one rate.
+    IgnoreDrift,
+    /// Votes and stands although it lacks entries that it has acknowledged.
+    VoteDespiteLoss,
 }
 
 /// A handle to a simulated process; clones are the same process.
@@ -60,6 +67,8 @@ struct State {
     dead: AtomicBool,
     luck: AtomicU64,
     wall_offset_ms: AtomicI64,
+    /// Milliseconds of the process's monotonic clock in a second of tokio's.
+    clock_rate: AtomicU32,
     mistake: Option<Mistake>,
     parked: Mutex<Vec<Waker>>,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -83,6 +92,7 @@ impl Process {
             dead: AtomicBool::new(false),
             luck: AtomicU64::new(seed),
             wall_offset_ms: AtomicI64::new(0),
+            clock_rate: AtomicU32::new(TRUE_RATE),
             mistake,
             parked: Mutex::default(),
             tasks: Mutex::default(),
@@ -152,6 +162,36 @@ impl Process {
     /// Moves the wall clock, without a word to anyone.
     pub fn jump_wall_clock(&self, ms: i64) {
         self.0.wall_offset_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// Makes the monotonic clock show so many milliseconds for a second of tokio's. To be called before the process does anything.
+    pub fn set_clock_rate(&self, ms_per_second: u32) {
+        self.0.clock_rate.store(ms_per_second.max(1), Ordering::Relaxed);
+    }
+
+    /// A moment of tokio's clock as the process's shows it.
+    pub(super) fn local(&self, at: Instant) -> Instant {
+        let Some(elapsed) = at.checked_duration_since(self.0.started) else { return at };
+        self.0.started + elapsed * self.rate() / TRUE_RATE
+    }
+
+    /// A moment of the process's clock as tokio's shows it.
+    pub(super) fn true_instant(&self, at: Instant) -> Instant {
+        let Some(elapsed) = at.checked_duration_since(self.0.started) else { return at };
+        self.0.started + self.true_duration(elapsed)
+    }
+
+    /// What tokio's clock shows for a duration of the process's; not less, so that nobody wakes too early.
+    pub(super) fn true_duration(&self, duration: Duration) -> Duration {
+        let rate = self.rate();
+        if rate == TRUE_RATE {
+            return duration;
+        }
+        duration.saturating_mul(TRUE_RATE).checked_div(rate).map_or(duration, |d| d + Duration::from_nanos(1))
+    }
+
+    fn rate(&self) -> u32 {
+        self.0.clock_rate.load(Ordering::Relaxed)
     }
 
     /// The rare paths that the process has taken since the last call, and how often.
@@ -235,7 +275,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
     async fn a_frozen_process_stands_still_and_finds_its_timers_expired() {

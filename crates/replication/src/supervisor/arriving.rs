@@ -2,17 +2,17 @@
 
 use super::members::caught_up;
 use crate::node::Replication;
+use crate::runtime;
 use crate::system::SystemCommand;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::time::Instant;
 
 const EVERY: Duration = Duration::from_millis(500);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs as long as the node.
 pub(super) async fn run(node: Weak<Replication>) {
-    let mut ticks = tokio::time::interval(EVERY);
+    let mut ticks = runtime::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -31,7 +31,7 @@ async fn round(node: &Arc<Replication>) {
                 continue;
             }
             let command = SystemCommand::RegionArrived { group: group.id, region: region.clone() };
-            match node.system_write(command, Instant::now() + COMMAND_TIMEOUT).await {
+            match node.system_write(command, runtime::now() + COMMAND_TIMEOUT).await {
                 Ok(_) => {
                     tracing::info!(group = %group.id, %region, "the region has caught up: it is required now");
                 }

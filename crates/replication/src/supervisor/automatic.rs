@@ -39,7 +39,7 @@ impl Automatic {
         let (node, region, policy) = (Arc::clone(node), region.clone(), policy.clone());
         runtime::spawn(async move {
             give_up(&node, &region, &policy).await;
-            tokio::time::sleep(RETRY).await;
+            runtime::sleep(RETRY).await;
             drop(permit);
         });
     }

@@ -2,7 +2,7 @@
 //! votes. openraft's own election timer is off; terms and votes are its own, what asks and guards them is ours.
 
 use super::members::placement;
-use crate::group::{Group, leadership};
+use crate::group::Group;
 use crate::node::Replication;
 use crate::raft::{decode, encode};
 use crate::replica_id::ReplicaId;
@@ -32,7 +32,7 @@ struct Attempts {
 /// Runs as long as the node.
 pub(super) async fn run(node: Weak<Replication>) {
     let mut attempts = Attempts::default();
-    let mut ticks = tokio::time::interval(TICK);
+    let mut ticks = runtime::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -46,11 +46,13 @@ pub(super) async fn run(node: Weak<Replication>) {
 impl Attempts {
     fn consider(&mut self, node: &Arc<Replication>, group: &Arc<Group>) {
         let timing = &node.shared.timing;
-        let (leads, votes, alone) = {
+        // One that was offered to another node is over, whether or not that one has taken it: this node may vote, and stand again.
+        let leads = group.held_leadership().is_some();
+        let (votes, alone) = {
             let metrics = group.metrics.borrow_watched();
             let voters = || metrics.membership_config.membership().voter_ids();
-            let votes = voters().any(|voter| voter == node.own());
-            (leadership(&metrics).is_some(), votes, voters().count() == 1)
+            let votes = voters().any(|voter| voter == node.own()) && !group.owes();
+            (votes, voters().count() == 1)
         };
         if leads {
             // Whoever takes over has a whole lease to be heard.
@@ -64,7 +66,7 @@ impl Attempts {
         let Some(placement) = placement(node, group.id) else { return };
         let alive = |other| node.shared.peers.silence(other) < timing.lease;
         let Some(turn) = election_turn(&placement, node.own(), alive) else { return };
-        let now = Instant::now();
+        let now = runtime::now();
         let due = alone || silent >= timing.lease + timing.turn() * turn;
         if !due || self.next.get(&group.id).is_some_and(|next| now < *next) {
             return;

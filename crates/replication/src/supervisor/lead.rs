@@ -40,16 +40,17 @@ struct Led {
 
 impl Leadership {
     pub(super) async fn round(&mut self, node: &Arc<Replication>) {
+        let own = node.own_region();
         for group in node.groups() {
             let Some(session) = group.session().map(|session| session.leader) else { continue };
             let Some(placement) = placement(node, group.id) else { continue };
             let begins = || {
-                let (since, preferred) = (Instant::now(), placement.preferred_leaders.clone());
+                let (since, preferred) = (runtime::now(), placement.preferred_leaders.clone());
                 Led { session, since, preferred }
             };
             let led = self.led.entry(group.id).or_insert_with(begins);
             let first = placement.preferred_leaders.first();
-            let is_home = first.is_some_and(|first| node.system().region_of(*first) == node.own_region());
+            let is_home = first.is_some_and(|first| node.system().region_of(*first) == own.as_ref());
             if led.session != session {
                 *led = begins();
             } else if is_home {
@@ -58,11 +59,11 @@ impl Leadership {
             }
             // A failover brought leadership here, and nobody has asked for another place since.
             let stays = fails_back_by_hand(node, group.id) && led.preferred == placement.preferred_leaders;
-            if stays && led.since.elapsed() >= MINE_AFTER {
+            if stays && runtime::since(led.since) >= MINE_AFTER {
                 make_home(node, group.id).await;
             }
-            let target = choose(node, &group, &placement, led.since.elapsed());
-            let leaves = |target: &NodeId| node.system().region_of(*target) != node.own_region();
+            let target = choose(node, &group, &placement, runtime::since(led.since));
+            let leaves = |target: &NodeId| node.system().region_of(*target) != own.as_ref();
             if let Some(target) = target.filter(|target| !(stays && leaves(target))) {
                 hand_over(&group, session, target).await;
             }
@@ -81,14 +82,14 @@ async fn make_home(node: &Arc<Replication>, group: GroupId) {
     let state = node.system();
     let (Some(group), Some(region)) = (state.groups.get(&group), node.own_region()) else { return };
     // A drained region leads only until another can.
-    if state.drained_regions.contains(region) {
+    if state.drained_regions.contains(&region) {
         return;
     }
-    let Ok(plan) = node.plan_switchover(region, Some(&group.policy)) else { return };
+    let Ok(plan) = node.plan_switchover(&region, Some(&group.policy)) else { return };
     for command in plan.into_values() {
         mark("leadership stayed where a failover had brought it");
         tracing::info!(policy = %group.policy, %region, "the failover has made it the first primary");
-        if let Err(error) = node.system_write(command, Instant::now() + HOME_TIMEOUT).await {
+        if let Err(error) = node.system_write(command, runtime::now() + HOME_TIMEOUT).await {
             tracing::debug!(%error, "it is tried again");
         }
     }
@@ -145,7 +146,7 @@ async fn hand_over(group: &Arc<Group>, session: LeaderId, target: NodeId) {
         let mut metrics = group.raft.metrics();
         let _ = group.raft.trigger().transfer_leader(target).await;
         let moved = async { while group.leading() == Some(session) && metrics.changed().await.is_ok() {} };
-        if tokio::time::timeout(HAND_OVER_TIMEOUT, moved).await.is_err() {
+        if runtime::timeout(HAND_OVER_TIMEOUT, moved).await.is_err() {
             mark("a hand-over was given up");
             // openraft sends no more heartbeats under this leadership, so the others elect a leader.
             tracing::warn!(group = %group.id, to = %target, "leadership was not taken over in time");

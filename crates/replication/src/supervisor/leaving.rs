@@ -3,21 +3,20 @@
 //! A node may go when, by the word of every group's leader, no quorum counts it any more, and it has given its replicas up or is lost.
 
 use crate::node::Replication;
-use crate::runtime::mark;
+use crate::runtime::{self, mark};
 use crate::system::{GroupInfo, SystemCommand, SystemState};
 use crate::wire::{NodeStatus, ReplicaStatus};
 use meridian_types::{GroupId, NodeId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::time::Instant;
 
 const EVERY: Duration = Duration::from_millis(500);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs as long as the node.
 pub(super) async fn run(node: Weak<Replication>) {
-    let mut ticks = tokio::time::interval(EVERY);
+    let mut ticks = runtime::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -41,7 +40,7 @@ async fn round(node: &Arc<Replication>) {
             if said.get(&number).is_some_and(|own| own.old == 0)
                 && let Some(entry) = state.nodes.get(&number)
             {
-                let deadline = Instant::now() + COMMAND_TIMEOUT;
+                let deadline = runtime::now() + COMMAND_TIMEOUT;
                 if let Err(error) = node.drain(&entry.name, deadline).await {
                     tracing::debug!(node = %number, %error, "the node is drained again later");
                 }

@@ -23,10 +23,8 @@ const MEMBERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bounds one membership change, so that a group without a majority does not hold up the others.
 const CHANGE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// When to look again although nothing has changed.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// When to try again to open a group that could not be opened or founded.
-const OPEN_AGAIN: Duration = Duration::from_secs(1);
+/// Between looks at all groups: some could not be opened, some have been damaged or given up since.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Opens groups as the system state names them.
 pub(super) async fn keep_open(node: Weak<Replication>) {
@@ -35,7 +33,7 @@ pub(super) async fn keep_open(node: Weak<Replication>) {
         let state = Arc::clone(&system.borrow_and_update());
         let Some(strong) = node.upgrade() else { return };
         let own = strong.own();
-        let mut all_open = true;
+        strong.stop_without_system();
         // A disk takes part in a group only once the system group knows the node by it: from then on no other disk can come in
         // its place and have forgotten what this one has promised.
         let known =
@@ -44,14 +42,14 @@ pub(super) async fn keep_open(node: Weak<Replication>) {
             let unfounded = group.unfounded().filter(|next| next.seed == own);
             let base = unfounded.map(|next| next.base);
             if let Err(error) = strong.open_group(group.replica(), base).await {
-                all_open = false;
                 tracing::error!(group = %group.id, %error, "cannot open the group");
+            }
+            if let Err(error) = strong.reseed_damaged(group.replica(), &group.placement).await {
+                tracing::error!(group = %group.id, %error, "a damaged replica stays out of use");
             }
         }
         drop(strong);
-        // A replica may be given up while its group comes back here.
-        let patience = if all_open { LOOK_AGAIN } else { OPEN_AGAIN };
-        if let Ok(Err(_)) = tokio::time::timeout(patience, system.changed()).await {
+        if let Ok(Err(_)) = runtime::timeout(LOOK_AGAIN, system.changed()).await {
             return;
         }
     }
@@ -94,9 +92,9 @@ fn system_founders(seeds: &Topology) -> BTreeSet<NodeId> {
 /// so that leadership starts where it is preferred.
 pub(super) async fn initialise(node: &Arc<Replication>) {
     // What was founded anew has its seed as a member already.
-    for group in
-        node.groups().into_iter().filter(|group| group.incarnation == Incarnation(0) && !group.reborn)
-    {
+    let pristine =
+        |group: &Arc<Group>| group.incarnation == Incarnation(0) && !group.reborn && !group.is_reseeded();
+    for group in node.groups().into_iter().filter(pristine) {
         let founders = founders(node, &group);
         if !founders.contains(&node.own()) {
             continue;
@@ -104,7 +102,7 @@ pub(super) async fn initialise(node: &Arc<Replication>) {
         let Some(placement) = placement(node, group.id) else { continue };
         let rank = placement.preferred_leaders.iter().position(|leader| *leader == node.own());
         let turn = u32::try_from(rank.unwrap_or(founders.len())).unwrap_or(u32::MAX);
-        if group.opened.elapsed() < FOUNDING_TURN.saturating_mul(turn) || is_initialised(&group).await {
+        if runtime::since(group.opened) < FOUNDING_TURN.saturating_mul(turn) || is_initialised(&group).await {
             continue;
         }
         let members: BTreeMap<NodeId, EmptyNode> = founders.iter().map(|id| (*id, EmptyNode {})).collect();
@@ -146,7 +144,7 @@ pub(super) async fn reconcile(node: &Arc<Replication>) {
         moving += usize::from(!missing.is_empty());
         for member in missing {
             let add = group.raft.add_learner(member, EmptyNode {}, false);
-            if let Ok(Err(error)) = tokio::time::timeout(CHANGE_TIMEOUT, add).await {
+            if let Ok(Err(error)) = runtime::timeout(CHANGE_TIMEOUT, add).await {
                 tracing::debug!(group = %group.id, %member, %error, "member not added yet");
             }
         }
@@ -173,7 +171,7 @@ fn change_members(group: &Arc<Group>, change: ChangeMembers<NodeId, EmptyNode>) 
         tracing::info!(group = %group.id, %change, "changing the members");
         // Old voters stay as learners until they are removed: they hold the data that they held.
         let change = group.raft.change_membership(change, true);
-        match tokio::time::timeout(MEMBERS_TIMEOUT, change).await {
+        match runtime::timeout(MEMBERS_TIMEOUT, change).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::debug!(group = %group.id, %error, "the members are not changed yet"),
             Err(_) => tracing::warn!(group = %group.id, "the members are not changed yet; it goes on"),

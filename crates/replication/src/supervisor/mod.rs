@@ -20,6 +20,7 @@ mod tables;
 pub use found::Founding;
 
 use crate::node::Replication;
+use crate::runtime;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub(crate) fn start(node: &Arc<Replication>) {
 async fn rounds(node: Weak<Replication>) {
     let mut leadership = lead::Leadership::default();
     let mut regions = regions::Regions::default();
-    let mut ticks = tokio::time::interval(ROUND);
+    let mut ticks = runtime::interval(ROUND);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

@@ -2,10 +2,10 @@
 
 use crate::node::Replication;
 use crate::raft::refound::founded_at;
+use crate::runtime;
 use crate::system::SystemCommand;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -25,7 +25,7 @@ pub(super) async fn report(node: &Arc<Replication>) {
             }
         };
         let command = SystemCommand::Founded { group: group.id, incarnation: group.incarnation, cut };
-        match node.system_write(command, Instant::now() + COMMAND_TIMEOUT).await {
+        match node.system_write(command, runtime::now() + COMMAND_TIMEOUT).await {
             Ok(Ok(_)) => {}
             Ok(Err(refused)) => tracing::warn!(group = %group.id, %refused, "the founding came too late"),
             Err(error) => tracing::debug!(group = %group.id, %error, "the founding is reported again"),

@@ -2,6 +2,7 @@
 
 use crate::node::Replication;
 use crate::raft::encode;
+use crate::runtime;
 use crate::transport::Kind;
 use meridian_placement::sole_region;
 use meridian_types::GroupId;
@@ -10,7 +11,7 @@ use std::sync::Weak;
 /// Runs as long as the node: asks once a heartbeat.
 pub(super) async fn run(node: Weak<Replication>) {
     let Some(every) = node.upgrade().map(|node| node.shared.timing.heartbeat) else { return };
-    let mut ticks = tokio::time::interval(every);
+    let mut ticks = runtime::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

@@ -5,7 +5,7 @@
 
 use super::automatic::Automatic;
 use crate::node::Replication;
-use crate::runtime::mark;
+use crate::runtime::{self, mark};
 use crate::system::SystemCommand;
 use meridian_placement::CommitRule;
 use meridian_types::{GroupId, NodeId, RegionName};
@@ -33,7 +33,7 @@ pub(super) struct Regions {
 
 impl Default for Regions {
     fn default() -> Self {
-        let now = Instant::now();
+        let now = runtime::now();
         Self {
             last_round: now,
             trust_after: now + GRACE,
@@ -45,7 +45,7 @@ impl Default for Regions {
 
 impl Regions {
     pub(super) async fn round(&mut self, node: &Arc<Replication>) {
-        let now = Instant::now();
+        let now = runtime::now();
         if now.duration_since(self.last_round) > OWN_PAUSE {
             self.trust_after = now + GRACE;
         }

@@ -1,11 +1,11 @@
 //! Tells the system group with which disk, protocol and address this node runs.
 
 use crate::node::Replication;
+use crate::runtime;
 use crate::system::{Started, SystemCommand, SystemError};
 use crate::transport::{Doorman, PROTOCOL};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::time::Instant;
 
 const EVERY: Duration = Duration::from_millis(200);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
@@ -13,7 +13,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 /// Runs until the system group knows.
 pub(super) async fn run(node: Weak<Replication>) {
     loop {
-        tokio::time::sleep(EVERY).await;
+        runtime::sleep(EVERY).await;
         let Some(node) = node.upgrade() else { return };
         if register(&node).await {
             return;
@@ -30,7 +30,7 @@ async fn register(node: &Arc<Replication>) -> bool {
     if (known.disk, known.protocol, &known.peer) == (Some(started.disk), PROTOCOL, &started.peer) {
         return true;
     }
-    match node.system_write(SystemCommand::NodeStarted(started), Instant::now() + COMMAND_TIMEOUT).await {
+    match node.system_write(SystemCommand::NodeStarted(started), runtime::now() + COMMAND_TIMEOUT).await {
         Ok(Ok(_)) => true,
         Ok(Err(refused @ SystemError::OtherDisk(_))) => {
             roster.expelled(&refused.to_string());

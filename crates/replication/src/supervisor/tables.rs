@@ -5,6 +5,7 @@ use crate::group::{Group, Session};
 use crate::keys::{MoveNote, move_notes, table_range};
 use crate::node::Replication;
 use crate::raft::Command;
+use crate::runtime;
 use crate::system::{Sweep, SystemCommand, SystemState, TableEntry, TableStatus};
 use bytes::Bytes;
 use meridian_types::{GroupId, TableId};
@@ -13,7 +14,6 @@ use openraft::impls::ProgressResponder;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Keys deleted in one entry.
 const PURGE_AT_ONCE: usize = 500;
@@ -90,7 +90,7 @@ async fn purge(
     let result = match next_keys(group, ranges) {
         Ok(keys) if keys.is_empty() => {
             let command = SystemCommand::TablePurged { table, group: group.id };
-            let deadline = Instant::now() + COMMAND_TIMEOUT;
+            let deadline = runtime::now() + COMMAND_TIMEOUT;
             node.system_write(command, deadline).await.map(drop).map_err(io::Error::other)
         }
         Ok(keys) => delete(group, session, keys).await,
@@ -116,7 +116,7 @@ async fn delete(group: &Group, session: Session, keys: Vec<Bytes>) -> io::Result
     let (responder, done) = ProgressResponder::complete_only();
     let write = group.raft.write(Command::Purge(keys)).with_leader(session.leader);
     write.responder(responder).await.map_err(io::Error::other)?;
-    tokio::time::timeout(COMMAND_TIMEOUT, done)
+    runtime::timeout(COMMAND_TIMEOUT, done)
         .await
         .map_err(io::Error::other)?
         .map_err(io::Error::other)?

@@ -39,7 +39,7 @@ impl Peers {
         let (mut wait, mut attempt) = (FIRST_RETRY, 0);
         loop {
             if reverse && (self.link(peer).is_some() || self.silence(peer) < REVERSE_AFTER) {
-                tokio::time::sleep(LAST_RETRY).await;
+                runtime::sleep(LAST_RETRY).await;
                 if door.address(peer, attempt).is_none() {
                     return;
                 }
@@ -73,7 +73,7 @@ impl Peers {
                 }
             }
             // Spread out, so that all nodes don't dial a returning one in the same instant.
-            tokio::time::sleep(wait.mul_f64(0.5 + runtime::random::<f64>() / 2.0)).await;
+            runtime::sleep(wait.mul_f64(0.5 + runtime::random::<f64>() / 2.0)).await;
             wait = (wait * 2).min(LAST_RETRY);
         }
     }
@@ -112,7 +112,7 @@ async fn open(tls: PeerTls, peer: PeerAddress, hello: Hello, outgoing: Frames) -
     let mut request = tonic::Request::new(outgoing);
     let said = hello.to_string().parse().map_err(|_| Broken("the greeting cannot be sent".to_owned()))?;
     request.metadata_mut().insert(HELLO_HEADER, said);
-    let answer = tokio::time::timeout(CONNECT_TIMEOUT, client.link(request)).await;
+    let answer = runtime::timeout(CONNECT_TIMEOUT, client.link(request)).await;
     let answer = answer.map_err(|_| Broken("the peer did not answer in time".to_owned()))?;
     let response = answer.map_err(|status| why(&status))?;
     let said = response.metadata().get(HELLO_HEADER).and_then(|value| value.to_str().ok());

@@ -59,7 +59,7 @@ impl Link {
             outgoing,
             pending: Mutex::default(),
             next_id: AtomicU64::new(1),
-            opened: Instant::now(),
+            opened: runtime::now(),
             heard_ms: AtomicU64::new(0),
             rtt_us: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -78,13 +78,13 @@ impl Link {
     #[must_use]
     pub fn silence(&self) -> Duration {
         let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
-        self.opened.elapsed().saturating_sub(heard)
+        runtime::since(self.opened).saturating_sub(heard)
     }
 
     /// How long the link has been up.
     #[must_use]
     pub fn age(&self) -> Duration {
-        self.opened.elapsed()
+        runtime::since(self.opened)
     }
 
     /// The last measured round trip; `None` before the first.
@@ -127,7 +127,7 @@ impl Link {
         payload: Bytes,
         timeout: Duration,
     ) -> Result<Bytes, CallError> {
-        tokio::time::timeout(timeout, self.send(kind, to, payload)).await.unwrap_or(Err(CallError::Lost))
+        runtime::timeout(timeout, self.send(kind, to, payload)).await.unwrap_or(Err(CallError::Lost))
     }
 
     /// Reads frames until the stream ends, falls silent or is closed; then fails every waiting call.
@@ -137,7 +137,7 @@ impl Link {
         handler: &dyn Handler,
     ) {
         use futures_util::StreamExt;
-        let mut ping = tokio::time::interval(PING_INTERVAL);
+        let mut ping = runtime::interval(PING_INTERVAL);
         ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -164,12 +164,12 @@ impl Link {
     }
 
     fn ping(self: &Arc<Self>) {
-        let sent = Instant::now();
+        let sent = runtime::now();
         let call = self.send(Kind::Ping, GroupId::SYSTEM, Bytes::new());
         let link = Arc::clone(self);
         runtime::spawn(async move {
             if call.await.is_ok() {
-                let us = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
+                let us = u64::try_from(runtime::since(sent).as_micros()).unwrap_or(u64::MAX);
                 link.rtt_us.store(us.max(1), Ordering::Relaxed);
             }
         });
@@ -207,7 +207,7 @@ impl Link {
     }
 
     fn touch(&self) {
-        let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = u64::try_from(runtime::since(self.opened).as_millis()).unwrap_or(u64::MAX);
         self.heard_ms.store(now, Ordering::Relaxed);
     }
 

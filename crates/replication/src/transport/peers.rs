@@ -1,6 +1,7 @@
 //! The live links by node.
 
 use super::link::Link;
+use crate::runtime;
 use meridian_types::{NodeId, NodeName};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,7 +45,7 @@ impl Peers {
     /// No links yet.
     #[must_use]
     pub fn new(own: NodeId) -> Arc<Self> {
-        Arc::new(Self { own, started: Instant::now(), peers: Mutex::default() })
+        Arc::new(Self { own, started: runtime::now(), peers: Mutex::default() })
     }
 
     /// This node.
@@ -61,10 +62,10 @@ impl Peers {
 
     /// As [`Self::link`], waiting up to `patience` for one to come up.
     pub async fn link_within(&self, node: NodeId, patience: Duration) -> Option<Arc<Link>> {
-        let deadline = Instant::now() + patience;
+        let deadline = runtime::now() + patience;
         loop {
             match self.link(node) {
-                None if Instant::now() < deadline => tokio::time::sleep(LINK_POLL).await,
+                None if runtime::now() < deadline => runtime::sleep(LINK_POLL).await,
                 found => return found,
             }
         }
@@ -79,8 +80,8 @@ impl Peers {
         }
         match self.lock().get(&node) {
             Some(Peer { link: Some(link), .. }) => link.silence(),
-            Some(Peer { last_up: Some(last_up), .. }) => last_up.elapsed(),
-            _ => self.started.elapsed(),
+            Some(Peer { last_up: Some(last_up), .. }) => runtime::since(*last_up),
+            _ => runtime::since(self.started),
         }
     }
 
@@ -88,7 +89,7 @@ impl Peers {
     #[must_use]
     pub fn healthy_for(&self, node: NodeId, patience: Duration) -> Option<Duration> {
         if node == self.own {
-            return Some(self.started.elapsed());
+            return Some(runtime::since(self.started));
         }
         let link = self.link(node)?;
         (link.silence() < patience).then(|| link.age())
@@ -98,8 +99,9 @@ impl Peers {
     #[must_use]
     pub fn losses(&self, node: NodeId, within: Duration) -> u32 {
         let peers = self.lock();
-        let downs =
-            peers.get(&node).map(|peer| peer.downs.iter().filter(|at| at.elapsed() <= within).count());
+        let downs = peers
+            .get(&node)
+            .map(|peer| peer.downs.iter().filter(|at| runtime::since(**at) <= within).count());
         downs.and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
     }
 
@@ -130,8 +132,8 @@ impl Peers {
         let peer = peers.entry(link.peer()).or_default();
         if peer.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link)) {
             peer.link = None;
-            peer.last_up = Instant::now().checked_sub(link.silence());
-            peer.downs.push_back(Instant::now());
+            peer.last_up = runtime::now().checked_sub(link.silence());
+            peer.downs.push_back(runtime::now());
             if peer.downs.len() > DOWNS {
                 peer.downs.pop_front();
             }

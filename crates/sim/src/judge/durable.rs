@@ -24,20 +24,28 @@ impl Acknowledged {
     pub fn check(self, cluster: &Cluster, notes: &Notes) {
         let Position { group, index, .. } = self.position;
         let now = cluster.trace().now();
-        monitor::note_lost(cluster, notes);
+        monitor::note_decisions(cluster, notes);
         let system = self.asked.replication.system();
         let Some(info) = system.groups.get(&group) else { return };
         let placement = &info.placement;
         let has = |node: &NodeId| {
             let disk = cluster.disk(*node);
             disk.is_some_and(|disk| {
+                // What such a disk has had and lost, the cluster makes up for: nobody is elected on the strength of it.
+                if disk.memory().was_damaged() {
+                    return true;
+                }
                 let applied = disk.memory().durable_applied(group).and_then(|marker| applied_index(&marker));
                 disk.memory().durable_index(group).max(applied.unwrap_or(0)) >= index
             })
         };
+        // While voters change, what counts are those of before, of after, or both.
         let voting = voters(cluster, self.server, group, placement);
-        let voters = voting.iter().filter(|node| has(node)).count();
-        if !voting.is_empty() && voters * 2 <= voting.len() {
+        let given = notes.lock().voters.get(&group).cloned().unwrap_or_default();
+        let holders = |voters: &BTreeSet<NodeId>| voters.iter().filter(|node| has(node)).count();
+        let held = given.iter().chain([&voting]).any(|voters| holders(voters) * 2 > voters.len());
+        let voters = holders(&voting);
+        if !voting.is_empty() && !held {
             notes.broken(
                 now,
                 &format!("{group}/{index} is acknowledged and on the disks of {voters} voters only"),

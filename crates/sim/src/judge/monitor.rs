@@ -4,6 +4,7 @@ use crate::cluster::Cluster;
 use crate::workload::Notes;
 use meridian_types::{GroupId, NodeId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -17,7 +18,7 @@ const POSITIONS_EVERY: u64 = 20;
 pub async fn watch(cluster: Cluster, notes: Notes) {
     for look in 0_u64.. {
         sleep(TICK).await;
-        note_lost(&cluster, &notes);
+        note_decisions(&cluster, &notes);
         let mut serving: BTreeMap<GroupId, NodeId> = BTreeMap::new();
         for (node, up) in cluster.all_up() {
             for group in up.process.within(|| up.replication.serves()) {
@@ -27,7 +28,7 @@ pub async fn watch(cluster: Cluster, notes: Notes) {
                 }
             }
             if look.is_multiple_of(POSITIONS_EVERY) {
-                for replica in up.replication.status_here().replicas {
+                for replica in up.process.within(|| up.replication.status_here()).replicas {
                     let (applied, committed) = (replica.applied, replica.committed);
                     // Positions are published one after another; only those of a leader that serves are compared.
                     if replica.lease_ms.is_some() && replica.answerable > committed {
@@ -44,12 +45,24 @@ pub async fn watch(cluster: Cluster, notes: Notes) {
     }
 }
 
-/// Notes which regions are recorded as lost now, by any node.
-pub fn note_lost(cluster: &Cluster, notes: &Notes) {
+/// Notes which regions are recorded as lost now, and which voters groups have been given, by any node.
+pub fn note_decisions(cluster: &Cluster, notes: &Notes) {
     let now = cluster.trace().now();
-    for (_, up) in cluster.all_up() {
-        for region in &up.replication.system().lost_regions {
-            notes.lock().lost_at.insert(region.clone(), now);
+    let mut noted = notes.lock();
+    for (node, up) in cluster.all_up() {
+        let system = up.replication.system();
+        for region in &system.lost_regions {
+            noted.lost_at.insert(region.clone(), now);
         }
+        if noted.systems.get(&node).is_some_and(|seen| Arc::ptr_eq(seen, &system)) {
+            continue;
+        }
+        for group in system.groups.values() {
+            let known = noted.voters.entry(group.id).or_default();
+            if !known.contains(&group.placement.voters) {
+                known.insert(group.placement.voters.clone());
+            }
+        }
+        noted.systems.insert(node, system);
     }
 }
