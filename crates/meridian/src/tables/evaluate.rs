@@ -32,6 +32,7 @@ pub(super) enum GroupRead {
 }
 
 /// A write as it travels to its group.
+#[expect(clippy::large_enum_variant, reason = "made or decoded one at a time, and used up at once")]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum GroupWrite<'a> {
     Item(Place, Cow<'a, WriteOp>),

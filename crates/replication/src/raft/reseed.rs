@@ -5,7 +5,7 @@
 //! stands: whoever is elected meanwhile is elected by a majority without it, and so has every entry that was committed.
 //!
 //! It has them again when its log reaches as far as it ever did, under a leader of the term of its vote or a later one; or has an entry of a
-//! later term, whose leader was elected while this replica did not vote. See `docs/decisions/0009-damaged-replicas.md`.
+//! later term, whose leader was elected while this replica did not vote. See `docs/decisions/0010-damaged-replicas.md`.
 
 use super::types::{RaftTypes, decode, encode};
 use meridian_placement::Placement;

@@ -244,17 +244,7 @@ impl SystemState {
                 self.check_members(members)?;
                 self.replace_policy(&was, policy, groups)
             }
-            SystemCommand::DrainRegion { region, drained } => {
-                if !self.nodes.values().any(|node| node.region == region) {
-                    return Err(SystemError::NoSuchRegion(region));
-                }
-                if drained {
-                    self.drained_regions.insert(region);
-                } else {
-                    self.drained_regions.remove(&region);
-                }
-                Ok(SystemReply::Done)
-            }
+            SystemCommand::DrainRegion { region, drained } => self.drain_region(region, drained),
             SystemCommand::MarkRegionLost(region) => {
                 self.lost_regions.insert(region);
                 Ok(SystemReply::Done)
@@ -275,13 +265,26 @@ impl SystemState {
             SystemCommand::DrainNode { node, planned } => self.drain_node(node, planned),
             SystemCommand::RemoveNode { node } => self.remove_node(node),
             SystemCommand::NodeStarted(started) => self.node_started(started),
-            SystemCommand::RegionArrived { group, region } => {
-                if let Some(group) = self.groups.get_mut(&group) {
-                    group.arriving.remove(&region);
-                }
-                Ok(SystemReply::Done)
-            }
+            SystemCommand::RegionArrived { group, region } => self.region_arrived(group, &region),
         }
+    }
+
+    fn drain_region(&mut self, region: RegionName, drained: bool) -> Result<SystemReply, SystemError> {
+        if !self.nodes.values().any(|node| node.region == region) {
+            return Err(SystemError::NoSuchRegion(region));
+        }
+        if drained {
+            self.drained_regions.insert(region);
+        } else {
+            self.drained_regions.remove(&region);
+        }
+        Ok(SystemReply::Done)
+    }
+
+    fn region_arrived(&mut self, group: GroupId, region: &RegionName) -> Result<SystemReply, SystemError> {
+        let group = self.groups.get_mut(&group).ok_or(SystemError::NoSuchGroup(group))?;
+        group.arriving.remove(region);
+        Ok(SystemReply::Done)
     }
 
     /// Refuses groups that were placed on other nodes than those that there are now.

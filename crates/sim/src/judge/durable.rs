@@ -39,8 +39,11 @@ impl Acknowledged {
                 disk.memory().durable_index(group).max(applied.unwrap_or(0)) >= index
             })
         };
-        // While voters change, what counts are those of before, of after, or both.
-        let voting = voters(cluster, self.server, group, placement);
+        // While voters change, what counts are those of before, of after, or both. A join may be committed before the one who
+        // asked for it has heard so.
+        let known = system.nodes.len() == cluster.shape().nodes().len();
+        let changed = cluster.has_changed() || !known || system.nodes.values().any(|node| node.leaving);
+        let voting = if changed { voters(cluster, self.server, group) } else { placement.voters.clone() };
         let given = notes.lock().voters.get(&group).cloned().unwrap_or_default();
         let holders = |voters: &BTreeSet<NodeId>| voters.iter().filter(|node| has(node)).count();
         let held = given.iter().chain([&voting]).any(|voters| holders(voters) * 2 > voters.len());
@@ -76,10 +79,7 @@ fn applied_index(marker: &[u8]) -> Option<u64> {
 }
 
 /// Who votes now: by the leader's word, since members change one after another; none while they do.
-fn voters(cluster: &Cluster, server: NodeId, group: GroupId, placement: &Placement) -> BTreeSet<NodeId> {
-    if !cluster.has_changed() {
-        return placement.voters.clone();
-    }
+fn voters(cluster: &Cluster, server: NodeId, group: GroupId) -> BTreeSet<NodeId> {
     let Some(up) = cluster.up(server) else { return BTreeSet::new() };
     let said = up.process.within(|| up.replication.status_here());
     let members =
