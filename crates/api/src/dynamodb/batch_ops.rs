@@ -27,8 +27,7 @@ struct Joined {
 
 impl Joined {
     fn add<T>(&mut self, reply: Reply<T>) -> T {
-        // A batch has at most 100 parts; past a token's bound the client keeps the positions that fit.
-        let _ = self.token.join(&reply.token);
+        self.token.join(&reply.token);
         self.served_by = Some(reply.served_by);
         if self.staleness != Some(Staleness::Local) {
             self.staleness = Some(reply.staleness);

@@ -73,12 +73,11 @@ pub(crate) fn put_staleness(headers: &mut HeaderMap, staleness: Staleness) {
     headers.insert(STALENESS, HeaderValue::from_static(text));
 }
 
-/// What the client has seen now: the answer's positions, then as many of the request's as fit.
+/// What the client has seen now: what the answer shows, and what it had seen before.
 pub(crate) fn put_token(headers: &mut HeaderMap, answered: Option<Token>, asked: Option<&Token>) {
     let mut token = answered.unwrap_or_default();
     if let Some(asked) = asked {
-        // A full token drops the request's positions; the answer's are the ones that the client needs next.
-        let _ = token.join(asked);
+        token.join(asked);
     }
     put(headers, TOKEN, &token.to_string());
 }

@@ -55,12 +55,14 @@ pub(super) async fn keep_open(node: Weak<Replication>) {
     }
 }
 
-/// Whether this node has a replica of a group: as a member, or to found it with the voters that it began with.
+/// Whether this node has a replica of a group: as a member, to found it with the voters that it began with, or as one that has not been
+/// given up yet. That one may still be needed: placement runs ahead of Raft's members.
 fn holds(node: &Replication, group: &GroupInfo) -> bool {
     let own = node.own();
     let founds = group.incarnation == Incarnation(0) && group.founders.contains(&own);
     let gave_up = || departed::of(&node.shared.store, group.replica()).is_ok_and(|kept| kept.is_some());
-    group.placement.members().any(|member| member == own) || (founds && !gave_up())
+    let keeps = || node.stored_replicas().contains(&group.replica());
+    group.placement.members().any(|member| member == own) || (founds && !gave_up()) || keeps()
 }
 
 /// Where a group should be.
