@@ -4,7 +4,7 @@
 use super::members::placement;
 use crate::group::Group;
 use crate::node::Replication;
-use crate::raft::{decode, encode};
+use crate::raft::{RaftTypes, decode, encode};
 use crate::replica_id::ReplicaId;
 use crate::runtime::{self, mark};
 use crate::transport::Kind;
@@ -14,6 +14,8 @@ use futures_util::stream::FuturesUnordered;
 use meridian_placement::{election_turn, quorum_reached};
 use meridian_types::{GroupId, NodeId};
 use openraft::async_runtime::WatchReceiver;
+use openraft::raft::VoteRequest;
+use openraft::type_config::alias::VoteOf;
 use openraft::vote::RaftLeaderId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
@@ -104,6 +106,19 @@ async fn stand(node: Arc<Replication>, group: Arc<Group>) {
     // This node votes too: for itself, and for nobody's lease.
     let lease = (membership.voter_ids().count() > 1).then_some(group.timing.lease);
     let Some(voting) = group.promise.begin_vote(term + 1, lease) else { return };
+    if let Some(other) = membership.nodes().map(|(id, _)| *id).find(|id| *id != node.own())
+        && group.leading().is_some()
+    {
+        // An offer that nobody took. openraft does not have a leader stand, and a vote for another member in a later term ends the
+        // leadership. That member gets it only if it asks and its log is no shorter; this node then stands in the term after.
+        let vote = VoteOf::<RaftTypes>::new(term + 1, other);
+        let mut request = VoteRequest::new(vote, group.standing().last);
+        request.leadership_transfer = true;
+        if let Err(error) = group.raft.vote(request).await {
+            tracing::debug!(group = %group.id, %error, "cannot step down");
+            return;
+        }
+    }
     if let Err(error) = group.raft.trigger().elect(false).await {
         tracing::debug!(group = %group.id, %error, "cannot stand");
         return;
