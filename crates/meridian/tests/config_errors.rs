@@ -125,7 +125,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     (
         "groups = 4",
         "gruops = 4",
-        "node.toml:41:1: unknown field `gruops`, expected one of `name`, `pattern`, `replication`, `regions`, `primary`, `witness`, `groups`, `on_region_loss`, `conflict`, `auto_failover`, `failover_after`, `max_lag`",
+        "node.toml:41:1: unknown field `gruops`, expected one of `name`, `pattern`, `replication`, `regions`, `primary`, `witness`, `groups`, `on_region_loss`, `conflict`, `auto_failover`, `failover_after`, `max_lag`, `failback`",
     ),
     // What values mean together.
     ("id = \"n1\"\n", "id = \"n9\"\n", "node.toml: node.id n9 is not in cluster.nodes; add it there"),

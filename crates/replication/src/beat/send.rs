@@ -5,6 +5,7 @@ use crate::group::{Group, LeaderId};
 use crate::node::Replication;
 use crate::raft::{decode, encode};
 use crate::runtime::{self, mark};
+use crate::supervisor::Rounds;
 use crate::transport::{Kind, Link};
 use meridian_types::{GroupId, NodeId};
 use openraft::async_runtime::WatchReceiver;
@@ -16,12 +17,9 @@ use tokio::time::Instant;
 /// Runs as long as the node.
 pub(crate) async fn run(node: Weak<Replication>) {
     let Some(period) = node.upgrade().map(|node| node.shared.timing.heartbeat) else { return };
-    let mut ticks = runtime::interval(period);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut rounds = Rounds::every(period, node);
     let mut disk = DiskWatch::default();
-    loop {
-        ticks.tick().await;
-        let Some(node) = node.upgrade() else { return };
+    while let Some(node) = rounds.next().await {
         if disk.hangs(node.shared.store.sync_under_way(), node.shared.timing.lease) {
             mark("a leader with a hanging disk was silent");
             continue;

@@ -1,5 +1,6 @@
 //! A group's leader says when a region that the policy has named has caught up: from then on it is waited for.
 
+use super::Rounds;
 use super::members::caught_up;
 use crate::node::Replication;
 use crate::runtime;
@@ -12,11 +13,8 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs as long as the node.
 pub(super) async fn run(node: Weak<Replication>) {
-    let mut ticks = runtime::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(node) = node.upgrade() else { return };
+    let mut rounds = Rounds::every(EVERY, node);
+    while let Some(node) = rounds.next().await {
         round(&node).await;
     }
 }

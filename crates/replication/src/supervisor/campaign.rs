@@ -1,6 +1,7 @@
 //! Stands for election when a group's leader has been silent for a whole lease: in turn, so that members do not split the
 //! votes. openraft's own election timer is off; terms and votes are its own, what asks and guards them is ours.
 
+use super::Rounds;
 use super::members::placement;
 use crate::group::Group;
 use crate::node::Replication;
@@ -34,11 +35,8 @@ struct Attempts {
 /// Runs as long as the node.
 pub(super) async fn run(node: Weak<Replication>) {
     let mut attempts = Attempts::default();
-    let mut ticks = runtime::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(node) = node.upgrade() else { return };
+    let mut rounds = Rounds::every(TICK, node);
+    while let Some(node) = rounds.next().await {
         for group in node.groups() {
             attempts.consider(&node, &group);
         }

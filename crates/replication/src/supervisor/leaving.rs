@@ -2,6 +2,7 @@
 //!
 //! A node may go when, by the word of every group's leader, no quorum counts it any more, and it has given its replicas up or is lost.
 
+use super::Rounds;
 use crate::node::Replication;
 use crate::runtime::{self, mark};
 use crate::system::{GroupInfo, SystemCommand, SystemState};
@@ -16,11 +17,8 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs as long as the node.
 pub(super) async fn run(node: Weak<Replication>) {
-    let mut ticks = runtime::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(node) = node.upgrade() else { return };
+    let mut rounds = Rounds::every(EVERY, node);
+    while let Some(node) = rounds.next().await {
         round(&node).await;
     }
 }

@@ -14,13 +14,14 @@ mod region_lease;
 mod regions;
 mod register;
 mod retired;
+mod rounds;
 mod switchover;
 mod tables;
 
 pub use found::Founding;
+pub(crate) use rounds::Rounds;
 
 use crate::node::Replication;
-use crate::runtime;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -44,11 +45,8 @@ pub(crate) fn start(node: &Arc<Replication>) {
 async fn rounds(node: Weak<Replication>) {
     let mut leadership = lead::Leadership::default();
     let mut regions = regions::Regions::default();
-    let mut ticks = runtime::interval(ROUND);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(node) = node.upgrade() else { return };
+    let mut rounds = Rounds::every(ROUND, node);
+    while let Some(node) = rounds.next().await {
         members::initialise(&node).await;
         members::reconcile(&node).await;
         leadership.round(&node).await;

@@ -1,8 +1,8 @@
 //! Keeps the lease of this node's region, for the groups that stand and fall with it; and tells others what those have there alone.
 
+use super::Rounds;
 use crate::node::Replication;
 use crate::raft::encode;
-use crate::runtime;
 use crate::transport::Kind;
 use meridian_placement::sole_region;
 use meridian_types::GroupId;
@@ -11,11 +11,8 @@ use std::sync::Weak;
 /// Runs as long as the node: asks once a heartbeat.
 pub(super) async fn run(node: Weak<Replication>) {
     let Some(every) = node.upgrade().map(|node| node.shared.timing.heartbeat) else { return };
-    let mut ticks = runtime::interval(every);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(node) = node.upgrade() else { return };
+    let mut rounds = Rounds::every(every, node);
+    while let Some(node) = rounds.next().await {
         let Some(region) = node.own_region() else { return };
         let state = node.system();
         // Every group here, not only those that are to vote here: while a group moves, its leader is where placement no longer wants it.
