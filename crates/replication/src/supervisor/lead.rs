@@ -17,7 +17,7 @@ use tokio::time::Instant;
 /// A hand-over that has not happened within this is given up.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a hand-over waits for the writes under way, whose outcome is not known here once another node leads.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a leader of a policy that does not fail back by itself leads before its region is made the first primary.
 const MINE_AFTER: Duration = Duration::from_secs(2);
 /// Bounds that; a later round tries again.
