@@ -36,7 +36,7 @@ pub(super) trait Cluster: Send + Sync {
     fn read(
         &self,
         group: GroupId,
-        read: GroupRead,
+        read: GroupRead<'_>,
     ) -> impl Future<Output = Result<(Bytes, u64), Ended>> + Send;
 
     /// Has the system group take a command.
@@ -151,15 +151,16 @@ impl<C: Cluster> Mover<C> {
         self.cluster.tell(SystemCommand::TablePurged { table: self.table, group: self.source }).await
     }
 
-    fn entry(&self, state: &SystemState) -> Result<TableEntry, Ended> {
-        state.tables.values().find(|table| table.id == self.table).cloned().ok_or(Ended::Over)
+    fn entry<'a>(&self, state: &'a SystemState) -> Result<&'a TableEntry, Ended> {
+        state.tables.values().find(|table| table.id == self.table).ok_or(Ended::Over)
     }
 
     /// How far the move is and where it goes, while it is on and this node serves the source.
     fn phase(&self, id: u64) -> Result<(MovePhase, PolicyName), Ended> {
-        let moving = self.entry(&self.cluster.system())?.moving.filter(|moving| moving.id == id);
+        let state = self.cluster.system();
+        let moving = self.entry(&state)?.moving.as_ref().filter(|moving| moving.id == id);
         let moving = moving.filter(|_| self.cluster.serves(self.source)).ok_or(Ended::Over)?;
-        Ok((moving.phase, moving.to))
+        Ok((moving.phase, moving.to.clone()))
     }
 
     /// The new groups, by ordinal.

@@ -68,7 +68,7 @@ impl Cluster for Arc<Replication> {
         Ok((decode(&done.response)?, done.position))
     }
 
-    async fn read(&self, group: GroupId, read: GroupRead) -> Result<(Bytes, u64), Ended> {
+    async fn read(&self, group: GroupId, read: GroupRead<'_>) -> Result<(Bytes, u64), Ended> {
         let (request, deadline) = (encode(&read)?, Instant::now() + PATIENCE);
         let done = Replication::read(self, group, request, ReadConsistency::Consistent, deadline).await?;
         Ok((done.response, done.position.index))

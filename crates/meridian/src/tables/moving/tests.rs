@@ -189,7 +189,7 @@ impl Cluster for Arc<World> {
         if self.chance(2) { Err(Unserved::Unknown.into()) } else { Ok(done) }
     }
 
-    async fn read(&self, group: GroupId, read: GroupRead) -> Result<(Bytes, u64), Ended> {
+    async fn read(&self, group: GroupId, read: GroupRead<'_>) -> Result<(Bytes, u64), Ended> {
         self.travel().await;
         let answer = {
             let groups = held(&self.groups);
