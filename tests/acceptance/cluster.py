@@ -200,7 +200,15 @@ class Cluster:
             assert time.monotonic() < deadline, f"not ready within {patience} s: {found}"
             time.sleep(0.2)
 
-    # Tables
+    # Policies and tables
+
+    def make_policy(self, name: str, replication: str, *options, regions=tuple(REGIONS)) -> str:
+        made = self.cli(
+            "policy", "create", name, "--pattern", "active-passive", "--replication", replication,
+            "--regions", ",".join(regions), *options,
+        )  # fmt: skip
+        assert made.returncode == 0, made.stderr
+        return name
 
     def make_table(self, name: str, policy: str, sort_key=None, region=PRIMARY):
         client = self.client(region)

@@ -6,21 +6,12 @@ import time
 from cluster import UNAVAILABLE, error_code
 
 
-class Load:
-    """Puts items with keys of their own, through each region into each table, until stopped."""
+class Background:
+    """Threads that work until they are stopped, for as long as the block lasts."""
 
-    def __init__(self, cluster, tables, regions):
-        self.paths = [(table, region) for table in tables for region in regions]
-        self.acknowledged = {table: set() for table in tables}
-        self.successes = {path: [] for path in self.paths}  # (began, ended) of each acknowledged write
-        self.errors = {}
+    def __init__(self):
         self.done = threading.Event()
-        # Clients are made here: making one is not safe in several threads at once.
-        clients = {region: cluster.client(region, once=True) for region in regions}
-        self.threads = [
-            threading.Thread(target=self._run, args=(clients[region], table, region), daemon=True)
-            for table, region in self.paths
-        ]
+        self.threads = []
 
     def __enter__(self):
         for thread in self.threads:
@@ -31,6 +22,23 @@ class Load:
         self.done.set()
         for thread in self.threads:
             thread.join()
+
+
+class Load(Background):
+    """Puts items with keys of their own, through each region into each table, until stopped."""
+
+    def __init__(self, cluster, tables, regions):
+        super().__init__()
+        self.paths = [(table, region) for table in tables for region in regions]
+        self.acknowledged = {table: set() for table in tables}
+        self.successes = {path: [] for path in self.paths}  # (began, ended) of each acknowledged write
+        self.errors = {}
+        # Clients are made here: making one is not safe in several threads at once.
+        clients = {region: cluster.client(region, once=True) for region in regions}
+        self.threads = [
+            threading.Thread(target=self._run, args=(clients[region], table, region), daemon=True)
+            for table, region in self.paths
+        ]
 
     def _run(self, client, table, region):
         sequence = 0

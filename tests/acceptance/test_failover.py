@@ -205,11 +205,8 @@ def test_a_severed_primary_answers_nothing_old(severed, show):
 
 
 def test_a_policy_gives_the_primary_up_by_itself(severed, show):
-    made = severed.cli(
-        "policy", "create", "async-auto", "--pattern", "active-passive", "--replication", "async",
-        "--regions", ",".join(REGIONS), "--primary", PRIMARY, "--groups", "2", "--auto-failover", "--failover-after", "3s",
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    own = ("--primary", PRIMARY, "--groups", 2, "--auto-failover", "--failover-after", "3s")
+    severed.make_policy("async-auto", "async", *own)
     table, manual = severed.make_table("automatic", "async-auto"), severed.make_table("manual", POLICY)
     before = {group["id"]: group["incarnation"] for group in groups_of(severed, POLICY)}
     put(severed.client(PRIMARY), table, "before")
@@ -228,11 +225,8 @@ def test_a_policy_gives_the_primary_up_by_itself(severed, show):
 
 
 def test_writes_are_refused_rather_than_put_at_risk(severed, show):
-    made = severed.cli(
-        "policy", "create", "async-budget", "--pattern", "active-passive", "--replication", "async",
-        "--regions", f"{PRIMARY},{SURVIVORS[0]}", "--primary", PRIMARY, "--groups", "1", "--max-lag", "1s",
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    own = ("--primary", PRIMARY, "--groups", 1, "--max-lag", "1s")
+    severed.make_policy("async-budget", "async", *own, regions=REGIONS[:2])
     table = severed.make_table("budget", "async-budget")
     client = severed.client(PRIMARY, once=True)
     put(client, table, "before")

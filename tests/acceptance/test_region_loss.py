@@ -31,11 +31,7 @@ def serves(client, table, key) -> bool:
 
 
 def test_block_refuses_writes_until_the_region_is_back_and_degrade_goes_on(hurt):
-    made = hurt.cli(
-        "policy", "create", "all-or-nothing", "--pattern", "active-passive", "--replication", "sync",
-        "--regions", ",".join(REGIONS), "--primary", PRIMARY, "--groups", "1", "--on-region-loss", "block",
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    hurt.make_policy("all-or-nothing", "sync", "--primary", PRIMARY, "--groups", 1, "--on-region-loss", "block")
     blocking = hurt.make_table("loss-block", "all-or-nothing")
     degrading = hurt.make_table("loss-degrade", "active-passive-sync")
     clients = [hurt.client(region, timeout=5, once=True) for region in (PRIMARY, SURVIVORS[0])]

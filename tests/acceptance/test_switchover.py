@@ -84,11 +84,7 @@ def test_a_drained_region_leads_nothing_until_it_is_undrained(moved, show):
 
 
 def test_leadership_stays_where_a_failover_has_brought_it_if_the_policy_says_so(hurt):
-    made = hurt.cli(
-        "policy", "create", "steady", "--pattern", "active-passive", "--replication", "semi-sync",
-        "--regions", ",".join(REGIONS), "--failback", "manual",
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    hurt.make_policy("steady", "semi-sync", "--failback", "manual")
     table = hurt.make_table("steady-table", "steady")
     away, taker = PRIMARY, SURVIVORS[0]
 

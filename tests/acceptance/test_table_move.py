@@ -6,7 +6,7 @@ import time
 
 import pytest
 from cluster import PRIMARY, REGIONS, SURVIVORS, meridian, wait_until
-from load import Load
+from load import Background, Load
 from test_switchover import longest_pause
 from test_tokens import Carrier, header
 
@@ -25,13 +25,14 @@ def fill(cluster, table):
             puts = answer["UnprocessedItems"].get(table, [])
 
 
-class Users:
+class Users(Background):
     """Each adds to a counter of its own through one region, and reads it through another with the token of that."""
 
     def __init__(self, cluster, table):
+        super().__init__()
         self.clients = {region: cluster.client(region) for region in REGIONS}
         self.carrier = Carrier(self.clients.values())
-        self.table, self.wrong, self.added, self.done = table, [], {}, threading.Event()
+        self.table, self.wrong, self.added = table, [], {}
         pairs = [(writer, reader) for writer in REGIONS for reader in REGIONS if writer != reader]
         self.threads = [threading.Thread(target=self._run, args=pair, daemon=True) for pair in pairs]
 
@@ -56,16 +57,6 @@ class Users:
                 self.added[writer, reader] = count
         except Exception as error:  # A thread's failure must fail the test.
             self.wrong.append((writer, reader, repr(error)))
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.done.set()
-        for thread in self.threads:
-            thread.join()
 
 
 def policy_of(cluster, table, region=PRIMARY):
@@ -111,11 +102,7 @@ def test_a_table_moves_under_load_and_nothing_is_lost(lan, show):
 
 def test_a_move_that_cannot_go_on_is_called_off(hurt):
     away = SURVIVORS[0]
-    made = hurt.cli(
-        "policy", "create", "move-strictly", "--pattern", "active-passive", "--replication", "sync",
-        "--regions", ",".join(REGIONS), "--on-region-loss", "block",
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    hurt.make_policy("move-strictly", "sync", "--on-region-loss", "block")
     table = hurt.make_table("staying", "active-passive-async")
     fill(hurt, table)
     hurt.order("kill", away)

@@ -47,6 +47,12 @@ impl Placement {
     pub fn members(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.voters.union(&self.learners).copied()
     }
+
+    /// Whether a node is one of [`Self::members`].
+    #[must_use]
+    pub fn has_member(&self, node: NodeId) -> bool {
+        self.voters.contains(&node) || self.learners.contains(&node)
+    }
 }
 
 /// Why a policy cannot be placed on the cluster as it is.

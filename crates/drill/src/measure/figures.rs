@@ -104,6 +104,11 @@ impl Tally {
     }
 }
 
+/// The percentile of sorted figures by nearest rank; `None` without one.
+pub(crate) fn nearest_rank<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
+    sorted.get((sorted.len() * percent).div_ceil(100).checked_sub(1)?).copied()
+}
+
 /// Percentiles in milliseconds; `None` without a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Latency {
@@ -118,12 +123,9 @@ impl Latency {
     pub fn of<'a>(samples: impl Iterator<Item = &'a Sample>) -> Self {
         let mut all: Vec<u64> = samples.map(|one| one.returned.saturating_sub(one.invoked)).collect();
         all.sort_unstable();
-        let rank = |percent: usize| {
-            let index = (all.len() * percent).div_ceil(100).checked_sub(1)?;
-            // Microseconds to milliseconds, exact for any latency below centuries.
-            #[allow(clippy::cast_precision_loss)]
-            all.get(index).map(|micros| *micros as f64 / 1e3)
-        };
+        // Microseconds to milliseconds, exact for any latency below centuries.
+        #[allow(clippy::cast_precision_loss)]
+        let rank = |percent| nearest_rank(&all, percent).map(|micros| micros as f64 / 1e3);
         Self { p50_ms: rank(50), p99_ms: rank(99) }
     }
 }

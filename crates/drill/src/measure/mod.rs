@@ -31,6 +31,7 @@ mod figures;
 mod recovery;
 mod stale;
 
+pub(crate) use figures::nearest_rank;
 pub use figures::{Latency, Measured, OldLeader, PathFigures, Tally};
 pub use recovery::MAX_GAP;
 

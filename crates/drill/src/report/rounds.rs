@@ -2,6 +2,7 @@
 
 use super::{DrillReport, Verdict};
 use crate::error::DrillError;
+use crate::measure::nearest_rank;
 use meridian_types::RegionName;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -87,8 +88,7 @@ impl Percentiles {
     pub fn of(figures: impl Iterator<Item = f64>) -> Self {
         let mut all: Vec<f64> = figures.collect();
         all.sort_unstable_by(f64::total_cmp);
-        let rank = |percent: usize| all.get((all.len() * percent).div_ceil(100).checked_sub(1)?).copied();
-        Self { p50: rank(50), p99: rank(99), max: all.last().copied() }
+        Self { p50: nearest_rank(&all, 50), p99: nearest_rank(&all, 99), max: all.last().copied() }
     }
 }
 

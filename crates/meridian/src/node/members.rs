@@ -1,16 +1,16 @@
 //! The admin API's side of nodes that join and leave.
 
 use super::admin::{DEADLINE, refused, unserved};
+use super::keys::draw;
 use crate::admin::members::{
     CreateJoinToken, Join, Joined, MAX_TTL_S, NewJoinToken, NodeInfo, NodeList, Peer,
 };
 use crate::admin::{ApiError, ErrorCode};
 use crate::config::{Secret, is_host_port};
 use meridian_replication::system::{JoinToken, Joining, NodeEntry};
-use meridian_replication::{MembersError, Replication};
+use meridian_replication::{MembersError, Replication, runtime};
 use meridian_steering::Verdict;
 use meridian_types::{GroupId, NodeId, NodeName};
-use rand::Rng;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +30,9 @@ fn failed(error: MembersError) -> ApiError {
     }
 }
 
-/// A token from the system's secure generator: 238 random bits.
+/// A token: 238 random bits.
 fn new_token() -> Secret {
-    let mut random = rand::rng();
-    let letter = || char::from(TOKEN_ALPHABET[random.random_range(0..TOKEN_ALPHABET.len())]);
-    let letters: String = std::iter::repeat_with(letter).take(TOKEN_LETTERS).collect();
-    Secret::new(format!("{TOKEN_PREFIX}{letters}"))
+    Secret::new(format!("{TOKEN_PREFIX}{}", draw(TOKEN_ALPHABET, TOKEN_LETTERS)))
 }
 
 /// What is kept of a token. It has too many random bits to be guessed from its hash.
@@ -82,29 +79,21 @@ pub(super) async fn create_token(
             "this node runs alone, without [tls]: give it certificates (`meridian cert`) and restart it before others join",
         ));
     }
-    let token = match &replaces {
+    let (region, zone, witness, replaces) = match &replaces {
         Some(name) => {
             let old = state.node_named(name).ok_or_else(|| no_node(name))?;
-            JoinToken {
-                number: NodeId(0),
-                region: old.region.clone(),
-                zone: old.zone.clone(),
-                witness: old.witness,
-                replaces: Some(old.number),
-                expires_ms: 0,
-                used_by: None,
-            }
+            (old.region.clone(), old.zone.clone(), old.witness, Some(old.number))
         }
-        None => JoinToken {
-            number: NodeId(0),
-            region: region.ok_or_else(|| ApiError::invalid("say the `region` of the node"))?,
-            zone: zone.ok_or_else(|| ApiError::invalid("say the `zone` of the node"))?,
+        None => (
+            region.ok_or_else(|| ApiError::invalid("say the `region` of the node"))?,
+            zone.ok_or_else(|| ApiError::invalid("say the `zone` of the node"))?,
             witness,
-            replaces: None,
-            expires_ms: 0,
-            used_by: None,
-        },
+            None,
+        ),
     };
+    // The cluster gives the number and counts the time.
+    let number = NodeId(0);
+    let token = JoinToken { number, region, zone, witness, replaces, expires_ms: 0, used_by: None };
     let (secret, ttl) = (new_token(), Duration::from_secs(ttl_s));
     let made =
         replication.create_join_token(hash(&secret), (token.clone(), ttl), Instant::now() + DEADLINE).await;
@@ -129,13 +118,7 @@ pub(super) async fn join(replication: &Replication, request: Join) -> Result<Joi
             "node name {name} cannot be a name in a certificate; use at most 63 characters and no - at either end"
         )));
     }
-    let now_ms = u64::try_from(
-        meridian_replication::runtime::wall_clock()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis(),
-    );
-    let joining = Joining { hash: hash(&token), name, peer, now_ms: now_ms.unwrap_or(u64::MAX) };
+    let joining = Joining { hash: hash(&token), name, peer, now_ms: runtime::wall_ms() };
     let number = replication.join(joining, Instant::now() + DEADLINE).await.map_err(failed)?;
     let state = replication.system();
     let peer = |entry: &NodeEntry| Peer {

@@ -22,9 +22,9 @@ use std::sync::Arc;
 
 /// A read as it travels to its group.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum GroupRead {
-    Get(Place, GetOp),
-    Query(Place, QueryOp),
+pub(super) enum GroupRead<'a> {
+    Get(Place, Cow<'a, GetOp>),
+    Query(Place, Cow<'a, QueryOp>),
     Scan(Place, GroupScan),
     Salvage(Vec<Look>),
     MoveRows(RowsRead),

@@ -6,12 +6,11 @@ use meridian_api::{Reply, RequestContext, TableChange};
 use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::request::tags::check_count;
 use meridian_dynamo::table::{POLICY_TAG, TableDefinition, TableDescription};
-use meridian_replication::runtime::wall_clock;
+use meridian_replication::runtime::wall_ms;
 use meridian_replication::system::{SystemCommand, SystemError, TableEntry, TableStatus};
 use meridian_types::{PolicyName, TableId, TableName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 /// The policy of a table that names none.
 const DEFAULT_POLICY: &str = "active-passive-semi-sync";
@@ -24,14 +23,13 @@ impl ReplicatedTables {
     ) -> Result<Reply<Arc<TableDescription>>, DynamoError> {
         let policy = policy_of(&definition)?;
         let name = definition.name.clone();
-        let since = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
         let tags = definition.tags.clone();
         let table = TableEntry {
             id: TableId(0),
             name: name.clone(),
             policy,
             status: TableStatus::Creating,
-            created_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            created_ms: wall_ms(),
             definition: postcard::to_stdvec(&definition).map_err(internal)?,
             tags,
             purged: BTreeSet::new(),

@@ -61,7 +61,7 @@ pub(super) enum Decided {
 }
 
 /// The request that looks items up.
-pub(super) fn read(looks: Vec<Look>) -> GroupRead {
+pub(super) fn read(looks: Vec<Look>) -> GroupRead<'static> {
     GroupRead::Salvage(looks)
 }
 

@@ -57,7 +57,7 @@ impl ReplicatedTables {
         ctx: &RequestContext,
         table: &CatalogTable,
         group: GroupId,
-        read: &GroupRead,
+        read: &GroupRead<'_>,
         consistent: bool,
     ) -> Result<ReadDone, DynamoError> {
         let consistency = if consistent {
@@ -219,7 +219,7 @@ impl Tables for ReplicatedTables {
             let (catalog, table) = route.next().await?;
             let group =
                 Self::locate(&catalog, &table, |table| Ok(op.key(&table.definition.schema)?.partition))?;
-            let read = GroupRead::Get(table.place(), op.clone());
+            let read = GroupRead::Get(table.place(), Cow::Borrowed(&op));
             let done = self.read(ctx, &table, group, &read, op.consistent).await?;
             if let Some(answer) = decode::<GetAnswer>(&done.response).map_err(internal)? {
                 return Ok(self.replied(ctx, &table, answer?, &done));
@@ -232,7 +232,7 @@ impl Tables for ReplicatedTables {
         loop {
             let (catalog, table) = route.next().await?;
             let group = Self::locate(&catalog, &table, |_| Ok(op.range.partition.clone()))?;
-            let read = GroupRead::Query(table.place(), op.clone());
+            let read = GroupRead::Query(table.place(), Cow::Borrowed(&op));
             let done = self.read(ctx, &table, group, &read, op.shape.consistent).await?;
             if let Some(answer) = decode::<PageAnswer>(&done.response).map_err(internal)? {
                 return Ok(self.replied(ctx, &table, answer?, &done));

@@ -211,6 +211,11 @@ impl Group {
         self.id.is_system() || !self.witness
     }
 
+    /// Whether this replica leads under a lease, and so has the latest state.
+    pub(crate) fn serves(&self) -> bool {
+        self.session().is_some() && self.lease().is_some()
+    }
+
     /// Whether clients may be shown its state: one that is being filled again would show them an old one, or none.
     pub(crate) fn may_be_read(&self) -> bool {
         self.holds_items() && !self.owes()

@@ -255,7 +255,7 @@ impl Replication {
 
     /// An upper bound on how stale this node's replica is.
     pub(crate) fn staleness(&self, replica: &Group) -> Option<Duration> {
-        if replica.session().is_some() && replica.lease().is_some() {
+        if replica.serves() {
             return Some(Duration::ZERO);
         }
         let leader = replica.leader_hint()?;

@@ -63,7 +63,9 @@ impl Replication {
         let state = self.system();
         for group in self.groups().into_iter().filter(|group| !group.id.is_system()) {
             let info = state.groups.get(&group.id).filter(|info| info.replica() == group.replica_id());
-            let Some(info) = info.filter(|info| info.unfounded().is_none() && !self.is_member(info)) else {
+            let Some(info) =
+                info.filter(|info| info.unfounded().is_none() && !info.placement.has_member(self.own()))
+            else {
                 continue;
             };
             // What it has of an older incarnation is compared with this one first.
@@ -76,10 +78,6 @@ impl Replication {
                 tracing::warn!(group = %group.id, %error, "the replica is given up later");
             }
         }
-    }
-
-    fn is_member(&self, group: &GroupInfo) -> bool {
-        group.placement.members().any(|member| member == self.own())
     }
 
     async fn ask_departed(&self, info: &GroupInfo) -> Option<LogPoint> {
@@ -98,7 +96,8 @@ impl Replication {
         // First, so that nothing is acknowledged any more; then it is asked again: the leader may have made it a member meanwhile.
         let closed = group.close().await;
         let floor = self.ask_departed(info).await;
-        let again = self.system().groups.get(&id.group).is_none_or(|info| self.is_member(info));
+        let again =
+            self.system().groups.get(&id.group).is_none_or(|info| info.placement.has_member(self.own()));
         if let (Ok(()), Some(floor), false) = (&closed, floor, again) {
             let store = group.store.clone();
             let system = self.shared.store.group(GroupId::SYSTEM);

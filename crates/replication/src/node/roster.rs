@@ -128,12 +128,11 @@ impl Roster {
 
     /// `host:port` at which the configuration says that this node is reached; empty when it says nothing.
     pub(crate) fn own_address(&self) -> String {
-        self.seed_address(self.own).unwrap_or_default()
+        self.seed(self.own).map_or_else(String::new, |own| own.address.clone())
     }
 
-    fn seed_address(&self, node: NodeId) -> Option<String> {
-        let found = self.seeds.addresses.iter().find(|peer| peer.number == node);
-        found.map(|peer| peer.address.clone())
+    fn seed(&self, node: NodeId) -> Option<&PeerAddress> {
+        self.seeds.addresses.iter().find(|peer| peer.number == node)
     }
 
     /// The nodes to which there should be a link.
@@ -187,7 +186,7 @@ impl Roster {
         let state = self.state();
         let stranger = || Refusal::now(format!("node {name} (number {number}) is not in this cluster"));
         if state.nodes.is_empty() {
-            let seed = self.seeds.addresses.iter().any(|peer| peer.number == *number && peer.name == *name);
+            let seed = self.seed(*number).is_some_and(|peer| peer.name == *name);
             return if seed || self.seeds.joins { Ok(()) } else { Err(stranger()) };
         }
         match state.nodes.get(number) {
@@ -238,11 +237,11 @@ impl Doorman for Roster {
         }
         let state = self.state();
         let entry = state.nodes.get(&peer);
-        let seed = self.seeds.addresses.iter().find(|seed| seed.number == peer);
+        let seed = self.seed(peer);
         let name = entry.map(|entry| &entry.name).or(seed.map(|seed| &seed.name))?.clone();
         let route = self.routes.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
         // What this node was told of its own surroundings comes before what the cluster knows.
-        let told = route.or_else(|| self.seed_address(peer));
+        let told = route.or_else(|| seed.map(|seed| seed.address.clone()));
         let mut addresses: Vec<String> =
             told.into_iter().chain(entry.map(|entry| entry.peer.clone())).collect();
         addresses.retain(|address| !address.is_empty());

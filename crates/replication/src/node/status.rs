@@ -47,14 +47,13 @@ impl Replication {
     #[must_use]
     pub fn serves(&self) -> Vec<GroupId> {
         let groups = self.groups();
-        let serves = groups.iter().filter(|group| group.session().is_some() && group.lease().is_some());
-        serves.map(|group| group.id).collect()
+        groups.iter().filter(|group| group.serves()).map(|group| group.id).collect()
     }
 
     /// Whether this node would show a group's latest state to a client now, see [`Self::serves`].
     #[must_use]
     pub fn serves_group(&self, group: GroupId) -> bool {
-        self.group(group).is_some_and(|group| group.session().is_some() && group.lease().is_some())
+        self.group(group).is_some_and(|group| group.serves())
     }
 
     /// The index up to which this node has applied the system group's log; what it shows of the system state is no older.
@@ -69,7 +68,7 @@ impl Replication {
         let state = self.system();
         let founded = !state.cluster.is_empty()
             && self.founding.policies.iter().all(|policy| state.policies.contains_key(&policy.name));
-        let mine = state.groups.values().filter(|group| group.placement.members().any(|id| id == self.own()));
+        let mine = state.groups.values().filter(|group| group.placement.has_member(self.own()));
         let led = |id| self.group(id).is_some_and(|group| group.leader_hint().is_some());
         founded && mine.map(|group| group.id).all(led)
     }

@@ -70,7 +70,8 @@ pub(crate) fn random_index(len: usize) -> Option<usize> {
 }
 
 /// Milliseconds since 1970 by this node's wall clock, which may jump.
-pub(crate) fn wall_ms() -> u64 {
+#[must_use]
+pub fn wall_ms() -> u64 {
     if let Some(process) = Process::current() {
         return process.wall_ms();
     }

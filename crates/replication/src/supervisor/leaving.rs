@@ -32,7 +32,7 @@ async fn round(node: &Arc<Replication>) {
     }
     let said = node.status_everywhere(node.shared.timing.heartbeat * 2).await;
     for number in leaving {
-        let placed = |group: &GroupInfo| group.placement.members().any(|member| member == number);
+        let placed = |group: &GroupInfo| group.placement.has_member(number);
         if state.groups.values().any(placed) {
             // A group was founded anew meanwhile, wherever its replicas were, so that nothing that they have alone is passed over.
             if said.get(&number).is_some_and(|own| own.old == 0)

@@ -2,6 +2,7 @@
 
 use crate::group::{Group, matched};
 use crate::node::{Replication, departed};
+use crate::replica_id::ReplicaId;
 use crate::runtime;
 use crate::system::GroupInfo;
 use meridian_placement::{Placement, Topology, may_leave, next_voters, place_system};
@@ -38,7 +39,8 @@ pub(super) async fn keep_open(node: Weak<Replication>) {
         // its place and have forgotten what this one has promised.
         let known =
             state.nodes.get(&own).is_some_and(|entry| entry.disk == Some(strong.shared.roster.disk()));
-        for group in state.groups.values().filter(|group| known && holds(&strong, group)) {
+        let stored = strong.stored_replicas();
+        for group in state.groups.values().filter(|group| known && holds(&strong, &stored, group)) {
             let unfounded = group.unfounded().filter(|next| next.seed == own);
             let base = unfounded.map(|next| next.base);
             if let Err(error) = strong.open_group(group.replica(), base).await {
@@ -57,12 +59,11 @@ pub(super) async fn keep_open(node: Weak<Replication>) {
 
 /// Whether this node has a replica of a group: as a member, to found it with the voters that it began with, or as one that has not been
 /// given up yet. That one may still be needed: placement runs ahead of Raft's members.
-fn holds(node: &Replication, group: &GroupInfo) -> bool {
+fn holds(node: &Replication, stored: &[ReplicaId], group: &GroupInfo) -> bool {
     let own = node.own();
     let founds = group.incarnation == Incarnation(0) && group.founders.contains(&own);
     let gave_up = || departed::of(&node.shared.store, group.replica()).is_ok_and(|kept| kept.is_some());
-    let keeps = || node.stored_replicas().contains(&group.replica());
-    group.placement.members().any(|member| member == own) || (founds && !gave_up()) || keeps()
+    group.placement.has_member(own) || (founds && !gave_up()) || stored.contains(&group.replica())
 }
 
 /// Where a group should be.
@@ -152,7 +153,7 @@ pub(super) async fn reconcile(node: &Arc<Replication>) {
         }
         let present = membership.membership().get_joint_config();
         if let Some(voters) = next_voters(present, &placement.voters, node.own(), caught_up) {
-            change_members(&group, voters.into_iter().collect::<BTreeSet<_>>().into());
+            change_members(&group, voters.into());
             continue;
         }
         let matched = |member| matched(&group.metrics.borrow_watched(), member);

@@ -203,7 +203,7 @@ impl SystemState {
     }
 
     pub(super) fn remove_node(&mut self, node: NodeId) -> Result<SystemReply, SystemError> {
-        let placed = self.groups.values().any(|group| group.placement.members().any(|member| member == node));
+        let placed = self.groups.values().any(|group| group.placement.has_member(node));
         match self.nodes.get(&node) {
             None => Ok(SystemReply::Done),
             Some(entry) if !entry.leaving || placed => Err(SystemError::StalePlan),
