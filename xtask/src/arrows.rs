@@ -7,13 +7,13 @@ use crate::tree::Tree;
 /// Each crate with the crates of the workspace that it may be built with; arrows only point to lines above.
 const ARROWS: [(&str, &[&str]); 14] = [
     ("types", &[]),
-    ("merge", &["types"]),
     ("placement", &["types"]),
     ("steering", &["types"]),
     ("dynamo", &["types"]),
+    ("merge", &["types", "dynamo"]),
     ("history", &["types"]),
     ("plan", &["types"]),
-    ("store", &["types", "merge"]),
+    ("store", &["types"]),
     ("replication", &["types", "placement", "store"]),
     ("api", &["types", "dynamo"]),
     ("dns", &["types", "steering"]),

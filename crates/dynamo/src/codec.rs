@@ -1,7 +1,8 @@
 //! Items as bytes for the disk: compact, versioned, one form per item, and safe to read whatever the bytes are.
 //!
 //! A version byte, the count of attributes, then names and values in order. Lengths and counts are base-128 with the
-//! low bits first. It is part of the disk format: a new form gets a new version, and the old ones stay readable.
+//! low bits first. It is part of the disk format: a new form gets a new version, and the old ones stay readable. Other
+//! forms that hold values are built of the same parts: [`Reader`] and the functions that write.
 
 use crate::number::Number;
 use crate::size::MAX_NESTING;
@@ -55,17 +56,19 @@ pub fn encode_item(item: &Item) -> Vec<u8> {
 /// # Errors
 /// [`CodecError`] when the bytes are not exactly those of an item.
 pub fn decode_item(bytes: &[u8]) -> Result<Item, CodecError> {
-    let mut reader = Reader { rest: bytes };
+    let mut reader = Reader::new(bytes);
     match reader.byte()? {
         VERSION => {}
         other => return Err(CodecError::UnknownVersion(other)),
     }
     // Names and values of an item are those of a map one level up.
     let item = reader.map(0)?;
-    if reader.rest.is_empty() { Ok(item) } else { Err(CodecError::Damaged("something follows the item")) }
+    reader.finish()?;
+    Ok(item)
 }
 
-fn write_map(map: &BTreeMap<String, AttributeValue>, out: &mut Vec<u8>) {
+/// Appends names and values, in order.
+pub fn write_map(map: &BTreeMap<String, AttributeValue>, out: &mut Vec<u8>) {
     write_length(map.len(), out);
     for (name, value) in map {
         write_bytes(name.as_bytes(), out);
@@ -73,7 +76,8 @@ fn write_map(map: &BTreeMap<String, AttributeValue>, out: &mut Vec<u8>) {
     }
 }
 
-fn write_value(value: &AttributeValue, out: &mut Vec<u8>) {
+/// Appends a value: a byte for its type, and what it is.
+pub fn write_value(value: &AttributeValue, out: &mut Vec<u8>) {
     match value {
         AttributeValue::Null => out.push(NULL),
         AttributeValue::Bool(false) => out.push(FALSE),
@@ -117,12 +121,14 @@ fn write_value(value: &AttributeValue, out: &mut Vec<u8>) {
     }
 }
 
-fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+/// Appends a length and that many bytes.
+pub fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     write_length(bytes.len(), out);
     out.extend_from_slice(bytes);
 }
 
-fn write_length(mut length: usize, out: &mut Vec<u8>) {
+/// Appends a length or a count, in base 128 with the low bits first.
+pub fn write_length(mut length: usize, out: &mut Vec<u8>) {
     while length >= 0x80 {
         // The low seven bits.
         out.push(u8::try_from(length & 0x7f).unwrap_or(0) | 0x80);
@@ -131,8 +137,8 @@ fn write_length(mut length: usize, out: &mut Vec<u8>) {
     out.push(u8::try_from(length).unwrap_or(0));
 }
 
-/// A byte of sign and length, the coefficient's bytes without leading zeros, and the exponent turned into a length.
-fn write_number(number: Number, out: &mut Vec<u8>) {
+/// Appends a byte of sign and length, the coefficient's bytes without leading zeros, and the exponent turned into a length.
+pub fn write_number(number: Number, out: &mut Vec<u8>) {
     let (negative, coefficient, exponent) = number.parts();
     let bytes = coefficient.to_be_bytes();
     let skipped = usize::try_from(coefficient.leading_zeros() / 8).unwrap_or(0);
@@ -147,24 +153,52 @@ fn write_number(number: Number, out: &mut Vec<u8>) {
     }
 }
 
-struct Reader<'a> {
+/// Reads the parts of a form from the front of bytes that may be anything: every read is bounded by what is there.
+#[derive(Debug)]
+pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Result<u8, CodecError> {
+    /// Starts at the front.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// [`CodecError::Damaged`] when something is left.
+    pub fn finish(self) -> Result<(), CodecError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(CodecError::Damaged("something follows the item")) }
+    }
+
+    /// One byte.
+    ///
+    /// # Errors
+    /// [`CodecError::CutShort`] when there is none.
+    pub fn byte(&mut self) -> Result<u8, CodecError> {
         let (first, rest) = self.rest.split_first().ok_or(CodecError::CutShort)?;
         self.rest = rest;
         Ok(*first)
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], CodecError> {
+    /// That many bytes.
+    ///
+    /// # Errors
+    /// [`CodecError::CutShort`] when there are fewer.
+    pub fn take(&mut self, length: usize) -> Result<&'a [u8], CodecError> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(CodecError::CutShort)?;
         self.rest = rest;
         Ok(taken)
     }
 
-    fn length(&mut self) -> Result<usize, CodecError> {
+    /// A length, as [`write_length`] wrote it.
+    ///
+    /// # Errors
+    /// [`CodecError`] when the bytes are not exactly that.
+    pub fn length(&mut self) -> Result<usize, CodecError> {
         let mut length = 0usize;
         for shift in [0, 7, 14, 21] {
             let byte = self.byte()?;
@@ -181,17 +215,28 @@ impl<'a> Reader<'a> {
     }
 
     /// A count of members; each takes a byte at least, so that a forged count reserves no memory.
-    fn count(&mut self) -> Result<usize, CodecError> {
+    ///
+    /// # Errors
+    /// [`CodecError`] when the bytes are not exactly that.
+    pub fn count(&mut self) -> Result<usize, CodecError> {
         let count = self.length()?;
         if count > self.rest.len() { Err(CodecError::CutShort) } else { Ok(count) }
     }
 
-    fn bytes(&mut self) -> Result<Vec<u8>, CodecError> {
+    /// What [`write_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`CodecError`] when the bytes are not exactly that.
+    pub fn bytes(&mut self) -> Result<Vec<u8>, CodecError> {
         let length = self.length()?;
         self.take(length).map(<[u8]>::to_vec)
     }
 
-    fn text(&mut self) -> Result<String, CodecError> {
+    /// A text that [`write_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`CodecError`] when the bytes are not exactly that.
+    pub fn text(&mut self) -> Result<String, CodecError> {
         let length = self.length()?;
         match core::str::from_utf8(self.take(length)?) {
             Ok(text) => Ok(text.into()),
@@ -199,7 +244,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn number(&mut self) -> Result<Number, CodecError> {
+    /// What [`write_number`] wrote.
+    ///
+    /// # Errors
+    /// [`CodecError`] when the bytes are not exactly that.
+    pub fn number(&mut self) -> Result<Number, CodecError> {
         let odd = CodecError::Damaged("a number is not in its one form");
         let header = self.byte()?;
         let length = usize::from(header & !NEGATIVE);
@@ -234,14 +283,22 @@ impl<'a> Reader<'a> {
         Ok(members.into_iter().collect())
     }
 
-    fn members<T>(
+    /// A count and that many members, each at least a byte long.
+    ///
+    /// # Errors
+    /// [`CodecError`] when the bytes are not exactly that.
+    pub fn members<T>(
         &mut self,
         mut read: impl FnMut(&mut Self) -> Result<T, CodecError>,
     ) -> Result<Vec<T>, CodecError> {
         (0..self.count()?).map(|_| read(self)).collect()
     }
 
-    fn map(&mut self, level: usize) -> Result<BTreeMap<String, AttributeValue>, CodecError> {
+    /// What [`write_map`] wrote; `level` is how many maps and lists are around it, and bounds how deep it may go.
+    ///
+    /// # Errors
+    /// [`CodecError`] when the bytes are not exactly that.
+    pub fn map(&mut self, level: usize) -> Result<BTreeMap<String, AttributeValue>, CodecError> {
         let members = self.members(|reader| Ok((reader.text()?, reader.value(level)?)))?;
         if !members.is_sorted_by(|(a, _), (b, _)| a < b) {
             return Err(CodecError::Damaged("names are out of order"));
@@ -249,7 +306,11 @@ impl<'a> Reader<'a> {
         Ok(members.into_iter().collect())
     }
 
-    fn value(&mut self, level: usize) -> Result<AttributeValue, CodecError> {
+    /// What [`write_value`] wrote; `level` as in [`Reader::map`].
+    ///
+    /// # Errors
+    /// [`CodecError`] when the bytes are not exactly that.
+    pub fn value(&mut self, level: usize) -> Result<AttributeValue, CodecError> {
         if level >= MAX_NESTING {
             return Err(CodecError::Damaged("it is nested too deep"));
         }

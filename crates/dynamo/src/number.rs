@@ -5,6 +5,7 @@
 
 mod arithmetic;
 pub mod order;
+pub mod sum;
 mod text;
 
 use core::cmp::Ordering;

@@ -1,0 +1,89 @@
+//! The list of stamps that a fragment refers to.
+
+use crate::fragment::Fragment;
+use crate::node::Node;
+use crate::stamp::{Origin, Stamp};
+use alloc::vec::Vec;
+use meridian_dynamo::codec::{CodecError, Reader, write_length};
+use meridian_types::Hlc;
+
+const ODD: CodecError = CodecError::Damaged("a stamp is not in its one form");
+
+/// Distinct, in order.
+pub(super) struct Stamps(Vec<Stamp>);
+
+impl Stamps {
+    /// All that the fragment refers to outside its context.
+    pub(super) fn of(fragment: &Fragment) -> Self {
+        let mut all: Vec<Stamp> = fragment.cleared.into_iter().collect();
+        for (stamp, presence) in &fragment.presence {
+            all.push(*stamp);
+            all.extend(presence.base);
+        }
+        fragment.attributes.values().for_each(|node| collect(node, &mut all));
+        all.sort_unstable();
+        all.dedup();
+        Self(all)
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        write_length(self.0.len(), out);
+        for stamp in &self.0 {
+            write_length(usize::from(stamp.origin.0), out);
+            write_hlc(stamp.hlc, out);
+        }
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let stamps = reader.members(|reader| {
+            let origin = read_origin(reader)?;
+            Ok(Stamp { hlc: read_hlc(reader)?, origin })
+        })?;
+        if stamps.is_sorted_by(|a, b| a < b) { Ok(Self(stamps)) } else { Err(ODD) }
+    }
+
+    /// The place of a stamp in the list.
+    pub(super) fn refer(&self, stamp: Stamp, out: &mut Vec<u8>) {
+        // Every stamp of the fragment was collected.
+        write_length(self.0.binary_search(&stamp).unwrap_or(self.0.len()), out);
+    }
+
+    /// What [`Stamps::refer`] wrote.
+    pub(super) fn follow(&self, reader: &mut Reader<'_>) -> Result<Stamp, CodecError> {
+        let place = reader.length()?;
+        self.0.get(place).copied().ok_or(CodecError::Damaged("a stamp is not in the list"))
+    }
+
+    /// Whether the fragment refers to all of them, as it does when this version wrote it.
+    pub(super) fn are_those_of(&self, fragment: &Fragment) -> bool {
+        Self::of(fragment).0 == self.0
+    }
+}
+
+fn collect(node: &Node, all: &mut Vec<Stamp>) {
+    all.extend(node.register.keys());
+    for (origin, tally) in &node.counter.0 {
+        let by = |hlc: Hlc| Stamp { hlc, origin: *origin };
+        all.extend([by(tally.start), by(tally.last)]);
+        all.extend(tally.reset.iter().flat_map(|reset| [by(reset.upto), reset.at]));
+    }
+    node.elements.values().for_each(|stamps| all.extend(stamps));
+    node.children.values().for_each(|child| collect(child, all));
+}
+
+pub(super) fn read_origin(reader: &mut Reader<'_>) -> Result<Origin, CodecError> {
+    u16::try_from(reader.length()?).map(Origin).map_err(|_| CodecError::Damaged("an origin is too large"))
+}
+
+/// Six bytes of milliseconds and two of counter, the high ones first.
+pub(super) fn write_hlc(hlc: Hlc, out: &mut Vec<u8>) {
+    let [_, _, wall @ ..] = hlc.wall_ms().to_be_bytes();
+    out.extend(wall);
+    out.extend(hlc.counter().to_be_bytes());
+}
+
+pub(super) fn read_hlc(reader: &mut Reader<'_>) -> Result<Hlc, CodecError> {
+    let bytes: [u8; 8] = reader.take(8)?.try_into().map_err(|_| CodecError::CutShort)?;
+    let [a, b, c, d, e, f, high, low] = bytes;
+    Ok(Hlc::new(u64::from_be_bytes([0, 0, a, b, c, d, e, f]), u16::from_be_bytes([high, low])))
+}
