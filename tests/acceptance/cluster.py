@@ -19,6 +19,7 @@ BINARY = os.environ.get("MERIDIAN_BIN", str(ROOT / "target/debug/meridian"))
 REGIONS = ["us-east-1", "eu-west-1", "ap-southeast-1"]
 PRIMARY, *SURVIVORS = REGIONS
 POLICIES = ["active-passive-sync", "active-passive-semi-sync", "active-passive-async", "read-local"]
+ACTIVE_POLICIES = ["active-active-lww", "active-active-merge", "active-active-crdt"]
 # Those of which no acknowledged write may be lost with a region.
 SAFE_POLICIES = ["active-passive-sync", "active-passive-semi-sync", "read-local"]
 # What a client sees while a region is away: answers that say "retry", and silence.
@@ -174,6 +175,14 @@ class Cluster:
         with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=PATIENCE) as answer:
             return json.load(answer)
 
+    def link(self, **order) -> dict:
+        """Has the supervisor block, slow or heal the links between regions."""
+        url = f"{self.file['supervisor']['control']}/v1/links"
+        request = urllib.request.Request(url, method="POST", data=json.dumps(order).encode())
+        request.add_header("content-type", "application/json")
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.load(answer)
+
     # Waiting for it
 
     def unready(self) -> str:
@@ -187,10 +196,11 @@ class Cluster:
             sick = [entry["name"] for entry in status["regions"] if entry["health"] != "healthy"]
             if sick:
                 return f"{region} sees {sick} not healthy"
-            led = {group["id"]: group["leader_region"] for group in status["groups"]}
-            astray = [group for group, leader in led.items() if leader != PRIMARY]
-            if astray or not led:
-                return f"{region} sees groups {astray} of {len(led)} not led from {PRIMARY}"
+            groups = status["groups"]
+            home = [group["leader_region"] == group.get("origin", PRIMARY) for group in groups]
+            astray = [group["id"] for group, at_home in zip(groups, home) if not at_home]
+            if astray or not groups:
+                return f"{region} sees groups {astray} of {len(groups)} not led from where they should"
         return ""
 
     def settle(self, patience=PATIENCE):

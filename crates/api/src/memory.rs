@@ -67,6 +67,7 @@ impl MemoryTables {
             token: Token::from(position),
             served_by: self.served_by.clone(),
             staleness: Staleness::Leader,
+            conflicts: Vec::new(),
         }
     }
 

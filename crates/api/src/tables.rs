@@ -54,6 +54,8 @@ pub struct Reply<T> {
     pub served_by: ServedBy,
     /// Whether it could be stale.
     pub staleness: Staleness,
+    /// The places of the item that concurrent writes have left in conflict.
+    pub conflicts: Vec<String>,
 }
 
 impl<T> Reply<T> {
@@ -64,6 +66,7 @@ impl<T> Reply<T> {
             token: self.token,
             served_by: self.served_by,
             staleness: self.staleness,
+            conflicts: self.conflicts,
         }
     }
 }

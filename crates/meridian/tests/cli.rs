@@ -203,12 +203,15 @@ fn check_refuses_what_a_node_would() {
     let dir = tempfile::tempdir().unwrap();
     let config = "[node]\nid='n1'\nnumber=1\nregion='us'\nzone='a'\ndata_dir='d'\n[cluster]\nname='t'\n\
         nodes=[{id='n1',number=1,region='us',zone='a',peer='h:1'}]\n\
-        [[policy]]\nname='everywhere'\npattern='active-active'\nreplication='async'\nregions=['us']\nconflict='lww'";
+        [[policy]]\nname='everywhere'\npattern='active-active'\nreplication='async'\nregions=['us']\nconflict='sum'";
     std::fs::write(dir.path().join("node.toml"), config).unwrap();
     for command in ["check", "node"] {
         let (code, out, err) = run_in(dir.path(), &[command, "--config", "node.toml"]);
         assert_eq!((code, out.as_str()), (2, ""), "{command}: {err}");
-        assert!(err.contains("policy everywhere: active-active is not available"), "{command}: {err}");
+        assert!(
+            err.contains("unknown variant `sum`, expected one of `lww`, `merge`, `crdt`"),
+            "{command}: {err}"
+        );
     }
     assert!(!dir.path().join("d").exists(), "nothing was made");
 }

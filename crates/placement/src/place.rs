@@ -8,7 +8,7 @@ use crate::topology::{Node, Topology};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
-use meridian_types::{NodeId, Pattern, Policy, PolicyName, RegionName, Replication};
+use meridian_types::{NodeId, Policy, PolicyName, RegionName, Replication};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -69,9 +69,6 @@ pub enum PlaceError {
     /// The replication mode needs three voting regions.
     #[error("policy {0}: {1} needs three regions that vote and has {2}; add a region or a `witness`")]
     TooFewVotingRegions(PolicyName, Replication, usize),
-    /// A single-primary placement was asked of an active-active policy, or the other way round.
-    #[error("policy {0} is {1}; it is placed {2}")]
-    WrongPattern(PolicyName, Pattern, &'static str),
     /// The origin is not one of the policy's regions.
     #[error("policy {0}: origin {1} is not one of its `regions`")]
     UnknownOrigin(PolicyName, RegionName),
@@ -80,7 +77,7 @@ pub enum PlaceError {
     EmptyTopology,
 }
 
-/// Places group `ordinal` (from 0, of `policy.groups`) of a policy with one primary region.
+/// Places group `ordinal` (from 0, of [`Policy::group_count`]) of a policy.
 ///
 /// - `sync`: every region votes, the preferred ones with a second node where there is one, so that a zone can be lost
 ///   without the leader leaving its region.
@@ -89,48 +86,27 @@ pub enum PlaceError {
 ///
 /// All other data nodes of the policy's regions learn. With two data regions the witness region gets the third vote.
 ///
+/// A group of an active-active policy is placed as if its origin were the primary region, and leaders are pinned to the origin, where its
+/// writes are evaluated. While the origin is lost another voter may lead, so that what was acknowledged there reaches everybody; it
+/// takes no new writes.
+///
 /// # Errors
-/// [`PlaceError`] when the pattern is active-active or the cluster lacks nodes that the policy needs.
+/// [`PlaceError`] when the cluster lacks nodes that the policy needs.
 pub fn place(
     policy: &Policy,
     ordinal: u32,
     topology: &Topology,
     distances: &Distances,
 ) -> Result<Placement, PlaceError> {
-    if policy.pattern == Pattern::ActiveActive {
-        return Err(PlaceError::WrongPattern(
-            policy.name.clone(),
-            policy.pattern,
-            "once for each origin region",
-        ));
-    }
-    let order = policy.primary_order();
-    Placer::new(policy, ordinal, topology)?.place(&order, &policy.primary, distances)
-}
-
-/// Places group `ordinal` (from 0, of `policy.groups`) of one origin region of an active-active policy.
-///
-/// As [`place`] with the origin as primary region, but leaders are pinned to the origin: another region never leads, since
-/// writes of the origin must be stamped there.
-///
-/// # Errors
-/// [`PlaceError`] when the pattern is not active-active, the origin is not the policy's, or nodes are lacking.
-pub fn place_origin(
-    policy: &Policy,
-    origin: &RegionName,
-    ordinal: u32,
-    topology: &Topology,
-    distances: &Distances,
-) -> Result<Placement, PlaceError> {
-    if policy.pattern != Pattern::ActiveActive {
-        return Err(PlaceError::WrongPattern(policy.name.clone(), policy.pattern, "once, without an origin"));
-    }
-    if !policy.regions.contains(origin) {
-        return Err(PlaceError::UnknownOrigin(policy.name.clone(), origin.clone()));
-    }
+    let Some(origin) = policy.origin(ordinal) else {
+        let order = policy.primary_order();
+        return Placer::new(policy, ordinal, topology)?.place(&order, &policy.primary, distances);
+    };
     let others = policy.regions.iter().filter(|region| *region != origin);
     let order: Vec<_> = core::iter::once(origin).chain(others).cloned().collect();
-    let mut placement = Placer::new(policy, ordinal, topology)?.place(&order, &[], distances)?;
+    // The groups of all origins that share the same items are spread alike.
+    let share = ordinal % policy.groups;
+    let mut placement = Placer::new(policy, share, topology)?.place(&order, &[], distances)?;
     placement.preferred_leaders.retain(|node| placement.data.get(node) == Some(origin));
     Ok(placement)
 }

@@ -2,8 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use meridian_placement::{
-    CommitGate, CommitRule, Distances, Node, Placement, Topology, place, place_origin, place_system, refound,
-    sole_region,
+    CommitGate, CommitRule, Distances, Node, Placement, Topology, place, place_system, refound, sole_region,
 };
 use meridian_types::{
     ConflictRule, NodeId, NodeName, OnRegionLoss, Pattern, Policy, PolicyName, RegionName, Replication,
@@ -88,18 +87,10 @@ fn case() -> impl Strategy<Value = (Topology, Policy)> {
 fn placements(policy: &Policy, topology: &Topology) -> Vec<(RegionName, Placement)> {
     let distances = Distances::new();
     let mut all = Vec::new();
-    for ordinal in 0..policy.groups {
-        if policy.pattern == Pattern::ActiveActive {
-            for origin in &policy.regions {
-                all.push((
-                    origin.clone(),
-                    place_origin(policy, origin, ordinal, topology, &distances).unwrap(),
-                ));
-            }
-        } else {
-            let primary = policy.primary_order().swap_remove(0);
-            all.push((primary, place(policy, ordinal, topology, &distances).unwrap()));
-        }
+    for ordinal in 0..policy.group_count() {
+        let primary = policy.origin(ordinal).cloned();
+        let primary = primary.unwrap_or_else(|| policy.primary_order().swap_remove(0));
+        all.push((primary, place(policy, ordinal, topology, &distances).unwrap()));
     }
     all
 }
@@ -413,9 +404,5 @@ fn what_cannot_be_placed_is_said_in_words() {
     assert!(said(&policy).contains("sync needs three regions that vote and has 2"), "{}", said(&policy));
     policy.witness = Some(region(3));
     assert!(said(&policy).contains("witness region eu-central-1 has no node"), "{}", said(&policy));
-    policy.pattern = Pattern::ActiveActive;
-    assert!(said(&policy).contains("it is placed once for each origin region"), "{}", said(&policy));
-    let lost = place_origin(&policy, &region(5), 0, &topology, &Distances::new()).unwrap_err().to_string();
-    assert!(lost.contains("origin us-west-2 is not one of its `regions`"), "{lost}");
     assert!(place_system(&Topology::default()).is_err());
 }

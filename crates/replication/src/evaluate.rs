@@ -4,10 +4,14 @@
 
 use crate::raft::Mutation;
 use bytes::Bytes;
+use meridian_types::{GroupId, Position};
 use std::io;
 
 /// The state of one group as an evaluation sees it.
 pub trait View {
+    /// The group.
+    fn group(&self) -> GroupId;
+
     /// The value of a key.
     ///
     /// # Errors
@@ -32,6 +36,29 @@ pub trait View {
         reverse: bool,
         row: &mut dyn FnMut(&[u8], &Bytes) -> bool,
     ) -> io::Result<()>;
+
+    /// This node's replica of another group, and what it has applied at least; `None` when the node has none that may be read.
+    fn neighbour(&self, group: GroupId) -> Option<Neighbour<'_>>;
+
+    /// This node's wall clock.
+    fn clock(&self) -> WallClock;
+}
+
+/// A node's wall clock, and how good it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WallClock {
+    /// Milliseconds since 1970.
+    pub wall_ms: u64,
+    /// How far it is behind most of the cluster's, in milliseconds; negative when it is ahead.
+    pub behind_ms: i64,
+}
+
+/// Another group's replica on the same node.
+pub struct Neighbour<'a> {
+    /// Its applied state, or a newer one.
+    pub view: Box<dyn View + 'a>,
+    /// What the state includes at least.
+    pub position: Position,
 }
 
 /// The result of evaluating a write: what to store and what to answer.

@@ -9,6 +9,12 @@ pub fn table_prefix(table: TableId) -> [u8; 4] {
     table.0.to_be_bytes()
 }
 
+/// The table of an item's key.
+#[must_use]
+pub fn table_of(key: &[u8]) -> Option<TableId> {
+    key.first_chunk::<4>().map(|id| TableId(u32::from_be_bytes(*id)))
+}
+
 /// Where a group remembers that the salvage of an item is done: that of an old incarnation. Under the number of no table, so that no
 /// read of items meets it.
 #[must_use]

@@ -21,13 +21,14 @@ mod wire;
 
 pub use config::{LogLimits, Timing};
 pub use error::Unserved;
-pub use evaluate::{Evaluation, Evaluator, View};
+pub use evaluate::{Evaluation, Evaluator, Neighbour, View, WallClock};
 pub use keys::{
-    MoveNote, is_salvaged, move_note, move_notes, salvage_done, salvage_mark, table_prefix, table_range,
+    MoveNote, is_salvaged, move_note, move_notes, salvage_done, salvage_mark, table_of, table_prefix,
+    table_range,
 };
 pub use node::{
-    Expelled, FailoverError, MembersError, Network, ReadConsistency, ReadDone, Replication,
-    ReplicationOptions, WriteDone, groups_of_region,
+    Changes, Expelled, FailoverError, MembersError, MergedRead, Network, ReadConsistency, ReadDone,
+    Replication, ReplicationOptions, WriteDone, groups_of_region,
 };
 pub use raft::Mutation;
 pub use raft::reseed::spares;

@@ -21,6 +21,17 @@ pub(crate) enum ReadMode {
     Consistent,
     /// By whichever replica gets it, once it has applied the position, if there is one.
     Local(Option<Position>),
+    /// As one of these, with the states of other groups beside it, each of which has applied its position.
+    Beside(Beside, Vec<Position>),
+}
+
+/// How a read that looks at several groups is served by the one that it is sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Beside {
+    /// By its leader.
+    Leader,
+    /// By whichever replica gets it.
+    Replica,
 }
 
 /// A read sent to a replica.

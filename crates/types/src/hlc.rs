@@ -17,6 +17,18 @@ impl Hlc {
         Self((wall_ms << 16) | u64::from(counter))
     }
 
+    /// All 64 bits; they order as the stamps do.
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The stamp of these bits.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// Milliseconds since 1970.
     #[must_use]
     pub fn wall_ms(self) -> u64 {
@@ -74,6 +86,19 @@ impl HlcClock {
     }
 }
 
+/// How far this node's clock is behind most of the cluster's, in milliseconds; negative when it is ahead. `others` are how far other nodes'
+/// clocks are ahead of this one's.
+///
+/// It is the median of all clocks, this one's among them, so that one wrong clock is told from the others; of an even number the middle one
+/// that is nearer to this clock.
+#[must_use]
+pub fn behind_most(others: impl IntoIterator<Item = i64>) -> i64 {
+    let mut all: alloc::vec::Vec<i64> = others.into_iter().chain([0]).collect();
+    all.sort_unstable();
+    let middle = [(all.len() - 1) / 2, all.len() / 2].map(|place| all[place]);
+    if middle[0].abs() <= middle[1].abs() { middle[0] } else { middle[1] }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +126,17 @@ mod tests {
                 prop_assert!(remote.wall_ms() > wall + 500);
             }
         }
+    }
+
+    #[test]
+    fn one_wrong_clock_is_told_from_the_others() {
+        assert_eq!(behind_most([]), 0);
+        assert_eq!(behind_most([900]), 0, "of two nobody knows which is wrong");
+        assert_eq!(behind_most([3, 900]), 3);
+        assert_eq!(behind_most([-900, 0]), 0);
+        assert_eq!(behind_most([900, 905]), 900);
+        assert_eq!(behind_most([-900, -903, 2]), 0, "two against two");
+        assert_eq!(behind_most([-900, -903, -901, 2]), -900);
     }
 
     #[test]

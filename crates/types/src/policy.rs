@@ -112,7 +112,7 @@ pub struct Policy {
     /// A region that votes without holding data, for policies of two data regions.
     #[serde(default)]
     pub witness: Option<RegionName>,
-    /// How many groups share the items.
+    /// How many groups share the items; of an active-active policy, those of each origin region.
     #[serde(default = "default_groups")]
     pub groups: u32,
     /// What to do when a required region is lost (`sync` only).
@@ -168,6 +168,11 @@ pub enum PolicyError {
     /// The group count is out of range.
     #[error("policy {0}: `groups` is {1}; it must be 1 to {MAX_GROUPS}")]
     Groups(PolicyName, u32),
+    /// The groups of all origins are too many.
+    #[error(
+        "policy {0}: `groups` is {1}, for each of {2} regions; all together must be at most {MAX_GROUPS}, so lower it"
+    )]
+    OriginGroups(PolicyName, u32, usize),
     /// A conflict rule where there can be no conflicts.
     #[error(
         "policy {0}: `conflict` is for active-active policies; remove it or set `pattern = \"active-active\"`"
@@ -253,6 +258,21 @@ impl Policy {
         self.regions.iter().chain(&self.witness)
     }
 
+    /// How many groups the policy owns: [`Policy::groups`], and of an active-active one as many for each region.
+    #[must_use]
+    pub fn group_count(&self) -> u32 {
+        let origins = if self.pattern == Pattern::ActiveActive { self.regions.len() } else { 1 };
+        self.groups.saturating_mul(u32::try_from(origins).unwrap_or(u32::MAX))
+    }
+
+    /// The region whose writes the group of this ordinal takes, of an active-active policy: those of the first region come first.
+    #[must_use]
+    pub fn origin(&self, ordinal: u32) -> Option<&RegionName> {
+        let index = ordinal.checked_div(self.groups)?;
+        let active = self.pattern == Pattern::ActiveActive;
+        self.regions.get(index as usize).filter(|_| active)
+    }
+
     /// Regions in the order in which they should lead.
     #[must_use]
     pub fn primary_order(&self) -> Vec<RegionName> {
@@ -288,6 +308,8 @@ impl Policy {
         }
         if !(1..=MAX_GROUPS).contains(&self.groups) {
             errors.push(PolicyError::Groups(name(), self.groups));
+        } else if self.group_count() > MAX_GROUPS {
+            errors.push(PolicyError::OriginGroups(name(), self.groups, data_regions));
         }
         self.validate_witness(data_regions, &mut errors);
         self.validate_pattern(&mut errors);

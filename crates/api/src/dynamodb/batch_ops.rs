@@ -37,7 +37,7 @@ impl Joined {
 
     fn answer(self, body: Vec<u8>, read: bool) -> Answer {
         let staleness = if read { self.staleness } else { None };
-        Answer { body, token: Some(self.token), served_by: self.served_by, staleness }
+        Answer { body, token: Some(self.token), served_by: self.served_by, staleness, conflicts: Vec::new() }
     }
 }
 

@@ -46,6 +46,7 @@ pub(crate) struct Answer {
     pub(crate) token: Option<Token>,
     pub(crate) served_by: Option<ServedBy>,
     pub(crate) staleness: Option<Staleness>,
+    pub(crate) conflicts: Vec<String>,
 }
 
 impl Answer {
@@ -61,6 +62,7 @@ impl Answer {
             token: Some(reply.token),
             served_by: Some(reply.served_by),
             staleness: None,
+            conflicts: reply.conflicts,
         }
     }
 

@@ -18,6 +18,11 @@ pub const NODE: HeaderName = HeaderName::from_static("x-meridian-node");
 /// `leader` or `local`; on answers to reads.
 pub const STALENESS: HeaderName = HeaderName::from_static("x-meridian-staleness");
 
+/// On responses about an item with writes that the application is to resolve: the attributes.
+pub const CONFLICT: HeaderName = HeaderName::from_static("x-meridian-conflict");
+/// The longest list of them.
+const MAX_CONFLICTS_TEXT: usize = 1_024;
+
 /// The longest staleness that may be asked for.
 const LONGEST_STALENESS: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -71,6 +76,20 @@ pub(crate) fn put_staleness(headers: &mut HeaderMap, staleness: Staleness) {
         Staleness::Local => "local",
     };
     headers.insert(STALENESS, HeaderValue::from_static(text));
+}
+
+/// Names the places of the item that concurrent writes have left in conflict.
+pub(crate) fn put_conflicts(headers: &mut HeaderMap, conflicts: &[String]) {
+    if conflicts.is_empty() {
+        return;
+    }
+    // Names of attributes are any text; what a header cannot carry stands as `?`.
+    let plain = |name: &String| -> String {
+        name.chars().map(|c| if c.is_ascii_graphic() && c != ',' { c } else { '?' }).collect()
+    };
+    let mut text = conflicts.iter().map(plain).collect::<Vec<_>>().join(",");
+    text.truncate(MAX_CONFLICTS_TEXT);
+    put(headers, CONFLICT, &text);
 }
 
 /// What the client has seen now: what the answer shows, and what it had seen before.

@@ -142,6 +142,7 @@ impl Front {
         let mut served_by = &self.config.served_by;
         let mut staleness = None;
         let mut token = None;
+        let mut conflicts = Vec::new();
         let answer;
         let mut media = media_type(asked).unwrap_or(JSON);
         let (status, body) = match outcome {
@@ -152,6 +153,7 @@ impl Front {
                 }
                 staleness = answer.staleness;
                 token = answer.token;
+                conflicts = answer.conflicts;
                 (StatusCode::OK, Bytes::from(answer.body))
             }
             Outcome::Refused(error) => {
@@ -185,6 +187,7 @@ impl Front {
         if let Some(staleness) = staleness {
             headers::put_staleness(headers, staleness);
         }
+        headers::put_conflicts(headers, &conflicts);
         headers::put_token(headers, token, context.and_then(|context| context.token.as_ref()));
         response
     }

@@ -1,5 +1,6 @@
 //! The admin API as the command line calls it.
 
+use super::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use super::failover::{Failover, FailoverDone, FailoverPlan};
 use super::members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use super::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
@@ -282,6 +283,39 @@ impl AdminClient {
     /// [`AdminClientError`].
     pub async fn failover(&self, order: &Failover) -> Result<FailoverDone> {
         self.send(Method::POST, "/v1/failover", Some(order)).await
+    }
+
+    /// `GET /v1/tables/{name}/checksum`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn checksum(&self, name: &TableName) -> Result<TableChecksum> {
+        self.get(&format!("/v1/tables/{name}/checksum")).await
+    }
+
+    /// `GET /v1/conflicts`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn conflicts(&self, table: Option<&TableName>) -> Result<ConflictList> {
+        let table = table.map(|table| format!("?table={table}")).unwrap_or_default();
+        self.get(&format!("/v1/conflicts{table}")).await
+    }
+
+    /// `GET /v1/conflicts/{id}`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn conflict(&self, id: ConflictId) -> Result<ConflictEntry> {
+        self.get(&format!("/v1/conflicts/{id}")).await
+    }
+
+    /// `POST /v1/conflicts/{id}`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn resolve_conflict(&self, id: ConflictId, order: &ResolveConflict) -> Result<ConflictEntry> {
+        self.send(Method::POST, &format!("/v1/conflicts/{id}"), Some(order)).await
     }
 
     /// `GET /v1/salvage`.

@@ -1,6 +1,7 @@
 //! The admin API: `/v1/...` in JSON and `/metrics`, over the [`ClusterAdmin`] trait that a running node implements.
 
 mod client;
+pub mod conflicts;
 pub mod failover;
 pub mod members;
 pub mod salvage;
@@ -12,6 +13,7 @@ pub use client::{AdminClient, AdminClientError};
 pub use server::serve;
 
 use async_trait::async_trait;
+use conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use failover::{Failover, FailoverDone, FailoverPlan};
 use members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use meridian_types::{NodeName, Policy, PolicyName, RegionName, TableName};
@@ -44,6 +46,22 @@ pub trait ClusterAdmin: Send + Sync + 'static {
 
     /// Deletes a table and its items.
     async fn delete_table(&self, name: &TableName) -> Result<(), ApiError>;
+
+    /// A sum over what this node's replicas show of a table.
+    async fn checksum(&self, name: &TableName) -> Result<TableChecksum, ApiError>;
+
+    /// Concurrent writes that are in conflict or have lost, of one table or of all.
+    async fn conflicts(&self, table: Option<&TableName>) -> Result<ConflictList, ApiError>;
+
+    /// One of them; [`ErrorCode::NotFound`] when there is none of that id.
+    async fn conflict(&self, id: ConflictId) -> Result<ConflictEntry, ApiError>;
+
+    /// Writes a value in its place.
+    async fn resolve_conflict(
+        &self,
+        id: ConflictId,
+        order: ResolveConflict,
+    ) -> Result<ConflictEntry, ApiError>;
 
     /// Starts moving a table to another policy; [`ErrorCode::Conflict`] when it is on its way to a third.
     async fn move_table(&self, name: &TableName, request: MoveTable) -> Result<TableInfo, ApiError>;

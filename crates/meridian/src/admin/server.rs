@@ -1,6 +1,7 @@
 //! The admin API over HTTP: routes, the bearer token, and the shape of requests. Meaning is [`ClusterAdmin`]'s.
 
 use super::ClusterAdmin;
+use super::conflicts::ConflictId;
 use super::failover::Failover;
 use super::members::{CreateJoinToken, Join};
 use super::salvage::{MAX_IDS, SalvageId, SalvageOrder};
@@ -60,6 +61,9 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/tables", get(tables).post(create_table))
         .route("/v1/tables/{name}", get(table).delete(delete_table))
+        .route("/v1/tables/{name}/checksum", get(checksum))
+        .route("/v1/conflicts", get(conflicts))
+        .route("/v1/conflicts/{id}", get(conflict).post(resolve_conflict))
         .route("/v1/tables/{name}/move", post(move_table).delete(cancel_move))
         .route("/v1/policies", get(policies).post(create_policy))
         .route("/v1/policies/{name}", put(update_policy))
@@ -131,6 +135,39 @@ fn table_name(text: &str) -> Result<TableName, ApiError> {
 
 async fn table(State(admin): Admin, Path(name): Path<String>) -> Answer {
     ok(&admin.table(&table_name(&name)?).await?)
+}
+
+async fn checksum(State(admin): Admin, Path(name): Path<String>) -> Answer {
+    ok(&admin.checksum(&table_name(&name)?).await?)
+}
+
+/// Which table's.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConflictsQuery {
+    table: Option<TableName>,
+}
+
+async fn conflicts(State(admin): Admin, query: Result<Query<ConflictsQuery>, QueryRejection>) -> Answer {
+    let Query(ConflictsQuery { table }) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
+    ok(&admin.conflicts(table.as_ref()).await?)
+}
+
+fn conflict_id(text: &str) -> Result<ConflictId, ApiError> {
+    text.parse().map_err(|error: super::conflicts::ConflictIdError| ApiError::invalid(error.to_string()))
+}
+
+async fn conflict(State(admin): Admin, Path(id): Path<String>) -> Answer {
+    ok(&admin.conflict(conflict_id(&id)?).await?)
+}
+
+async fn resolve_conflict(
+    State(admin): Admin,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    ok(&admin.resolve_conflict(conflict_id(&id)?, json_body(&headers, &body)?).await?)
 }
 
 async fn delete_table(State(admin): Admin, Path(name): Path<String>) -> Answer {

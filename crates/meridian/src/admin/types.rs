@@ -108,6 +108,9 @@ pub struct GroupStatus {
     pub leader: Option<NodeName>,
     /// The leader's region.
     pub leader_region: Option<RegionName>,
+    /// The region whose writes it takes, of an active-active policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<RegionName>,
     /// What is left of the leader's lease, in milliseconds; only its leader knows.
     pub lease_ms: Option<u64>,
     /// The nodes that vote.

@@ -3,7 +3,6 @@
 use super::output::{self, Format};
 use super::{Global, Outcome};
 use crate::config::NodeConfig;
-use crate::node::check_supported;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -17,7 +16,6 @@ pub(super) struct CheckArgs {
 
 pub(super) fn run(args: &CheckArgs, global: &Global) -> Outcome {
     let config = NodeConfig::load(&args.config)?;
-    check_supported(&config)?;
     match global.output {
         Format::Table => output::emit(&format!(
             "{} is valid: node {} in {}, cluster {} of {} nodes, {} policies\n",

@@ -5,6 +5,7 @@
 mod bench;
 mod cert;
 mod check;
+mod conflicts;
 mod connect;
 mod dev;
 mod drill;
@@ -128,6 +129,9 @@ enum Command {
     /// List, apply and discard what a lost region had written alone, once it is back
     #[command(subcommand)]
     Salvage(salvage::SalvageCommand),
+    /// List, show and resolve concurrent writes of active-active tables
+    #[command(subcommand)]
+    Conflicts(conflicts::ConflictsCommand),
     /// Create, list and delete access keys of the data API
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -193,6 +197,7 @@ async fn run(Cli { global, command }: Cli) -> Outcome {
         Command::Region(command) => region::run(command, &global).await,
         Command::Failover(args) => failover::run(args, &global).await,
         Command::Salvage(command) => salvage::run(command, &global).await,
+        Command::Conflicts(command) => conflicts::run(command, &global).await,
         Command::Key(command) => key::run(command, &global).await,
         Command::Cert(command) => cert::run(command, &global),
         Command::Drill(args) => drill::run(*args, &global).await,

@@ -8,7 +8,7 @@ use crate::admin::AdminClient;
 use crate::admin::types::{GroupStatus, Status, Switchover};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use meridian_types::{PolicyName, RegionName};
+use meridian_types::{Pattern, PolicyName, RegionName};
 use std::time::{Duration, Instant};
 
 /// Between looks at the status.
@@ -37,7 +37,9 @@ pub(super) async fn run(args: SwitchoverArgs, global: &Global) -> Outcome {
         let moved = |group: &&GroupStatus| group.leader_region.as_ref() == Some(&to);
         let wanted = |group: &&GroupStatus| match &policy {
             Some(name) => group.policy == *name,
-            None => status.policies.iter().any(|p| p.name == group.policy && p.regions.contains(&to)),
+            None => status.policies.iter().any(|p| {
+                p.name == group.policy && p.regions.contains(&to) && p.pattern != Pattern::ActiveActive
+            }),
         };
         let groups: Vec<_> = status.groups.iter().filter(wanted).collect();
         (groups.iter().filter(|group| moved(group)).count(), groups.len())

@@ -29,6 +29,11 @@ pub(super) enum TableCommand {
         /// Its name
         name: TableName,
     },
+    /// Sum up what the replicas of a node hold of a table: equal where the items are
+    Checksum {
+        /// Its name
+        name: TableName,
+    },
     /// Move a table to another policy while clients use it
     Move(MoveArgs),
     /// Delete a table and its items
@@ -52,6 +57,19 @@ pub(super) async fn run(command: TableCommand, global: &Global) -> Outcome {
                 Format::Json => output::json(&list),
                 Format::Table => {
                     grid(&list.tables).emit();
+                    Ok(())
+                }
+            }
+        }
+        TableCommand::Checksum { name } => {
+            let sum = client.checksum(&name).await?;
+            match global.output {
+                Format::Json => output::json(&sum),
+                Format::Table => {
+                    let mut grid = Grid::new(&["TABLE", "CHECKSUM", "ITEMS", "STORED KEYS"]);
+                    let (items, stored) = (sum.items.to_string(), sum.stored.to_string());
+                    grid.row(vec![sum.table.to_string(), sum.checksum, items, stored]);
+                    grid.emit();
                     Ok(())
                 }
             }

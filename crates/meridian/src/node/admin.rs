@@ -2,6 +2,7 @@
 
 use super::keys::new_key;
 use super::{failover, members, metrics, status};
+use crate::admin::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use crate::admin::failover::{Failover, FailoverDone, FailoverPlan};
 use crate::admin::members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
@@ -17,7 +18,7 @@ use meridian_dynamo::key::{self, KeyKind, TableSchema};
 use meridian_dynamo::table::{Billing, POLICY_TAG, TableDefinition};
 use meridian_replication::system::{AllowList, Credential, SystemCommand, SystemError};
 use meridian_replication::{Replication, Unserved};
-use meridian_types::{NodeName, Pattern, Policy, PolicyName, RegionName, TableName};
+use meridian_types::{NodeName, Policy, PolicyName, RegionName, TableName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,6 +200,31 @@ impl ClusterAdmin for NodeAdmin {
         })
     }
 
+    async fn checksum(&self, name: &TableName) -> Result<TableChecksum, ApiError> {
+        let found = self.tables.checksum(name, Instant::now() + DEADLINE).await;
+        found.map_err(|error| from_dynamo(&error))?.ok_or_else(|| no_table(name))
+    }
+
+    async fn conflicts(&self, table: Option<&TableName>) -> Result<ConflictList, ApiError> {
+        self.catch_up().await;
+        let found = self.tables.conflicts(table, Instant::now() + DEADLINE).await;
+        found.map_err(|error| from_dynamo(&error))
+    }
+
+    async fn conflict(&self, id: ConflictId) -> Result<ConflictEntry, ApiError> {
+        let found = self.tables.conflict(id, Instant::now() + DEADLINE).await;
+        found.map_err(|error| from_dynamo(&error))?.ok_or_else(|| no_conflict(id))
+    }
+
+    async fn resolve_conflict(
+        &self,
+        id: ConflictId,
+        order: ResolveConflict,
+    ) -> Result<ConflictEntry, ApiError> {
+        let done = self.tables.resolve_conflict(&context(), id, &order).await;
+        done.map_err(|error| from_dynamo(&error))?.ok_or_else(|| no_conflict(id))
+    }
+
     async fn move_table(&self, name: &TableName, request: MoveTable) -> Result<TableInfo, ApiError> {
         self.command(SystemCommand::MoveTable { name: name.clone(), to: request.policy }).await?;
         self.table(name).await
@@ -218,12 +244,6 @@ impl ClusterAdmin for NodeAdmin {
     }
 
     async fn create_policy(&self, policy: Policy) -> Result<Policy, ApiError> {
-        if policy.pattern == Pattern::ActiveActive {
-            return Err(ApiError::invalid(format!(
-                "policy {}: active-active is not available in this version; use active-passive or read-local",
-                policy.name
-            )));
-        }
         let command = self.replication.place_policy(&policy).map_err(refused)?;
         self.command(command).await?;
         Ok(policy)
@@ -344,4 +364,10 @@ impl ClusterAdmin for NodeAdmin {
     async fn metrics(&self) -> String {
         metrics::text(&self.replication)
     }
+}
+
+fn no_conflict(id: ConflictId) -> ApiError {
+    ApiError::not_found(format!(
+        "there is no conflict {id}; `meridian conflicts list` shows those that there are"
+    ))
 }

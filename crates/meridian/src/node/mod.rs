@@ -14,7 +14,7 @@ use crate::config::{AuthMode, ConfigError, Credentials, NodeConfig};
 use crate::files;
 use crate::parent::{Pretence, Routes, Told};
 use crate::shutdown::Shutdown;
-use crate::tables::{Catalogs, DynamoEvaluator, ReplicatedTables, moving};
+use crate::tables::{Catalogs, DynamoEvaluator, Guard, ReplicatedTables, moving, tend_active};
 use meridian_api::ServedBy;
 use meridian_api::dynamodb::{self, FrontConfig};
 use meridian_placement::{Distances, Node, Topology, TopologyError};
@@ -25,7 +25,6 @@ use meridian_replication::{
     Evaluator, Expelled, Founding, LogLimits, Network, Replication, ReplicationOptions, Timing,
 };
 use meridian_store::{Store, StoreError, StoreOptions};
-use meridian_types::{Pattern, PolicyName};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -56,9 +55,6 @@ pub enum NodeError {
         /// Why.
         source: std::io::Error,
     },
-    /// A declared policy asks for what this version does not have.
-    #[error("policy {0}: active-active is not available in this version; use active-passive or read-local")]
-    ActiveActive(PolicyName),
     /// The data folder cannot be made.
     #[error("cannot make node.data_dir {}: {source}; make it for this user, or name another", dir.display())]
     DataDir {
@@ -93,22 +89,10 @@ impl NodeError {
             Self::Config(_)
                 | Self::Topology(_)
                 | Self::Tls(_)
-                | Self::ActiveActive(_)
                 | Self::DataDir { .. }
                 | Self::OtherNode(_)
                 | Self::Expelled(_)
         )
-    }
-}
-
-/// Refuses what a configuration may say and this version cannot do.
-///
-/// # Errors
-/// [`NodeError::ActiveActive`].
-pub fn check_supported(config: &NodeConfig) -> Result<(), NodeError> {
-    match config.policies.iter().find(|policy| policy.pattern == Pattern::ActiveActive) {
-        Some(policy) => Err(NodeError::ActiveActive(policy.name.clone())),
-        None => Ok(()),
     }
 }
 
@@ -120,7 +104,6 @@ const HEALTH_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
 /// # Errors
 /// [`NodeError`] when it cannot start, or when its store fails.
 pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -> Result<(), NodeError> {
-    check_supported(&config)?;
     let listen = &config.listen;
     let dynamodb = open("dynamodb", listen.dynamodb).await?;
     let admin = open("admin", listen.admin).await?;
@@ -139,7 +122,8 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         _ => NodeError::Groups(error),
     })?;
     let catalogs = Arc::new(Catalogs::new(replication.watch_system()));
-    evaluator.set(DynamoEvaluator::new(Arc::clone(&catalogs)));
+    let guard = Guard { max_clock_offset: config.replication.max_clock_offset };
+    evaluator.set(DynamoEvaluator::new(Arc::clone(&catalogs), guard));
 
     let tables =
         Arc::new(ReplicatedTables::new(Arc::clone(&replication), Arc::clone(&catalogs), here.clone()));
@@ -170,6 +154,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         never = pretend(&store, pretence) => match never {},
         never = follow_routes(&replication, routes) => match never {},
         never = moving::run(Arc::clone(&replication)) => match never {},
+        never = tend_active(Arc::clone(&replication)) => match never {},
     };
     replication.shutdown().await;
     if outcome.is_ok() {
@@ -262,7 +247,7 @@ fn replication_options(
     };
     let joins = config.cluster.joins;
     let policies = config.all_policies().into_iter();
-    let policies = policies.filter(|policy| !joins && policy.pattern != Pattern::ActiveActive);
+    let policies = policies.filter(|_| !joins);
     Ok(ReplicationOptions {
         own: config.node.number,
         topology,

@@ -133,6 +133,7 @@ fn group_status(
         incarnation: group.incarnation.0,
         leader: leader.and_then(|(node, _)| name(state, node)),
         leader_region: leader.and_then(|(node, _)| state.region_of(node).cloned()),
+        origin: state.policies.get(&group.policy).and_then(|e| e.policy.origin(group.ordinal).cloned()),
         lease_ms: leader.and_then(|(_, replica)| replica.lease_ms),
         voters: names(state, group.placement.voters.iter().copied()),
         learners: names(state, group.placement.learners.iter().copied()),

@@ -1,8 +1,10 @@
 //! The system state as the data path needs it: tables decoded, credentials checked, ready to be looked up.
 
+use super::active::rules;
 use super::moving::Place;
 use meridian_api::{Credential, SecretAccessKey};
 use meridian_dynamo::table::{POLICY_TAG, TableDefinition, TableDescription, TableStatus};
+use meridian_merge::Rules;
 use meridian_replication::runtime::watch;
 use meridian_replication::system::{self, SystemState, TableEntry};
 use meridian_types::{GroupId, PolicyName, Position, TableName};
@@ -18,6 +20,8 @@ pub struct CatalogTable {
     pub policy: PolicyName,
     /// The move that has brought it there.
     pub(super) home: u64,
+    /// What concurrent writes mean, in an active-active table.
+    pub(super) rules: Option<Arc<Rules>>,
     /// After a move to that policy: the states of its groups that have everything from before it.
     pub(super) arrived: Arc<BTreeMap<GroupId, Position>>,
 }
@@ -40,7 +44,7 @@ pub struct Catalog {
 
 impl Catalog {
     fn new(system: Arc<SystemState>) -> Self {
-        let tables = system.tables.values().filter_map(describe).collect();
+        let tables = system.tables.values().filter_map(|entry| describe(entry, &system)).collect();
         let credentials = system.credentials.iter().filter_map(|(id, credential)| {
             let system::Credential { secret_access_key, tables, actions, .. } = credential;
             // A key that this version cannot use is the same as no key: requests with it are refused.
@@ -69,7 +73,7 @@ impl Catalog {
     }
 }
 
-fn describe(entry: &TableEntry) -> Option<(TableName, CatalogTable)> {
+fn describe(entry: &TableEntry, system: &SystemState) -> Option<(TableName, CatalogTable)> {
     let Ok(mut definition) = postcard::from_bytes::<TableDefinition>(&entry.definition) else {
         tracing::error!(table = %entry.name, "the table's definition is of a version that this node does not know");
         return None;
@@ -92,7 +96,9 @@ fn describe(entry: &TableEntry) -> Option<(TableName, CatalogTable)> {
         size_bytes: 0,
     };
     let (policy, arrived) = (entry.policy.clone(), Arc::new(entry.arrived.clone()));
-    let table = CatalogTable { description: Arc::new(description), policy, home: entry.home, arrived };
+    let conflict = system.policies.get(&policy).and_then(|entry| entry.policy.conflict);
+    let rules = conflict.map(|conflict| Arc::new(rules(conflict, &entry.tags)));
+    let table = CatalogTable { description: Arc::new(description), policy, home: entry.home, rules, arrived };
     Some((entry.name.clone(), table))
 }
 

@@ -1,6 +1,7 @@
 //! Evaluates DynamoDB operations against a group's state, on the leader for writes, on the serving replica for reads.
 
-use super::catalog::{CatalogTable, Catalogs};
+use super::active::{self, ActiveRead, ActiveWrite, Guard, Origins, Seen};
+use super::catalog::{Catalog, CatalogTable, Catalogs};
 use super::keys;
 use super::moving::{self, ChangedRead, MoveWrite, Place, RowsRead};
 use super::salvage::{self, Look, SalvageWrite};
@@ -8,13 +9,13 @@ use bytes::Bytes;
 use meridian_api::tables::item_table_not_found;
 use meridian_dynamo::codec::{decode_item, encode_item};
 use meridian_dynamo::error::DynamoError;
-use meridian_dynamo::read::{GetOp, GetOutcome, Page, PageBuilder, QueryOp, ScanOp};
-use meridian_dynamo::table::TableDescription;
+use meridian_dynamo::key::{ItemKey, TableSchema};
+use meridian_dynamo::read::{GetOp, Page, PageBuilder, QueryOp, ScanOp};
 use meridian_dynamo::value::Item;
 use meridian_dynamo::write::{After, WriteOp, WriteOutcome, evaluate};
 use meridian_replication::{Evaluation, Evaluator, Mutation, View};
-use meridian_types::TableName;
 use meridian_types::hash::partition_hash;
+use meridian_types::{TableId, TableName};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io;
@@ -29,6 +30,7 @@ pub(super) enum GroupRead<'a> {
     Salvage(Vec<Look>),
     MoveRows(RowsRead),
     MoveChanged(ChangedRead),
+    Active(ActiveRead),
 }
 
 /// A write as it travels to its group.
@@ -38,6 +40,7 @@ pub(super) enum GroupWrite<'a> {
     Item(Place, Cow<'a, WriteOp>),
     Salvage(SalvageWrite),
     Move(MoveWrite),
+    Active(ActiveWrite),
 }
 
 /// The part of a scan that falls to one group.
@@ -61,10 +64,7 @@ pub(super) struct ScanPart {
 
 /// What a group answers to a request for a table's items; `None`: it serves the table no more, another group does or is about to.
 pub(super) type Answer<T> = Option<Result<T, DynamoError>>;
-pub(super) type WriteAnswer = Answer<WriteOutcome>;
-pub(super) type GetAnswer = Answer<GetOutcome>;
-pub(super) type PageAnswer = Answer<Page>;
-pub(super) type ScanAnswer = Answer<ScanPart>;
+type WriteAnswer = Answer<WriteOutcome>;
 
 /// Encodes what travels between nodes.
 pub(super) fn encode<T: Serialize>(value: &T) -> io::Result<Bytes> {
@@ -80,117 +80,189 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> io::Result<T> {
 #[derive(Debug)]
 pub struct DynamoEvaluator {
     catalogs: Arc<Catalogs>,
+    guard: Guard,
 }
 
 impl DynamoEvaluator {
-    /// Looks tables up in `catalogs`.
+    /// Looks tables up in `catalogs`; where the later write wins, clocks are held to `guard`.
     #[must_use]
-    pub fn new(catalogs: Arc<Catalogs>) -> Self {
-        Self { catalogs }
+    pub fn new(catalogs: Arc<Catalogs>, guard: Guard) -> Self {
+        Self { catalogs, guard }
     }
 
-    fn table(&self, name: &TableName) -> Result<CatalogTable, DynamoError> {
-        use meridian_dynamo::table::TableStatus::Deleting;
+    fn write_item(&self, place: Place, op: &WriteOp, view: &dyn View) -> io::Result<Evaluation> {
         let catalog = self.catalogs.newest();
-        let table = catalog.table(name).filter(|table| table.description.status != Deleting);
-        table.cloned().ok_or_else(item_table_not_found)
-    }
-
-    fn evaluate_write(
-        &self,
-        place: Place,
-        op: &WriteOp,
-        view: &dyn View,
-    ) -> io::Result<(Vec<Mutation>, WriteAnswer)> {
-        let table = match self.table(&op.table) {
-            Ok(table) => table.description,
-            Err(error) => return Ok((Vec::new(), Some(Err(error)))),
-        };
-        let schema = &table.definition.schema;
-        let key = match op.key(schema) {
-            Ok(key) => keys::item(table.id, partition_hash(table.id, &key.partition), &key),
-            Err(error) => return Ok((Vec::new(), Some(Err(error)))),
-        };
-        let current = view.get(&key)?.map(|stored| item(&stored)).transpose()?;
-        let (mutations, answer) = match evaluate(schema, current.as_ref(), op) {
-            Ok(evaluated) => {
-                let value = match evaluated.after {
-                    After::Unchanged => None,
-                    After::Put(item) => Some(Some(Bytes::from(encode_item(&item)))),
-                    After::Delete => Some(None),
-                };
-                let mutations = value.map(|value| Mutation { key, value }).into_iter().collect();
-                (mutations, Ok(evaluated.outcome))
+        let located = usable(&catalog, &op.table).and_then(|table| {
+            let key = key_in(table, op.key(&table.description.definition.schema)?);
+            Ok((table, key))
+        });
+        let (mutations, seen, answer) = match located {
+            Ok((table, key)) => {
+                let schema = &table.description.definition.schema;
+                match Origins::of(&catalog, table, view.group())? {
+                    Some(origins) => {
+                        let done = active::write(&origins, schema, op, key, view, self.guard)?;
+                        (done.0, done.1, Some(done.2))
+                    }
+                    None => write_one(schema, op, key, place, view)?,
+                }
             }
-            Err(error) => (Vec::new(), Err(error)),
+            Err(error) => (Vec::new(), Seen::default(), Some(Err(error))),
         };
-        Ok(match moving::capture(view, place, mutations)? {
-            Some(mutations) => (mutations, Some(answer)),
-            None => (Vec::new(), None),
-        })
+        Ok(Evaluation { mutations, response: respond(&catalog, view, &seen, &answer)? })
     }
 
-    fn get(&self, place: Place, op: &GetOp, view: &dyn View) -> io::Result<GetAnswer> {
-        let found = self.table(&op.table).and_then(|table| {
-            let key = op.key(&table.description.definition.schema)?;
-            let id = table.description.id;
-            Ok(keys::item(id, partition_hash(id, &key.partition), &key))
-        });
-        let key = match found {
-            Ok(key) => key,
-            Err(error) => return Ok(Some(Err(error))),
+    /// Answers a read of a table: `one` of a group that has the items to itself, `merged` of one among several origins.
+    fn read_table<T: Serialize, P>(
+        &self,
+        (name, place): (&TableName, Place),
+        view: &dyn View,
+        locate: impl FnOnce(&CatalogTable) -> Result<P, DynamoError>,
+        one: impl FnOnce(&CatalogTable, &P) -> io::Result<T>,
+        merged: impl FnOnce(&CatalogTable, &P, &Origins<'_>) -> io::Result<(Seen, T)>,
+    ) -> io::Result<Bytes> {
+        let catalog = self.catalogs.newest();
+        let located = usable(&catalog, name).and_then(|table| Ok((table, locate(table)?)));
+        let (seen, answer) = match located {
+            Err(error) => (Seen::default(), Some(Err(error))),
+            Ok((table, at)) => match Origins::of(&catalog, table, view.group())? {
+                Some(origins) => {
+                    let (seen, answer) = merged(table, &at, &origins)?;
+                    (seen, Some(Ok(answer)))
+                }
+                None if moving::has_moved(view, place)? => (Seen::default(), None),
+                None => (Seen::default(), Some(Ok(one(table, &at)?))),
+            },
         };
-        if moving::has_moved(view, place)? {
-            return Ok(None);
-        }
-        let stored = view.get(&key)?.map(|stored| item(&stored)).transpose()?;
-        Ok(Some(Ok(op.answer(stored))))
+        respond(&catalog, view, &seen, &answer)
     }
 
-    fn query(&self, place: Place, op: &QueryOp, view: &dyn View) -> io::Result<PageAnswer> {
-        let located = self.table(&op.table).and_then(|table| {
-            let range = keys::query_range(&table.description, op)?;
-            Ok((table.description, range))
-        });
-        let (table, (start, end)) = match located {
-            Ok(located) => located,
-            Err(error) => return Ok(Some(Err(error))),
-        };
-        if moving::has_moved(view, place)? {
-            return Ok(None);
-        }
-        let mut page = PageBuilder::new(&table.definition.schema, &op.shape);
-        fill(view, (&start, &end), !op.forward, |item| page.push(item).is_continue())?;
-        Ok(Some(Ok(page.finish())))
+    fn get(&self, place: Place, op: &GetOp, view: &dyn View) -> io::Result<Bytes> {
+        self.read_table(
+            (&op.table, place),
+            view,
+            |table| Ok(key_in(table, op.key(&table.description.definition.schema)?)),
+            |_, key| Ok(op.answer(view.get(key)?.map(|stored| item(&stored)).transpose()?)),
+            |_, key, origins| active::get(origins, op, key, view),
+        )
     }
 
-    fn scan(&self, place: Place, scan: &GroupScan, view: &dyn View) -> io::Result<ScanAnswer> {
-        let located = self.table(&scan.op.table).and_then(|table| {
-            let id = table.description.id;
-            let position = scan.op.start(&table.description.definition.schema, id)?;
-            let range = keys::scan_range(id, scan.op.segment, position.as_ref().filter(|_| scan.resume));
-            Ok((table.description, range))
-        });
-        match located {
-            Ok(_) if moving::has_moved(view, place)? => Ok(None),
-            Ok((table, range)) => scan_part(&table, scan, range, view).map(|part| Some(Ok(part))),
-            Err(error) => Ok(Some(Err(error))),
-        }
+    fn query(&self, place: Place, op: &QueryOp, view: &dyn View) -> io::Result<Bytes> {
+        let reverse = !op.forward;
+        self.read_table(
+            (&op.table, place),
+            view,
+            |table| keys::query_range(&table.description, op),
+            |table, (start, end)| {
+                let mut page = PageBuilder::new(&table.description.definition.schema, &op.shape);
+                fill(view, (start, end), reverse, |item| page.push(item).is_continue())?;
+                Ok(page.finish())
+            },
+            |table, (start, end), origins| {
+                active::query(origins, (&table.description, &op.shape), (start, end), reverse, view)
+            },
+        )
+    }
+
+    fn scan(&self, place: Place, scan: &GroupScan, view: &dyn View) -> io::Result<Bytes> {
+        self.read_table(
+            (&scan.op.table, place),
+            view,
+            |table| {
+                let id = table.description.id;
+                let position = scan.op.start(&table.description.definition.schema, id)?;
+                Ok(keys::scan_range(id, scan.op.segment, position.as_ref().filter(|_| scan.resume)))
+            },
+            |table, (start, end)| {
+                let mut page = part(table, scan);
+                fill(view, (start, end), false, |item| page.push(item).is_continue())?;
+                Ok(finish(page))
+            },
+            |table, (start, end), origins| {
+                let mut page = part(table, scan);
+                let push = |item| page.push(item).is_continue();
+                let seen = active::scan(origins, &scan.op.shape, (start, end), view, push)?;
+                Ok((seen, finish(page)))
+            },
+        )
+    }
+
+    /// The origins of an active-active table beside this group, for `tend`.
+    fn with_origins<T>(
+        &self,
+        table: Option<TableId>,
+        view: &dyn View,
+        tend: impl FnOnce(Option<&Origins<'_>>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let catalog = self.catalogs.newest();
+        let table = table.and_then(|id| catalog.tables().find(|(_, table)| table.description.id == id));
+        let origins =
+            table.map(|(_, table)| Origins::of(&catalog, table, view.group())).transpose()?.flatten();
+        tend(origins.as_ref())
     }
 }
 
-fn scan_part(
-    table: &TableDescription,
-    scan: &GroupScan,
-    (start, end): (Bytes, Bytes),
+fn usable<'a>(catalog: &'a Catalog, name: &TableName) -> Result<&'a CatalogTable, DynamoError> {
+    use meridian_dynamo::table::TableStatus::Deleting;
+    let table = catalog.table(name).filter(|table| table.description.status != Deleting);
+    table.ok_or_else(item_table_not_found)
+}
+
+fn key_in(table: &CatalogTable, key: ItemKey) -> Bytes {
+    let id = table.description.id;
+    keys::item(id, partition_hash(id, &key.partition), &key)
+}
+
+/// Encodes an answer. One of a group among several origins tells what it has seen of the others.
+fn respond<T: Serialize>(
+    catalog: &Catalog,
     view: &dyn View,
-) -> io::Result<ScanPart> {
+    seen: &Seen,
+    answer: &Answer<T>,
+) -> io::Result<Bytes> {
+    let group = catalog.system.groups.get(&view.group());
+    match group.is_some_and(|group| catalog.system.is_active_active(group)) {
+        true => encode(&(seen, answer)),
+        false => encode(answer),
+    }
+}
+
+/// Evaluates a write in a group that has the item to itself.
+fn write_one(
+    schema: &TableSchema,
+    op: &WriteOp,
+    key: Bytes,
+    place: Place,
+    view: &dyn View,
+) -> io::Result<(Vec<Mutation>, Seen, WriteAnswer)> {
+    let current = view.get(&key)?.map(|stored| item(&stored)).transpose()?;
+    let (mutations, answer) = match evaluate(schema, current.as_ref(), op) {
+        Ok(evaluated) => {
+            let value = match evaluated.after {
+                After::Unchanged => None,
+                After::Put(item) => Some(Some(Bytes::from(encode_item(&item)))),
+                After::Delete => Some(None),
+            };
+            let mutations = value.map(|value| Mutation { key, value }).into_iter().collect();
+            (mutations, Ok(evaluated.outcome))
+        }
+        Err(error) => (Vec::new(), Err(error)),
+    };
+    Ok(match moving::capture(view, place, mutations)? {
+        Some(mutations) => (mutations, Seen::default(), Some(answer)),
+        None => (Vec::new(), Seen::default(), None),
+    })
+}
+
+fn part<'a>(table: &'a CatalogTable, scan: &'a GroupScan) -> PageBuilder<'a> {
     let (items, bytes) = scan.seen;
-    let mut page = PageBuilder::new(&table.definition.schema, &scan.op.shape).after(items, bytes);
-    fill(view, (&start, &end), false, |item| page.push(item).is_continue())?;
+    PageBuilder::new(&table.description.definition.schema, &scan.op.shape).after(items, bytes)
+}
+
+fn finish(page: PageBuilder<'_>) -> ScanPart {
     let full = page.is_full();
     let (page, last) = page.finish_part();
-    Ok(ScanPart { page, last, full })
+    ScanPart { page, last, full }
 }
 
 /// Gives the items of a range to `push` until it has enough.
@@ -218,23 +290,26 @@ fn item(stored: &[u8]) -> io::Result<Item> {
 impl Evaluator for DynamoEvaluator {
     fn write(&self, request: &[u8], view: &dyn View) -> io::Result<Evaluation> {
         match decode(request)? {
-            GroupWrite::Item(place, op) => {
-                let (mutations, answer) = self.evaluate_write(place, &op, view)?;
-                Ok(Evaluation { mutations, response: encode(&answer)? })
-            }
+            GroupWrite::Item(place, op) => self.write_item(place, &op, view),
             GroupWrite::Salvage(write) => salvage::evaluate(&write, view),
             GroupWrite::Move(write) => moving::evaluate(&write, view),
+            GroupWrite::Active(write) => {
+                self.with_origins(write.table(), view, |origins| active::tend(&write, origins, view))
+            }
         }
     }
 
     fn read(&self, request: &[u8], view: &dyn View) -> io::Result<Bytes> {
         match decode(request)? {
-            GroupRead::Get(place, op) => encode(&self.get(place, &op, view)?),
-            GroupRead::Query(place, op) => encode(&self.query(place, &op, view)?),
-            GroupRead::Scan(place, scan) => encode(&self.scan(place, &scan, view)?),
+            GroupRead::Get(place, op) => self.get(place, &op, view),
+            GroupRead::Query(place, op) => self.query(place, &op, view),
+            GroupRead::Scan(place, scan) => self.scan(place, &scan, view),
             GroupRead::Salvage(looks) => salvage::look(&looks, view),
             GroupRead::MoveRows(read) => moving::rows(&read, view),
             GroupRead::MoveChanged(read) => moving::changed(&read, view),
+            GroupRead::Active(read) => {
+                self.with_origins(read.table(), view, |origins| active::tend_read(&read, origins, view))
+            }
         }
     }
 }

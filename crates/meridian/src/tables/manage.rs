@@ -1,5 +1,6 @@
 //! Making, changing and deleting tables: commands of the system group.
 
+use super::active::{MERGE_TAG, check_rules};
 use super::serve::{ReplicatedTables, internal, unserved};
 use meridian_api::tables::{item_table_not_found, table_not_found};
 use meridian_api::{Reply, RequestContext, TableChange};
@@ -24,6 +25,8 @@ impl ReplicatedTables {
         let policy = policy_of(&definition)?;
         let name = definition.name.clone();
         let tags = definition.tags.clone();
+        let state = self.replication.system();
+        check_rules(state.policies.get(&policy).and_then(|entry| entry.policy.conflict), &tags)?;
         let table = TableEntry {
             id: TableId(0),
             name: name.clone(),
@@ -90,6 +93,7 @@ impl ReplicatedTables {
         // The tag of the policy is set once the table has moved there.
         let wanted = tags.remove(POLICY_TAG);
         let wanted = wanted.as_deref().map(policy_named).transpose()?;
+        check_merge_tags(tags.keys())?;
         all.extend(tags.clone());
         check_count(&all)?;
         if let Some(to) = wanted {
@@ -105,6 +109,7 @@ impl ReplicatedTables {
         keys: &[String],
     ) -> Result<Reply<()>, DynamoError> {
         self.description(ctx, name).await?;
+        check_merge_tags(keys.iter())?;
         if keys.iter().any(|key| key == POLICY_TAG) {
             return Err(DynamoError::validation(format!(
                 "The tag {POLICY_TAG} names the table's policy and cannot be removed."
@@ -165,4 +170,14 @@ fn policy_of(definition: &TableDefinition) -> Result<PolicyName, DynamoError> {
 
 fn policy_named(name: &str) -> Result<PolicyName, DynamoError> {
     PolicyName::new(name).map_err(|error| DynamoError::validation(format!("The tag {POLICY_TAG}: {error}")))
+}
+
+/// Refuses to change how an attribute merges: what is stored depends on it.
+fn check_merge_tags<'a>(mut tags: impl Iterator<Item = &'a String>) -> Result<(), DynamoError> {
+    match tags.find(|tag| tag.starts_with(MERGE_TAG)) {
+        Some(tag) => Err(DynamoError::validation(format!(
+            "The tag {tag} says how concurrent writes merge: it is given when the table is created, and stays."
+        ))),
+        None => Ok(()),
+    }
 }

@@ -3,8 +3,10 @@
 //! What is not here: the language of requests (`meridian_dynamo`), HTTP (`meridian_api`), consensus
 //! (`meridian_replication`).
 
+mod active;
 mod catalog;
 mod evaluate;
+mod homes;
 mod keys;
 mod manage;
 pub mod moving;
@@ -14,6 +16,7 @@ mod salvage_admin;
 mod scan;
 mod serve;
 
+pub use active::{Guard, run as tend_active};
 pub use catalog::{Catalog, CatalogTable, Catalogs};
 pub use evaluate::DynamoEvaluator;
 pub use serve::ReplicatedTables;

@@ -80,13 +80,13 @@ impl CatalogTable {
         self.arrived.get(&group).map_or(seen, |arrived| seen.with(*arrived))
     }
 
-    /// What a response of this table has seen: besides `position`, where the table has moved to, if it ever has.
+    /// What a response of this table has seen: besides `positions`, where the table has moved to, if it ever has.
     pub(super) fn seen(
         &self,
         tables: &ReplicatedTables,
-        position: Position,
+        positions: Vec<Position>,
     ) -> impl Iterator<Item = Position> + use<> {
         let moved = (!self.arrived.is_empty()).then(|| tables.replication.system_position()).flatten();
-        moved.into_iter().chain([position])
+        moved.into_iter().chain(positions)
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use meridian_dynamo::codec::decode_item;
 use meridian_dynamo::value::Item;
 use meridian_replication::{Evaluation, Mutation, View, is_salvaged, salvage_done, salvage_mark};
-use meridian_types::{Incarnation, TableId};
+use meridian_types::Incarnation;
 use serde::{Deserialize, Serialize};
 use std::io;
 
@@ -119,11 +119,6 @@ pub(super) fn decided(response: &[u8]) -> io::Result<Decided> {
     decode(response)
 }
 
-/// The table of an item's key.
-pub(super) fn table_of(key: &[u8]) -> Option<TableId> {
-    key.first_chunk::<4>().map(|id| TableId(u32::from_be_bytes(*id)))
-}
-
 /// An item as it is stored.
 pub(super) fn item(stored: Option<&Bytes>) -> Option<Item> {
     stored.and_then(|stored| decode_item(stored).ok())
@@ -132,12 +127,18 @@ pub(super) fn item(stored: Option<&Bytes>) -> Option<Item> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meridian_replication::{Neighbour, WallClock, table_of};
+    use meridian_types::{GroupId, TableId};
     use std::collections::BTreeMap;
 
     #[derive(Default)]
     struct State(BTreeMap<Bytes, (u64, Option<Bytes>)>);
 
     impl View for State {
+        fn group(&self) -> GroupId {
+            GroupId(1)
+        }
+
         fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
             Ok(self.0.get(key).and_then(|(_, value)| value.clone()))
         }
@@ -152,6 +153,14 @@ mod tests {
             _: &mut dyn FnMut(&[u8], &Bytes) -> bool,
         ) -> io::Result<()> {
             Ok(())
+        }
+
+        fn neighbour(&self, _: GroupId) -> Option<Neighbour<'_>> {
+            None
+        }
+
+        fn clock(&self) -> WallClock {
+            WallClock::default()
         }
     }
 

@@ -3,7 +3,7 @@
 use super::catalog::{Catalog, CatalogTable};
 use super::evaluate::{GroupWrite, decode, encode};
 use super::moving::Place;
-use super::salvage::{Act, Decided, Look, SalvageWrite, Seen, decided, has_changed, item, read, table_of};
+use super::salvage::{Act, Decided, Look, SalvageWrite, Seen, decided, has_changed, item, read};
 use super::serve::ReplicatedTables;
 use crate::admin::salvage::{
     SalvageAction, SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder, SalvageRefusal,
@@ -11,7 +11,7 @@ use crate::admin::salvage::{
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use meridian_dynamo::json::item_to_json;
-use meridian_replication::{LostWrite, ReadConsistency, SalvageAt, Unserved};
+use meridian_replication::{LostWrite, ReadConsistency, SalvageAt, Unserved, table_of};
 use meridian_types::{GroupId, TableId, TableName};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;

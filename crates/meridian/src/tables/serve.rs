@@ -1,16 +1,17 @@
 //! [`Tables`] over replication: the data path of every item request.
 
 use super::catalog::{Catalog, CatalogTable, Catalogs};
-use super::evaluate::{GetAnswer, GroupRead, GroupWrite, PageAnswer, WriteAnswer, decode, encode};
+use super::evaluate::{GroupRead, GroupWrite, encode};
+use super::homes::{Homes, Served};
 use super::route::Route;
 use meridian_api::{Credential, Reply, RequestContext, ServedBy, Staleness, TableChange, Tables};
 use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::read::{GetOp, GetOutcome, Page, QueryOp, ScanOp};
 use meridian_dynamo::table::{TableDefinition, TableDescription};
 use meridian_dynamo::write::{WriteOp, WriteOutcome};
-use meridian_replication::{ReadConsistency, ReadDone, Replication, Unserved};
+use meridian_replication::{Replication, Unserved};
 use meridian_types::hash::partition_hash;
-use meridian_types::{GroupId, NodeId, Position, TableId, TableName};
+use meridian_types::{NodeId, Position, TableId, TableName};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,35 +42,6 @@ impl ReplicatedTables {
         self.catalogs.newest()
     }
 
-    fn group(catalog: &Catalog, table: &CatalogTable, hash: u64) -> Result<GroupId, DynamoError> {
-        let group = catalog.system.group_for(&table.policy, hash);
-        group.map(|group| group.id).ok_or_else(|| {
-            DynamoError::InternalServerError(format!(
-                "the groups of policy {} are not known yet",
-                table.policy
-            ))
-        })
-    }
-
-    /// Reads from the group of an item, as the operation and the client's headers ask.
-    pub(super) async fn read(
-        &self,
-        ctx: &RequestContext,
-        table: &CatalogTable,
-        group: GroupId,
-        read: &GroupRead<'_>,
-        consistent: bool,
-    ) -> Result<ReadDone, DynamoError> {
-        let consistency = if consistent {
-            ReadConsistency::Consistent
-        } else {
-            let seen = table.demand(ctx.token.as_ref(), group);
-            ReadConsistency::Local { seen, max_staleness: ctx.max_staleness }
-        };
-        let request = encode(read).map_err(internal)?;
-        self.replication.read(group, request, consistency, ctx.deadline).await.map_err(unserved)
-    }
-
     /// A reply by `node`, whose token grows from the client's own.
     pub(super) fn reply<T>(
         &self,
@@ -82,7 +54,7 @@ impl ReplicatedTables {
         let mut token = ctx.token.clone().unwrap_or_default();
         positions.into_iter().for_each(|position| token.add(position));
         let staleness = if consistent { Staleness::Leader } else { Staleness::Local };
-        Reply { value, token, served_by: self.served_by(node), staleness }
+        Reply { value, token, served_by: self.served_by(node), staleness, conflicts: Vec::new() }
     }
 
     fn served_by(&self, node: NodeId) -> ServedBy {
@@ -93,19 +65,28 @@ impl ReplicatedTables {
         )
     }
 
-    fn replied<T>(&self, ctx: &RequestContext, table: &CatalogTable, value: T, done: &ReadDone) -> Reply<T> {
-        self.reply(ctx, value, table.seen(self, done.position), done.served_by, done.consistent)
+    fn replied<T, U>(
+        &self,
+        ctx: &RequestContext,
+        table: &CatalogTable,
+        value: T,
+        served: Served<U>,
+    ) -> Reply<T> {
+        let Served { positions, by, consistent, conflicts, .. } = served;
+        let reply = self.reply(ctx, value, table.seen(self, positions), by, consistent);
+        Reply { conflicts, ..reply }
     }
 
-    /// The group of the items under a partition key.
+    /// Where the items under a partition key live.
     fn locate(
+        &self,
         catalog: &Catalog,
         table: &CatalogTable,
         partition: impl FnOnce(&TableDescription) -> Result<Vec<u8>, DynamoError>,
-    ) -> Result<GroupId, DynamoError> {
+    ) -> Result<Homes, DynamoError> {
         let id: TableId = table.description.id;
         let partition = partition(&table.description)?;
-        Self::group(catalog, table, partition_hash(id, &partition))
+        self.homes(catalog, table, partition_hash(id, &partition))
     }
 }
 
@@ -203,12 +184,12 @@ impl Tables for ReplicatedTables {
         let mut route = Route::new(self, ctx, &op.table);
         loop {
             let (catalog, table) = route.next().await?;
-            let group =
-                Self::locate(&catalog, &table, |table| Ok(op.key(&table.definition.schema)?.partition))?;
+            let homes =
+                self.locate(&catalog, &table, |table| Ok(op.key(&table.definition.schema)?.partition))?;
             let request = encode(&GroupWrite::Item(table.place(), Cow::Borrowed(&op))).map_err(internal)?;
-            let done = self.replication.write(group, request, ctx.deadline).await.map_err(unserved)?;
-            if let Some(answer) = decode::<WriteAnswer>(&done.response).map_err(internal)? {
-                return Ok(self.reply(ctx, answer?, table.seen(self, done.position), done.served_by, true));
+            let mut served = self.write_home(ctx, &homes, request).await?;
+            if let Some(answer) = served.answer.take() {
+                return Ok(self.replied(ctx, &table, answer?, served));
             }
         }
     }
@@ -217,12 +198,12 @@ impl Tables for ReplicatedTables {
         let mut route = Route::new(self, ctx, &op.table);
         loop {
             let (catalog, table) = route.next().await?;
-            let group =
-                Self::locate(&catalog, &table, |table| Ok(op.key(&table.definition.schema)?.partition))?;
+            let homes =
+                self.locate(&catalog, &table, |table| Ok(op.key(&table.definition.schema)?.partition))?;
             let read = GroupRead::Get(table.place(), Cow::Borrowed(&op));
-            let done = self.read(ctx, &table, group, &read, op.consistent).await?;
-            if let Some(answer) = decode::<GetAnswer>(&done.response).map_err(internal)? {
-                return Ok(self.replied(ctx, &table, answer?, &done));
+            let mut served = self.read_home(ctx, &table, &homes, &read, op.consistent).await?;
+            if let Some(answer) = served.answer.take() {
+                return Ok(self.replied(ctx, &table, answer?, served));
             }
         }
     }
@@ -231,11 +212,11 @@ impl Tables for ReplicatedTables {
         let mut route = Route::new(self, ctx, &op.table);
         loop {
             let (catalog, table) = route.next().await?;
-            let group = Self::locate(&catalog, &table, |_| Ok(op.range.partition.clone()))?;
+            let homes = self.locate(&catalog, &table, |_| Ok(op.range.partition.clone()))?;
             let read = GroupRead::Query(table.place(), Cow::Borrowed(&op));
-            let done = self.read(ctx, &table, group, &read, op.shape.consistent).await?;
-            if let Some(answer) = decode::<PageAnswer>(&done.response).map_err(internal)? {
-                return Ok(self.replied(ctx, &table, answer?, &done));
+            let mut served = self.read_home(ctx, &table, &homes, &read, op.shape.consistent).await?;
+            if let Some(answer) = served.answer.take() {
+                return Ok(self.replied(ctx, &table, answer?, served));
             }
         }
     }

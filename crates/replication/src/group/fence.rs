@@ -8,7 +8,6 @@ use crate::config::held;
 use crate::replica_id::ReplicaId;
 use crate::runtime::{self, Mistake, errs, watch};
 use crate::system::{GroupInfo, SystemState};
-use meridian_placement::sole_region;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -78,7 +77,7 @@ impl Fence {
             if !self.is_of(group) || group.unfounded().is_some() {
                 return None;
             }
-            sole_region(&group.placement).is_some() && !errs(Mistake::IgnoreRegionLease)
+            state.sole_region(group).is_some() && !errs(Mistake::IgnoreRegionLease)
         };
         if needs_lease { self.lease.left() } else { Some(Duration::MAX) }
     }

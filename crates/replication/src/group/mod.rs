@@ -12,6 +12,7 @@ mod overlay;
 mod promise;
 mod proposer;
 mod read;
+mod replicas;
 mod risk;
 mod session;
 mod settle;
@@ -24,6 +25,8 @@ pub(crate) use gate::Answerable;
 pub(crate) use lease::AckClock;
 pub(crate) use promise::Promise;
 pub(crate) use proposer::{Submission, WriteOutcome};
+pub(crate) use read::ReadOutcome;
+pub(crate) use replicas::Replicas;
 pub(crate) use risk::{Risk, RiskLog, reach_elsewhere};
 pub(crate) use session::Session;
 
@@ -74,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) node_name: String,
     /// Who is in the cluster, and who holds no items.
     pub(crate) roster: Arc<Roster>,
+    /// The groups that are open here.
+    pub(crate) replicas: Arc<Replicas>,
 }
 
 /// A group that this node is a member of.
@@ -111,6 +116,7 @@ pub(crate) struct Group {
     /// Held once by every write that this node has been given and has not answered.
     pub(crate) unanswered: Arc<()>,
     evaluator: Arc<dyn Evaluator>,
+    replicas: Arc<Replicas>,
 }
 
 /// The leadership that a node's metrics tell of. The vote alone does not: after a restart it still names the leadership of
@@ -194,6 +200,7 @@ impl Group {
             fence,
             unanswered: Arc::default(),
             evaluator: Arc::clone(&shared.evaluator),
+            replicas: Arc::clone(&shared.replicas),
         }))
     }
 

@@ -10,7 +10,7 @@ use super::overlay::Overlay;
 use super::settle::{self, Unsettled};
 use super::{Fence, LeaderId, Session, Shared, leadership, reach_elsewhere};
 use crate::error::Unserved;
-use crate::evaluate::{Evaluation, View};
+use crate::evaluate::{Evaluation, Neighbour, View, WallClock};
 use crate::raft::{Command, MachineView, Raft, RaftTypes, WriteBatch, WriteRecord};
 use crate::runtime::{self, Mistake, errs, mark, watch};
 use bytes::Bytes;
@@ -301,6 +301,10 @@ struct PendingView<'a> {
 }
 
 impl View for PendingView<'_> {
+    fn group(&self) -> GroupId {
+        self.proposer.parts.id
+    }
+
     fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
         // The overlay first: an entry leaves it only after it has been applied.
         if let Some(image) = lock(&self.proposer.overlay).get(key) {
@@ -325,6 +329,14 @@ impl View for PendingView<'_> {
         _row: &mut dyn FnMut(&[u8], &Bytes) -> bool,
     ) -> io::Result<()> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "a write reads only the keys that it names"))
+    }
+
+    fn neighbour(&self, group: GroupId) -> Option<Neighbour<'_>> {
+        self.proposer.parts.shared.replicas.neighbour(group)
+    }
+
+    fn clock(&self) -> WallClock {
+        self.proposer.parts.shared.replicas.clock()
     }
 }
 

@@ -1,11 +1,12 @@
 //! Reads: consistent ones under the lease and behind the answerable index, others from the replica's own state.
 
-use super::{Group, Session};
+use super::{Group, Replicas, Session};
 use crate::error::Unserved;
-use crate::evaluate::View;
+use crate::evaluate::{Neighbour, View, WallClock};
 use crate::raft::MachineView;
 use crate::runtime::{self, Mistake, errs, mark};
 use bytes::Bytes;
+use meridian_types::GroupId;
 use std::cell::Cell;
 use std::io;
 use std::time::Duration;
@@ -23,11 +24,17 @@ pub(crate) struct ReadOutcome {
 
 /// The applied state; notes the newest index that a read has touched.
 struct ReadView<'a> {
+    group: GroupId,
     view: &'a MachineView,
+    replicas: &'a Replicas,
     newest: Cell<u64>,
 }
 
 impl View for ReadView<'_> {
+    fn group(&self) -> GroupId {
+        self.group
+    }
+
     fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
         let stored = self.view.get(key)?;
         Ok(stored.map(|stored| {
@@ -57,6 +64,14 @@ impl View for ReadView<'_> {
             }
         }
         Ok(())
+    }
+
+    fn neighbour(&self, group: GroupId) -> Option<Neighbour<'_>> {
+        self.replicas.neighbour(group)
+    }
+
+    fn clock(&self) -> WallClock {
+        self.replicas.clock()
     }
 }
 
@@ -140,7 +155,8 @@ impl Group {
     fn evaluate_read(&self, request: &[u8]) -> Result<(ReadOutcome, u64), Unserved> {
         // Before the read: what it sees is at least this new.
         let index = self.view.applied();
-        let view = ReadView { view: &self.view, newest: Cell::new(0) };
+        let view =
+            ReadView { group: self.id, view: &self.view, replicas: &self.replicas, newest: Cell::new(0) };
         let response = self.evaluator.read(request, &view)?;
         let newest = view.newest.get();
         Ok((ReadOutcome { response, index: index.max(newest) }, newest))

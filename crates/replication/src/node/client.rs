@@ -10,7 +10,7 @@ use crate::system::{GroupInfo, Required, SystemCommand, SystemError, SystemReply
 use crate::transport::{CallError, Kind};
 use crate::wire::{ForwardRead, ForwardSystem, ForwardWrite, ReadMode, Served, ServedOr, SystemAnswer};
 use bytes::Bytes;
-use meridian_types::{Demand, GroupId, NodeId, Position, RequestId};
+use meridian_types::{Demand, GroupId, NodeId, Position, RegionName, RequestId};
 use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 /// Between tries to find a leader. A bound on the rate; the deadline bounds the number.
 const RETRY_EVERY: Duration = Duration::from_millis(25);
 /// The most time that a read with a token waits for this replica before it asks the leader.
-const TOKEN_PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const TOKEN_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A write that is answered for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,7 +235,7 @@ impl Replication {
     }
 
     /// This node's replica, if it may be read: of the newest incarnation, no witness, and not one that is being filled again.
-    fn readable(&self, group: GroupId) -> Option<Arc<Group>> {
+    pub(super) fn readable(&self, group: GroupId) -> Option<Arc<Group>> {
         self.group(group).filter(|replica| replica.may_be_read() && replica.fence.is_current())
     }
 
@@ -271,12 +271,7 @@ impl Replication {
         position: Option<Position>,
         deadline: Instant,
     ) -> Option<ReadDone> {
-        let system = self.system();
-        let holders = system.groups.get(&group)?.placement.data.keys().copied();
-        let mut by_distance: Vec<_> =
-            holders.filter_map(|node| Some((self.shared.peers.link(node)?.round_trip()?, node))).collect();
-        by_distance.sort_unstable();
-        for (_, node) in by_distance {
+        for node in self.holders_by_distance(group) {
             let read = forward_read(ReadMode::Local(position), request, deadline);
             if let Ok(payload) = read
                 && let Ok(Ok(served)) = self.ask::<ServedOr>(node, Kind::Read, group, payload, deadline).await
@@ -292,7 +287,29 @@ impl Replication {
         None
     }
 
-    async fn read_leader(
+    /// The other nodes that hold a group's data, the nearest first.
+    pub(super) fn holders_by_distance(&self, group: GroupId) -> Vec<NodeId> {
+        let system = self.system();
+        let placement = system.groups.get(&group).map(|group| &group.placement);
+        let holders = placement.into_iter().flat_map(|placement| placement.data.keys().copied());
+        let mut by_distance: Vec<_> =
+            holders.filter_map(|node| Some((self.shared.peers.link(node)?.round_trip()?, node))).collect();
+        by_distance.sort_unstable();
+        by_distance.into_iter().map(|(_, node)| node).collect()
+    }
+
+    /// How far this node is from a region: to the nearest of its nodes, nothing to its own. `None` when no node there is connected.
+    #[must_use]
+    pub fn distance_to(&self, region: &RegionName) -> Option<Duration> {
+        if self.own_region().as_ref() == Some(region) {
+            return Some(Duration::ZERO);
+        }
+        let everyone = self.everyone();
+        let there = everyone.nodes().filter(|node| node.region == *region);
+        there.filter_map(|node| self.shared.peers.link(node.id)?.round_trip()).min()
+    }
+
+    pub(super) async fn read_leader(
         &self,
         group: GroupId,
         request: &Bytes,
@@ -514,7 +531,7 @@ impl Replication {
     }
 }
 
-fn forward_read(mode: ReadMode, request: &Bytes, deadline: Instant) -> Result<Bytes, Unserved> {
+pub(super) fn forward_read(mode: ReadMode, request: &Bytes, deadline: Instant) -> Result<Bytes, Unserved> {
     let left = deadline.saturating_duration_since(runtime::now());
     let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     Ok(encode(&ForwardRead { mode, request: request.clone(), timeout_ms })?)

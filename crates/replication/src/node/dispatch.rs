@@ -182,6 +182,7 @@ async fn read(
             }
             group.read_local(&request)?
         }
+        ReadMode::Beside(how, seen) => node.read_beside(group, how, &request, &seen, deadline).await?,
     };
     Ok(Served { response: outcome.response, position: group.position(outcome.index) })
 }

@@ -15,7 +15,7 @@ use crate::transport::Kind;
 use crate::wire::{FailoverOrder, GroupFailover, RiskReport, Survey};
 use bytes::Bytes;
 use meridian_placement::lease::wait_before_refounding;
-use meridian_placement::{Survivor, choose_survivor, sole_region};
+use meridian_placement::{Survivor, choose_survivor};
 use meridian_types::{GroupId, Incarnation, NodeId, PolicyName, RegionName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +39,7 @@ pub enum FailoverError {
     /// No group stands and falls with the region.
     #[error(
         "no group of {} has all of its votes in {region}: there is nothing to found anew. Groups of sync and semi-sync \
-         policies elect a new leader by themselves",
+         policies elect a new leader by themselves, and the other regions of an active-active one never stop taking writes",
         policy.as_ref().map_or_else(|| "any policy".to_owned(), |policy| format!("policy {policy}"))
     )]
     NothingThere {
@@ -83,7 +83,7 @@ pub fn groups_of_region<'a>(
         return Err(SystemError::NoSuchPolicy(policy.clone()).into());
     }
     let there = |group: &&GroupInfo| {
-        let Some(sole) = sole_region(&group.placement) else { return false };
+        let Some(sole) = state.sole_region(group) else { return false };
         let of_group = reports.iter().filter(|r| r.group == group.id && r.incarnation == group.incarnation);
         let newest = of_group.min_by_key(|report| report.heard_ms);
         let led_from = newest.and_then(|report| state.region_of(report.leader));

@@ -1,5 +1,6 @@
 //! The replication side of a node: its groups, its links, and the doors through which writes and reads come in.
 
+mod changes;
 mod client;
 pub(crate) mod departed;
 mod dispatch;
@@ -8,21 +9,24 @@ mod grants;
 mod identity;
 mod links;
 mod members;
+mod merged;
 mod reseed;
 mod risk;
 mod roster;
 mod salvage;
 mod status;
 
+pub use changes::Changes;
 pub use client::{ReadConsistency, ReadDone, WriteDone};
 pub use failover::{FailoverError, groups_of_region};
 pub use members::MembersError;
+pub use merged::MergedRead;
 pub use roster::Expelled;
 pub(crate) use roster::{Roster, Seeds};
 
 use crate::config::{LogLimits, Timing};
 use crate::evaluate::Evaluator;
-use crate::group::{Group, RegionLease, Shared};
+use crate::group::{Group, RegionLease, Replicas, Shared};
 use crate::raft::refound;
 use crate::replica_id::ReplicaId;
 use crate::runtime::{self, Mistake, errs, mark, watch};
@@ -140,6 +144,7 @@ impl Replication {
             region_lease,
             node_name,
             roster,
+            replicas: Replicas::new(Arc::clone(&peers)),
         };
         let node = Arc::new(Self {
             shared,
@@ -279,6 +284,7 @@ impl Replication {
         let publish = id.group.is_system().then(|| self.publish_system.clone());
         let departed = departed::of(&self.shared.store, id)?;
         let group = Group::open(id, &self.shared, publish, departed).await?;
+        self.shared.replicas.opened(&group);
         self.groups.write().unwrap_or_else(PoisonError::into_inner).insert(id.group, group);
         Ok(())
     }

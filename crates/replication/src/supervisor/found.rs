@@ -34,7 +34,7 @@ impl Replication {
         let nodes = self.staying();
         let regions = nodes.regions().into_iter().collect();
         policy.validate(&regions).map_err(|errors| SystemError::bad_policy(&errors))?;
-        (0..policy.groups)
+        (0..policy.group_count())
             .map(|ordinal| {
                 Ok(GroupInfo {
                     id: GroupId(0),

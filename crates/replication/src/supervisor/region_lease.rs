@@ -4,7 +4,6 @@ use super::Rounds;
 use crate::node::Replication;
 use crate::raft::encode;
 use crate::transport::Kind;
-use meridian_placement::sole_region;
 use meridian_types::GroupId;
 use std::sync::Weak;
 
@@ -17,7 +16,7 @@ pub(super) async fn run(node: Weak<Replication>) {
         let state = node.system();
         // Every group here, not only those that are to vote here: while a group moves, its leader is where placement no longer wants it.
         let mine = state.groups.values().filter(|group| node.group(group.id).is_some());
-        if mine.map(|group| sole_region(&group.placement)).any(|sole| sole.is_some()) {
+        if mine.map(|group| state.sole_region(group)).any(|sole| sole.is_some()) {
             node.renew_region_lease(&region, every * 2).await;
         }
     }

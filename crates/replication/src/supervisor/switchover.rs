@@ -2,7 +2,7 @@
 
 use crate::node::Replication;
 use crate::system::{PolicyEntry, SystemCommand, SystemError};
-use meridian_types::{Policy, PolicyName, RegionName};
+use meridian_types::{Pattern, Policy, PolicyName, RegionName};
 use std::collections::BTreeMap;
 
 impl Replication {
@@ -28,7 +28,12 @@ impl Replication {
                 let entry = state.policies.get(name);
                 vec![entry.ok_or_else(|| SystemError::NoSuchPolicy(name.clone()))?]
             }
-            None => state.policies.values().filter(|entry| entry.policy.regions.contains(to)).collect(),
+            None => {
+                let moves = |entry: &&PolicyEntry| {
+                    entry.policy.pattern != Pattern::ActiveActive && entry.policy.regions.contains(to)
+                };
+                state.policies.values().filter(moves).collect()
+            }
         };
         let led_elsewhere =
             entries.into_iter().filter(|entry| entry.policy.primary_order().first() != Some(to));
@@ -48,17 +53,31 @@ impl Replication {
                 was.name, was.groups
             )));
         }
+        if was.pattern == Pattern::ActiveActive && !policy.regions.starts_with(&was.regions) {
+            return Err(SystemError::BadPolicy(format!(
+                "policy {}: regions can only be added behind those of an active-active policy, {}: each has written \
+                 what the others show",
+                was.name,
+                listed(&was.regions)
+            )));
+        }
         let members = self.system().members_version();
         let groups = self.place_groups(&policy)?;
         Ok(SystemCommand::ReplacePolicy { was: was.clone(), policy, groups, members })
     }
 
     fn with_primary(&self, was: &Policy, to: &RegionName) -> Result<SystemCommand, SystemError> {
+        if was.pattern == Pattern::ActiveActive {
+            return Err(SystemError::BadPolicy(format!(
+                "policy {} is active-active: every region takes writes, so there is no primary to switch; send clients to {to}",
+                was.name
+            )));
+        }
         if !was.regions.contains(to) {
             return Err(SystemError::BadPolicy(format!(
                 "policy {} keeps no data in {to}; its regions are {}",
                 was.name,
-                was.regions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                listed(&was.regions)
             )));
         }
         let others = was.primary.iter().filter(|region| *region != to);
@@ -66,4 +85,8 @@ impl Replication {
         let policy = Policy { primary, ..was.clone() };
         self.replace_policy(was, policy)
     }
+}
+
+fn listed(regions: &[RegionName]) -> String {
+    regions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -7,7 +7,7 @@
 
 use super::command::{SystemError, SystemReply};
 use super::state::{SystemState, TableEntry, TableStatus};
-use meridian_types::{GroupId, PolicyName, Position, TableId, TableName};
+use meridian_types::{GroupId, Pattern, PolicyName, Position, TableId, TableName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -75,6 +75,17 @@ impl SystemState {
         }
         let policies = &self.policies;
         let table = self.tables.get_mut(name).ok_or_else(|| SystemError::NoSuchTable(name.clone()))?;
+        if table.policy != to {
+            let active = |name: &&PolicyName| {
+                policies.get(*name).is_some_and(|entry| entry.policy.pattern == Pattern::ActiveActive)
+            };
+            if let Some(policy) = [&table.policy, &to].into_iter().find(active) {
+                return Err(SystemError::BadPolicy(format!(
+                    "policy {policy} is active-active: its tables keep what each region has written, and cannot be moved to or \
+                     from another policy yet; make a new table and copy the items"
+                )));
+            }
+        }
         if table.moving.as_ref().is_some_and(|moving| moving.to == to)
             || table.moving.is_none() && table.policy == to && table.status == TableStatus::Active
         {

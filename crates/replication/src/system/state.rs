@@ -4,11 +4,11 @@ use super::command::{SystemCommand, SystemError, SystemReply};
 use super::members::JoinToken;
 use super::moving::{Sweep, TableMove};
 use super::refound::Refoundation;
-use meridian_placement::Placement;
+use meridian_placement::{Placement, sole_region};
 use meridian_types::hash::group_ordinal;
 use meridian_types::{
-    GroupId, Incarnation, NodeId, NodeName, OnRegionLoss, Policy, PolicyName, Position, RegionName, TableId,
-    TableName, ZoneName,
+    GroupId, Incarnation, NodeId, NodeName, OnRegionLoss, Pattern, Policy, PolicyName, Position, RegionName,
+    TableId, TableName, ZoneName,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -321,13 +321,21 @@ impl SystemState {
             .policies
             .get_mut(&policy.name)
             .ok_or_else(|| SystemError::NoSuchPolicy(policy.name.clone()))?;
-        if entry.policy != *was || entry.groups.len() != groups.len() {
+        // A region that is added brings groups of its own, behind the others.
+        if entry.policy != *was || entry.groups.len() > groups.len() {
             return Err(SystemError::PolicyChanged(policy.name));
         }
         entry.policy = policy;
         self.placed += 1;
-        for (id, new) in entry.groups.iter().zip(groups) {
-            if let Some(group) = self.groups.get_mut(id) {
+        let known = entry.groups.len();
+        for (place, mut new) in groups.into_iter().enumerate() {
+            if place >= known {
+                self.next_group += 1;
+                new.id = GroupId(self.next_group);
+                new.founders = new.placement.voters.clone();
+                entry.groups.push(new.id);
+                self.groups.insert(new.id, new);
+            } else if let Some(group) = entry.groups.get(place).and_then(|id| self.groups.get_mut(id)) {
                 let (before, after) = (group.placement.data_regions(), new.placement.data_regions());
                 group.arriving.retain(|region| after.contains(region));
                 group.arriving.extend(after.difference(&before).cloned());
@@ -372,12 +380,36 @@ impl SystemState {
         }
     }
 
-    /// The group that holds items of this hash under a policy.
+    /// The group that holds items of this hash under a policy; of an active-active one, those that its first region has written.
     #[must_use]
     pub fn group_for(&self, policy: &PolicyName, hash: u64) -> Option<&GroupInfo> {
-        let groups = &self.policies.get(policy)?.groups;
-        let ordinal = group_ordinal(hash, u32::try_from(groups.len()).ok().filter(|&count| count > 0)?);
-        self.groups.get(groups.get(ordinal as usize)?)
+        let entry = self.policies.get(policy)?;
+        let ordinal = group_ordinal(hash, Some(entry.policy.groups).filter(|&count| count > 0)?);
+        self.groups.get(entry.groups.get(ordinal as usize)?)
+    }
+
+    /// The groups that hold items of this hash under an active-active policy, each with the region that writes to it; empty for any other policy.
+    #[must_use]
+    pub fn origins_for(&self, policy: &PolicyName, hash: u64) -> Vec<(&RegionName, GroupId)> {
+        let Some(entry) = self.policies.get(policy) else { return Vec::new() };
+        let (policy, count) = (&entry.policy, entry.policy.groups.max(1));
+        let shares = entry.groups.iter().zip(0..).skip(group_ordinal(hash, count) as usize);
+        let origins = shares.step_by(count as usize);
+        origins.filter_map(|(group, ordinal)| Some((policy.origin(ordinal)?, *group))).collect()
+    }
+
+    /// Whether every region writes to a group of its own, under the policy that owns this one.
+    #[must_use]
+    pub fn is_active_active(&self, group: &GroupInfo) -> bool {
+        let entry = self.policies.get(&group.policy);
+        entry.is_some_and(|entry| entry.policy.pattern == Pattern::ActiveActive)
+    }
+
+    /// The region with which a group stands and falls: should it be lost, the group stands still until it is founded anew elsewhere. `None` for a group of an
+    /// active-active policy: the other regions go on writing to theirs, and a severed one to its own.
+    #[must_use]
+    pub fn sole_region<'a>(&self, group: &'a GroupInfo) -> Option<&'a RegionName> {
+        sole_region(&group.placement).filter(|_| !self.is_active_active(group))
     }
 
     /// The regions that `group` may go on without: those that have not caught up since its policy named them, and those that are lost unless its policy

@@ -10,7 +10,7 @@ use futures_util::Stream;
 use meridian_types::{GroupId, Incarnation, NodeId};
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,6 +20,21 @@ use tokio::time::Instant;
 const DONE: u32 = 1;
 const FAILED: u32 = 2;
 const DROPPED: u32 = 3;
+
+/// Of an offset between clocks that has not been measured.
+const UNKNOWN: i64 = i64::MIN;
+
+/// How far a peer's clock that showed `theirs` is ahead of this one, which shows `now` a round trip after it was asked: at least that far,
+/// wherever on the way it was read.
+fn ahead_by(theirs: u64, now: u64, round_trip: Duration) -> i64 {
+    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    let round_trip = i64::try_from(round_trip.as_millis()).unwrap_or(i64::MAX);
+    let (low, high) = (
+        signed(theirs).saturating_sub(signed(now)),
+        signed(theirs).saturating_sub(signed(now)).saturating_add(round_trip),
+    );
+    if low > 0 { low } else { high.min(0) }
+}
 
 /// Why a call has no response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +61,8 @@ pub struct Link {
     opened: Instant,
     heard_ms: AtomicU64,
     rtt_us: AtomicU64,
+    /// How far the peer's wall clock is ahead, in milliseconds; [`UNKNOWN`] before the first answer.
+    ahead_ms: AtomicI64,
     closed: AtomicBool,
     close: Notify,
 }
@@ -62,6 +79,7 @@ impl Link {
             opened: runtime::now(),
             heard_ms: AtomicU64::new(0),
             rtt_us: AtomicU64::new(0),
+            ahead_ms: AtomicI64::new(UNKNOWN),
             closed: AtomicBool::new(false),
             close: Notify::new(),
         });
@@ -91,6 +109,12 @@ impl Link {
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {
         Some(self.rtt_us.load(Ordering::Relaxed)).filter(|&us| us > 0).map(Duration::from_micros)
+    }
+
+    /// How far the peer's wall clock is ahead of this node's, in milliseconds, as well as the last round trip tells; `None` before the first.
+    #[must_use]
+    pub fn clock_ahead_ms(&self) -> Option<i64> {
+        Some(self.ahead_ms.load(Ordering::Relaxed)).filter(|&ms| ms != UNKNOWN)
     }
 
     /// Sends a request now and hands back what to wait on: the order of calls is the order on the wire.
@@ -168,9 +192,14 @@ impl Link {
         let call = self.send(Kind::Ping, GroupId::SYSTEM, Bytes::new());
         let link = Arc::clone(self);
         runtime::spawn(async move {
-            if call.await.is_ok() {
-                let us = u64::try_from(runtime::since(sent).as_micros()).unwrap_or(u64::MAX);
-                link.rtt_us.store(us.max(1), Ordering::Relaxed);
+            let Ok(answer) = call.await else { return };
+            let round_trip = runtime::since(sent);
+            let us = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
+            link.rtt_us.store(us.max(1), Ordering::Relaxed);
+            // A version that does not tell its time answers nothing.
+            if let Some(theirs) = answer.first_chunk::<8>().map(|ms| u64::from_be_bytes(*ms)) {
+                let ahead = ahead_by(theirs, runtime::wall_ms(), round_trip);
+                link.ahead_ms.store(ahead, Ordering::Relaxed);
             }
         });
     }
@@ -189,7 +218,7 @@ impl Link {
         }
         let reply = Reply { link: Some(Arc::clone(self)), id: envelope.id };
         match Kind::from_wire(envelope.kind) {
-            Some(Kind::Ping) => reply.done(Bytes::new()),
+            Some(Kind::Ping) => reply.done(Bytes::copy_from_slice(&runtime::wall_ms().to_be_bytes())),
             Some(kind) => {
                 let request = Request {
                     from: self.peer,

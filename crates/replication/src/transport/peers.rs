@@ -2,6 +2,7 @@
 
 use super::link::Link;
 use crate::runtime;
+use meridian_types::hlc::behind_most;
 use meridian_types::{NodeId, NodeName};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -109,6 +110,11 @@ impl Peers {
     #[must_use]
     pub fn linked(&self) -> Vec<NodeId> {
         self.lock().iter().filter(|(_, peer)| peer.link.is_some()).map(|(node, _)| *node).collect()
+    }
+
+    /// How far this node's wall clock is behind most of the cluster's, in milliseconds; negative when it is ahead.
+    pub fn clock_behind_ms(&self) -> i64 {
+        behind_most(self.lock().values().filter_map(|peer| peer.link.as_ref()?.clock_ahead_ms()))
     }
 
     /// Ends the link to a node, if there is one.

@@ -1,6 +1,7 @@
 //! The admin API end to end over loopback, with a small in-memory cluster behind it.
 
 use super::*;
+use crate::admin::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use crate::admin::failover::{FailoverDone, FailoverPlan};
 use crate::admin::members::{Joined, NewJoinToken, NodeList};
 use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageList};
@@ -95,6 +96,22 @@ impl ClusterAdmin for Memory {
     async fn failover(&self, order: Failover) -> Result<FailoverDone, ApiError> {
         Ok(FailoverDone { from: order.from, groups: vec![] })
     }
+    async fn checksum(&self, name: &TableName) -> Result<TableChecksum, ApiError> {
+        Err(ApiError::not_found(format!("no table {name}")))
+    }
+
+    async fn conflicts(&self, _: Option<&TableName>) -> Result<ConflictList, ApiError> {
+        Ok(ConflictList::default())
+    }
+
+    async fn conflict(&self, id: ConflictId) -> Result<ConflictEntry, ApiError> {
+        Err(ApiError::not_found(format!("no conflict {id}")))
+    }
+
+    async fn resolve_conflict(&self, id: ConflictId, _: ResolveConflict) -> Result<ConflictEntry, ApiError> {
+        Err(ApiError::not_found(format!("no conflict {id}")))
+    }
+
     async fn salvage(&self, _: Option<SalvageId>) -> Result<SalvageList, ApiError> {
         Ok(SalvageList::default())
     }

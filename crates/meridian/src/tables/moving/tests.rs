@@ -8,7 +8,9 @@ use crate::tables::evaluate::{GroupRead, decode};
 use bytes::Bytes;
 use meridian_placement::{CommitRule, Placement};
 use meridian_replication::system::{GroupInfo, Sweep, SystemCommand, SystemState, TableEntry, TableStatus};
-use meridian_replication::{MoveNote, Mutation, Unserved, View, move_notes, table_prefix, table_range};
+use meridian_replication::{
+    MoveNote, Mutation, Neighbour, Unserved, View, WallClock, move_notes, table_prefix, table_range,
+};
 use meridian_types::hash::group_ordinal;
 use meridian_types::{GroupId, Incarnation, Policy, PolicyName, Position, RegionName, TableId, TableName};
 use rand::rngs::StdRng;
@@ -47,6 +49,10 @@ impl Rows {
 }
 
 impl View for Rows {
+    fn group(&self) -> GroupId {
+        GroupId(1)
+    }
+
     fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
         Ok(self.rows.get(key).map(|(_, value)| value.clone()))
     }
@@ -68,6 +74,14 @@ impl View for Rows {
             }
         }
         Ok(())
+    }
+
+    fn neighbour(&self, _: GroupId) -> Option<Neighbour<'_>> {
+        None
+    }
+
+    fn clock(&self) -> WallClock {
+        WallClock::default()
     }
 }
 
