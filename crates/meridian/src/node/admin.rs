@@ -362,7 +362,9 @@ impl ClusterAdmin for NodeAdmin {
     }
 
     async fn metrics(&self) -> String {
-        metrics::text(&self.replication)
+        let conflicts = self.tables.conflict_counts(Instant::now() + DEADLINE).await;
+        let blocked = self.tables.tombstones_wait();
+        metrics::text(&self.replication, &metrics::Active { conflicts, blocked })
     }
 }
 

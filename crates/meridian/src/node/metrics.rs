@@ -1,11 +1,21 @@
 //! `/metrics`: this node's gauges in the Prometheus text format.
 
 use meridian_replication::{Replication, RiskReport};
-use meridian_types::GroupId;
+use meridian_types::{GroupId, NodeId};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+/// What active-active tables add.
+#[derive(Debug, Default)]
+pub(super) struct Active {
+    /// For each origin's group that this node leads: writes noted as lost, and items noted as in conflict.
+    pub(super) conflicts: Vec<(GroupId, u64, u64)>,
+    /// For the first group of each share whose tombstones wait: the node that they wait for.
+    pub(super) blocked: BTreeMap<GroupId, NodeId>,
+}
+
 /// Renders the node's own view; scraping every node gives the cluster's.
-pub(super) fn text(replication: &Replication) -> String {
+pub(super) fn text(replication: &Replication, active: &Active) -> String {
     let status = replication.status_here();
     let state = replication.system();
     let mut out = String::new();
@@ -59,6 +69,36 @@ pub(super) fn text(replication: &Replication) -> String {
         "meridian_group_at_risk_milliseconds",
         "The age of the oldest of them.",
         &at_risk(&|report| report.at_risk.ms),
+    );
+    let noted = |value: &dyn Fn(&(GroupId, u64, u64)) -> u64| -> Vec<(String, f64)> {
+        active.conflicts.iter().map(|counts| (labels(counts.0), to_f64(value(counts)))).collect()
+    };
+    gauge(
+        "meridian_conflicts_noted_total",
+        "Writes of an active-active table that have lost against a later one; on the leader of the origin's group.",
+        &noted(&|(_, lost, _)| *lost),
+    );
+    gauge(
+        "meridian_conflicts_open",
+        "Items with concurrent writes that the application is to resolve.",
+        &noted(&|(_, _, open)| *open),
+    );
+    let waits = active.blocked.iter().map(|(group, node)| {
+        let name = state.nodes.get(node).map_or("", |node| node.name.as_str());
+        let policy = state.groups.get(group).map_or("", |info| info.policy.as_str());
+        (format!("{{group=\"{group}\",policy=\"{policy}\",node=\"{name}\"}}"), 1.0)
+    });
+    gauge(
+        "meridian_tombstones_wait",
+        "1 for each share of an active-active policy whose tombstones wait for a node that is away.",
+        &waits.collect::<Vec<_>>(),
+    );
+    #[expect(clippy::cast_precision_loss, reason = "the text format carries floats")]
+    let behind = replication.clock_behind_ms() as f64;
+    gauge(
+        "meridian_clock_behind_milliseconds",
+        "How far this node's clock is behind most of the cluster's; negative when it is ahead.",
+        &[(String::new(), behind)],
     );
     let one = |value: u64| [(String::new(), to_f64(value))];
     gauge("meridian_disk_free_bytes", "Bytes free where the node keeps its data.", &one(status.free_bytes));

@@ -139,7 +139,8 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
 
     let (pretence, routes) = parent.map(|told| (told.pretence, told.routes)).unzip();
     let stopping = shutdown.clone();
-    let serve_dynamodb = dynamodb::serve(dynamodb, tables, front, async move { stopping.requested().await });
+    let serve_dynamodb =
+        dynamodb::serve(dynamodb, tables.clone(), front, async move { stopping.requested().await });
     let serve_admin = admin_api::serve(admin, config.admin.token.clone(), node_admin, shutdown.clone());
     let outcome = tokio::select! {
         _ = async { tokio::join!(serve_dynamodb, serve_admin) } => Ok(()),
@@ -154,7 +155,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         never = pretend(&store, pretence) => match never {},
         never = follow_routes(&replication, routes) => match never {},
         never = moving::run(Arc::clone(&replication)) => match never {},
-        never = tend_active(Arc::clone(&replication)) => match never {},
+        never = tend_active(Arc::clone(&tables)) => match never {},
     };
     replication.shutdown().await;
     if outcome.is_ok() {

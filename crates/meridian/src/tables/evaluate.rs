@@ -93,7 +93,7 @@ impl DynamoEvaluator {
     fn write_item(&self, place: Place, op: &WriteOp, view: &dyn View) -> io::Result<Evaluation> {
         let catalog = self.catalogs.newest();
         let located = usable(&catalog, &op.table).and_then(|table| {
-            let key = key_in(table, op.key(&table.description.definition.schema)?);
+            let key = key_in(table, &op.key(&table.description.definition.schema)?);
             Ok((table, key))
         });
         let (mutations, seen, answer) = match located {
@@ -141,7 +141,7 @@ impl DynamoEvaluator {
         self.read_table(
             (&op.table, place),
             view,
-            |table| Ok(key_in(table, op.key(&table.description.definition.schema)?)),
+            |table| Ok(key_in(table, &op.key(&table.description.definition.schema)?)),
             |_, key| Ok(op.answer(view.get(key)?.map(|stored| item(&stored)).transpose()?)),
             |_, key, origins| active::get(origins, op, key, view),
         )
@@ -208,9 +208,9 @@ fn usable<'a>(catalog: &'a Catalog, name: &TableName) -> Result<&'a CatalogTable
     table.ok_or_else(item_table_not_found)
 }
 
-fn key_in(table: &CatalogTable, key: ItemKey) -> Bytes {
+fn key_in(table: &CatalogTable, key: &ItemKey) -> Bytes {
     let id = table.description.id;
-    keys::item(id, partition_hash(id, &key.partition), &key)
+    keys::item(id, partition_hash(id, &key.partition), key)
 }
 
 /// Encodes an answer. One of a group among several origins tells what it has seen of the others.

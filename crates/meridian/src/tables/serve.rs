@@ -11,10 +11,10 @@ use meridian_dynamo::table::{TableDefinition, TableDescription};
 use meridian_dynamo::write::{WriteOp, WriteOutcome};
 use meridian_replication::{Replication, Unserved};
 use meridian_types::hash::partition_hash;
-use meridian_types::{NodeId, Position, TableId, TableName};
+use meridian_types::{GroupId, NodeId, Position, TableId, TableName};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -26,13 +26,15 @@ pub struct ReplicatedTables {
     pub(super) replication: Arc<Replication>,
     pub(super) catalogs: Arc<Catalogs>,
     here: ServedBy,
+    /// For the first group of each share whose tombstones wait: the node that they wait for.
+    pub(super) waiting: Mutex<BTreeMap<GroupId, NodeId>>,
 }
 
 impl ReplicatedTables {
     /// Serves in the name of `here`.
     #[must_use]
     pub fn new(replication: Arc<Replication>, catalogs: Arc<Catalogs>, here: ServedBy) -> Self {
-        Self { replication, catalogs, here }
+        Self { replication, catalogs, here, waiting: Mutex::default() }
     }
 
     /// The catalog, once this node has caught up with the system leader.

@@ -30,6 +30,12 @@ impl Replication {
         self.readable(group).map(|replica| replica.view.applied())
     }
 
+    /// How far this node's wall clock is behind most of the cluster's, in milliseconds; negative when it is ahead.
+    #[must_use]
+    pub fn clock_behind_ms(&self) -> i64 {
+        self.shared.peers.clock_behind_ms()
+    }
+
     /// What applied entries behind `after` have written, as many as fit; `None` when the log no longer goes back that far.
     ///
     /// # Errors

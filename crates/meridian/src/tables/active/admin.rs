@@ -119,6 +119,21 @@ impl ReplicatedTables {
         Ok(Some(TableChecksum { table: name.clone(), checksum: format!("{sum:016x}"), items, stored }))
     }
 
+    /// For each group of an origin that this node leads: how many writes it has noted as lost, and how many items as in conflict.
+    pub async fn conflict_counts(&self, deadline: Instant) -> Vec<(GroupId, u64, u64)> {
+        let system = self.replication.system();
+        let led = self.replication.serves().into_iter();
+        let mut counts = Vec::new();
+        for group in
+            led.filter(|id| system.groups.get(id).is_some_and(|group| system.is_active_active(group)))
+        {
+            if let Ok((lost, open)) = self.here(group, ActiveRead::Counts, deadline).await {
+                counts.push((group, lost, open));
+            }
+        }
+        counts
+    }
+
     async fn listed(
         &self,
         only: Option<&TableName>,

@@ -3,14 +3,15 @@
 
 use super::collect::{Blocked, Share};
 use super::tend::{ActiveRead, ActiveWrite};
+use crate::tables::ReplicatedTables;
 use crate::tables::evaluate::{GroupRead, GroupWrite, decode, encode};
 use bytes::Bytes;
 use meridian_replication::system::{PolicyEntry, SystemState};
 use meridian_replication::{ReadConsistency, Replication, Unserved, table_of, table_range};
-use meridian_types::{Demand, GroupId, Pattern, TableId};
+use meridian_types::{Demand, GroupId, NodeId, Pattern, TableId};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -27,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 type Looked = BTreeMap<(GroupId, GroupId), u64>;
 
 /// Runs as long as the node.
-pub async fn run(replication: Arc<Replication>) -> Infallible {
+pub async fn run(tables: Arc<ReplicatedTables>) -> Infallible {
+    let replication = &tables.replication;
     let mut looked = Looked::new();
     let mut collected = Instant::now();
     loop {
@@ -39,13 +41,13 @@ pub async fn run(replication: Arc<Replication>) -> Infallible {
         };
         let entries: Vec<&PolicyEntry> = state.policies.values().filter(has_tables).collect();
         for share in entries.iter().flat_map(|entry| shares(entry)) {
-            if let Err(error) = look(&replication, &state, &share, &mut looked).await {
+            if let Err(error) = look(replication, &state, &share, &mut looked).await {
                 tracing::debug!(%error, "concurrent writes are looked for later");
             }
         }
         if collected.elapsed() >= COLLECT_EVERY {
             for groups in entries.iter().flat_map(|entry| shares(entry)) {
-                collect(&replication, &state, &groups).await;
+                collect(&tables, &state, &groups).await;
             }
             collected = Instant::now();
         }
@@ -60,18 +62,34 @@ fn shares(entry: &PolicyEntry) -> Vec<Vec<GroupId>> {
         .collect()
 }
 
-async fn collect(replication: &Replication, state: &SystemState, groups: &[GroupId]) {
-    if !groups.first().is_some_and(|first| replication.serves_group(*first)) {
-        return;
-    }
-    match (Share { replication, state, groups }).collect().await {
-        Ok(()) => {}
-        Err(Blocked::By(node)) => {
-            let region = state.region_of(node).map_or_else(String::new, ToString::to_string);
-            let name = state.nodes.get(&node).map_or_else(String::new, |node| node.name.to_string());
-            tracing::warn!(group = %groups[0], node = name, region, "tombstones wait for a node that is away");
+async fn collect(tables: &ReplicatedTables, state: &SystemState, groups: &[GroupId]) {
+    let replication = &*tables.replication;
+    let Some(first) = groups.first() else { return };
+    let mut waits_for = None;
+    if replication.serves_group(*first) {
+        match (Share { replication, state, groups }).collect().await {
+            Ok(()) => {}
+            Err(Blocked::By(node)) => waits_for = Some(node),
+            Err(blocked) => tracing::debug!(%blocked, "tombstones are collected later"),
         }
-        Err(blocked) => tracing::debug!(%blocked, "tombstones are collected later"),
+    }
+    let mut waiting = tables.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = match waits_for {
+        Some(node) => waiting.insert(*first, node),
+        None => waiting.remove(first),
+    };
+    if let Some(node) = waits_for.filter(|_| before != waits_for) {
+        let region = state.region_of(node).map_or_else(String::new, ToString::to_string);
+        let name = state.nodes.get(&node).map_or_else(String::new, |node| node.name.to_string());
+        tracing::warn!(group = %first, node = name, region, "tombstones wait for a node that is away");
+    }
+}
+
+impl ReplicatedTables {
+    /// For the first group of each share whose tombstones wait, as far as this node collects them: the node that they wait for.
+    #[must_use]
+    pub fn tombstones_wait(&self) -> BTreeMap<GroupId, NodeId> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -153,6 +171,9 @@ async fn note(
     table: TableId,
     items: Vec<Bytes>,
 ) -> Result<(), Unserved> {
+    if !items.is_empty() {
+        tracing::info!(group = %own, table = %table, items = items.len(), "concurrent writes of items are noted");
+    }
     for some in items.chunks(PAGE as usize) {
         let request = encode(&GroupWrite::Active(ActiveWrite::Check(table, some.to_vec())))?;
         replication.write(own, request, Instant::now() + PATIENCE).await?;

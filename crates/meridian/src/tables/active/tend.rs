@@ -16,6 +16,9 @@ use meridian_types::{Hlc, TableId};
 use serde::{Deserialize, Serialize};
 use std::io;
 
+/// Items in conflict are counted up to this.
+const MAX_COUNTED: u64 = 100_000;
+
 /// A write of that kind, to the group of one origin.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::tables) enum ActiveWrite {
@@ -43,6 +46,8 @@ pub(in crate::tables) enum ActiveRead {
     Graves(Hlc, Option<Bytes>, u32),
     /// Notes of lost writes beyond the bound, the oldest, at most so many.
     Surplus(u32),
+    /// How many writes have been noted as lost, and how many items as in conflict.
+    Counts,
     /// What is noted of a table.
     Conflicts(TableId, Option<Vec<u8>>, u32),
     /// Those of a table's items, from a key up to but without another, at most so many, that show something lost or in conflict; and the
@@ -75,7 +80,7 @@ impl ActiveRead {
             | Self::Suspects(table, ..)
             | Self::Unnoted(table, _)
             | Self::Checksum(table, ..) => Some(*table),
-            Self::Applied | Self::Graves(..) | Self::Surplus(_) => None,
+            Self::Applied | Self::Graves(..) | Self::Surplus(_) | Self::Counts => None,
         }
     }
 }
@@ -220,6 +225,15 @@ pub(in crate::tables) fn tend_read(
             })?;
             oldest.truncate(count.saturating_sub(MAX_LOST));
             evaluate::encode(&oldest)
+        }
+        (ActiveRead::Counts, _) => {
+            let (start, end) = notes::all(Note::Conflict);
+            let mut open = 0u64;
+            view.scan(&start, &end, false, &mut |_, _| {
+                open += 1;
+                open < MAX_COUNTED
+            })?;
+            evaluate::encode(&(notes::number(view, Note::LostCount)?, open))
         }
         (ActiveRead::Conflicts(table, after, limit), Some(origins)) => {
             let prefix = meridian_replication::table_prefix(*table);
