@@ -177,7 +177,14 @@ class Cluster:
 
     def link(self, **order) -> dict:
         """Has the supervisor block, slow or heal the links between regions."""
-        url = f"{self.file['supervisor']['control']}/v1/links"
+        return self.control("links", order)
+
+    def pretend(self, node: str, **pretence) -> dict:
+        """Has a node take something for true."""
+        return self.control(f"nodes/{node}/pretence", pretence)
+
+    def control(self, path: str, order: dict) -> dict:
+        url = f"{self.file['supervisor']['control']}/v1/{path}"
         request = urllib.request.Request(url, method="POST", data=json.dumps(order).encode())
         request.add_header("content-type", "application/json")
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
@@ -212,9 +219,11 @@ class Cluster:
 
     # Policies and tables
 
-    def make_policy(self, name: str, replication: str, *options, regions=tuple(REGIONS)) -> str:
+    def make_policy(
+        self, name: str, replication: str, *options, regions=tuple(REGIONS), pattern="active-passive"
+    ) -> str:
         made = self.cli(
-            "policy", "create", name, "--pattern", "active-passive", "--replication", replication,
+            "policy", "create", name, "--pattern", pattern, "--replication", replication,
             "--regions", ",".join(regions), *options,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr

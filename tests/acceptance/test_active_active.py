@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from botocore.exceptions import ClientError
-from cluster import ACTIVE_POLICIES, PRIMARY, REGIONS, running, wait_until
+from cluster import ACTIVE_POLICIES, PRIMARY, REGIONS, UNAVAILABLE, running, wait_until
 
 # Concurrent writes are made by keeping the regions apart.
 KEY = {"pk": {"S": "item"}}
@@ -272,3 +272,83 @@ def test_refusals(active):
             AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}], BillingMode="PAY_PER_REQUEST",
             Tags=[{"Key": "meridian:policy", "Value": "active-active-merge"}, {"Key": "meridian:merge:x", "Value": "most"}],
         )  # fmt: skip
+
+
+def test_semi_sync_loses_nothing_with_a_region(active, show):
+    active.make_policy("pairs", "semi-sync", "--conflict", "crdt", pattern="active-active")
+    table = active.make_table("pairs-table", "pairs")
+    stop, done = threading.Event(), []
+
+    def work():
+        client, number = active.client(PRIMARY, timeout=5, once=True), 0
+        while not stop.is_set():
+            try:
+                client.put_item(TableName=table, Item={"pk": {"S": f"k{number}"}})
+                done.append(f"k{number}")
+            except UNAVAILABLE:
+                return
+            number += 1
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    wait_until("writes are acknowledged", lambda: len(done) > 200)
+    active.order("kill", PRIMARY)
+    stop.set()
+    worker.join()
+    # All that the lost region has acknowledged is elsewhere, and is shown there while it is still lost.
+    for region in REGIONS[1:]:
+        wait_until("nothing is missing", lambda region=region: active.missing(table, done, region) == [])
+    show(f"{len(done)} acknowledged by the lost region, none missing")
+    active.order("start", PRIMARY)
+    active.settle()
+    converged(active, table)
+
+
+def test_declared_rules_merge_single_attributes(active):
+    tags = {"best": "max", "low": "min", "seen": "union", "hits": "sum", "notes": "keep-both"}
+    client = active.client()
+    client.create_table(
+        TableName="declared", KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}], BillingMode="PAY_PER_REQUEST",
+        Tags=[{"Key": "meridian:policy", "Value": "active-active-merge"}]
+        + [{"Key": f"meridian:merge:{name}", "Value": rule} for name, rule in tags.items()],
+    )  # fmt: skip
+    for region in REGIONS:
+        wait_until("the table is active", lambda region=region: active.active("declared", region))
+    with apart(active):
+        for number, region in enumerate(REGIONS):
+            update(
+                active, region, "declared", "SET best = :n, low = :n, seen = :s, notes = :t ADD hits :n",
+                n={"N": str(number + 1)}, s={"SS": [region]}, t={"S": region},
+            )  # fmt: skip
+            time.sleep(0.01)
+    item = same_everywhere(active, "declared")
+    assert (item["best"], item["low"], item["hits"]) == ({"N": "3"}, {"N": "1"}, {"N": "6"})
+    assert sorted(item["seen"]["SS"]) == sorted(REGIONS)
+    assert item["notes"]["L"] == [{"S": region} for region in REGIONS]
+    assert "x-meridian-conflict" not in read(active, PRIMARY, "declared")["ResponseMetadata"]["HTTPHeaders"]
+
+
+def test_a_node_with_a_wrong_clock_refuses_writes(active):
+    table = active.make_table("clocks", "active-active-lww")
+    update(active, PRIMARY, table, "SET v = :v", v={"S": "before"})
+    wrong, client = active.nodes()[REGIONS[2]]["id"], active.client(REGIONS[2], once=True)
+    try:
+        active.pretend(wrong, clock_shift_ms=60_000)
+
+        def refusal():
+            try:
+                client.put_item(TableName=table, Item=KEY)
+            except ClientError as error:
+                return error
+            return None
+
+        error = wait_until("the write is refused", refusal)
+        assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+        assert "clock is" in str(error) and "ahead of most of the cluster's" in str(error)
+        # The others go on.
+        update(active, REGIONS[1], table, "SET v = :v", v={"S": "meanwhile"})
+    finally:
+        active.pretend(wrong, clock_shift_ms=0)
+    wait_until("the write is taken again", lambda: refusal() is None)
+    assert same_everywhere(active, table) == KEY

@@ -11,7 +11,7 @@ use meridian_replication::transport::PeerAddress;
 use meridian_replication::{Founding, LogLimits, Network as Wire, Replication, ReplicationOptions, Timing};
 use meridian_store::Store;
 use meridian_types::{
-    NodeId, NodeName, OnRegionLoss, Pattern, Policy, PolicyName, RegionName, Span, ZoneName,
+    ConflictRule, NodeId, NodeName, OnRegionLoss, Pattern, Policy, PolicyName, RegionName, Span, ZoneName,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -129,11 +129,18 @@ impl Shape {
         &self.policies
     }
 
-    /// The groups that lose nothing: the first ones, one a policy.
+    /// The groups of policies with one primary region: the first ones, one a policy.
+    #[must_use]
+    pub fn single_groups(&self) -> u64 {
+        let single = self.policies.iter().filter(|policy| policy.pattern != Pattern::ActiveActive);
+        single.count() as u64
+    }
+
+    /// Those of them that lose nothing.
     #[must_use]
     pub fn strict_groups(&self) -> u64 {
-        let all = self.policies.len() as u64;
-        if all > 1 { all - 1 } else { all }
+        let single = self.single_groups();
+        if single > 1 { single - 1 } else { single }
     }
 
     /// The timings that its longest round trip asks for.
@@ -196,7 +203,15 @@ fn policies(rng: &mut Rng, regions: &[RegionName], witness: Option<&RegionName>)
         failover_after: Some(Span::from_millis(500)),
         ..policy("async", Async, None)
     };
-    vec![policy("sync", Sync, Some(loss)), policy("semi-sync", SemiSync, None), loose]
+    // Behind all others, whose groups are numbered by their order.
+    let active = Policy {
+        pattern: Pattern::ActiveActive,
+        primary: Vec::new(),
+        witness: None,
+        conflict: Some(ConflictRule::Crdt),
+        ..policy("active", Async, None)
+    };
+    vec![policy("sync", Sync, Some(loss)), policy("semi-sync", SemiSync, None), loose, active]
 }
 
 /// A node that is up.

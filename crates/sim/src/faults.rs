@@ -142,7 +142,7 @@ impl Fault {
             108..=111 => Self::BitFlip(rot::group(cluster, rng)),
             112..=113 => Self::Forget,
             _ => {
-                let groups = shape.policies().len() as u64;
+                let groups = shape.single_groups();
                 let group = u32::try_from(rng.range(0..groups + 1)).unwrap_or(1);
                 Self::Offer(GroupId(group), two)
             }

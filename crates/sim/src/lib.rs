@@ -9,6 +9,7 @@
 //! A run ([`run()`]) founds a cluster of a drawn shape ([`cluster`]), lets clients work while things go wrong ([`faults`]), heals
 //! everything, and has the [`judge`]s look at it. See `docs/decisions/0006-simulation.md`.
 
+pub mod active;
 pub mod cluster;
 pub mod disk;
 pub mod faults;

@@ -1,5 +1,6 @@
 //! What the simulated nodes serve: registers, compare-and-set, and lists that grow at the end.
 
+use crate::active::{self, Act, Ask};
 use bytes::Bytes;
 use meridian_replication::{Evaluation, Evaluator, Mutation, View};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,10 @@ pub enum Request {
     Append(String, u64),
     /// Reads a register or a list.
     Read(String),
+    /// Writes an item that every region writes.
+    Active(Ask, Act),
+    /// Reads one.
+    ReadActive(Ask),
 }
 
 /// A response to it.
@@ -82,13 +87,15 @@ impl Evaluator for Registers {
                 list.push(value);
                 store(&key, &list)
             }
-            Request::Read(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "a read is no write")),
+            Request::Active(ask, act) => active::write(&ask, act, view),
+            Request::Read(_) | Request::ReadActive(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "a read is no write")),
         }
     }
 
     fn read(&self, request: &[u8], view: &dyn View) -> io::Result<Bytes> {
         match decode(request)? {
             Request::Read(key) => encode(&Response::Saw(values(view, &key)?)),
+            Request::ReadActive(ask) => active::read(&ask, view),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "a write is no read")),
         }
     }

@@ -1,5 +1,6 @@
 //! One run: found a cluster, work and break things, heal, and judge.
 
+use crate::active::{self, Additions};
 use crate::cluster::{Cluster, Shape};
 use crate::disk::Bugs;
 use crate::faults::{self, Menu};
@@ -150,6 +151,8 @@ async fn act(
     let farewell = tokio::spawn(members::let_go(cluster.clone()));
     let acknowledged = Acknowledged::default();
     let writer = tokio::spawn(loose::write(cluster.clone(), acknowledged.clone(), rng.fork(), end));
+    let additions = Additions::default();
+    let regions = tokio::spawn(active::work(cluster.clone(), additions.clone(), rng.fork(), end));
     match &settings.drill {
         None => faults::bring(cluster, settings.menu, rng.fork(), end).await?,
         Some(drill) => script::play(cluster, drill, rng.fork()).await?,
@@ -168,6 +171,10 @@ async fn act(
     writer.await.map_err(|error| error.to_string())?;
     for lost in loose::missing(cluster, &acknowledged).await {
         notes.broken(cluster.trace().now(), &lost);
+    }
+    regions.await.map_err(|error| error.to_string())?;
+    for what in active::wrong(cluster, &additions).await {
+        notes.broken(cluster.trace().now(), &what);
     }
     healer.abort();
     farewell.abort();

@@ -6,7 +6,7 @@ use crate::rng::Rng;
 use meridian_drill::Scenario;
 use meridian_drill::scenario::{FaultKind, Scope, Timing};
 use meridian_replication::{Replication, runtime};
-use meridian_types::{GroupId, NodeId, PolicyName, RegionName};
+use meridian_types::{GroupId, NodeId, Pattern, PolicyName, RegionName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,6 +138,7 @@ fn primaries(cluster: &Cluster) -> BTreeMap<PolicyName, RegionName> {
     let Some((_, up)) = cluster.all_up().into_iter().next() else { return BTreeMap::new() };
     let system = up.replication.system();
     let policies = system.policies.values().map(|entry| &entry.policy);
+    let policies = policies.filter(|policy| policy.pattern != Pattern::ActiveActive);
     policies
         .filter_map(|policy| Some((policy.name.clone(), policy.primary_order().first().cloned()?)))
         .collect()

@@ -59,13 +59,13 @@ impl NodeAdmin {
 
     fn info(&self, name: &TableName, table: &CatalogTable) -> TableInfo {
         let catalog = self.catalogs.newest();
-        let policy = catalog.system.policies.get(&table.policy);
+        let entry = catalog.system.tables.get(name);
         TableInfo {
             name: name.clone(),
             id: table.description.id,
             key: key_spec(&table.description.definition.schema),
             policy: table.policy.clone(),
-            groups: policy.map(|entry| entry.groups.clone()).unwrap_or_default(),
+            groups: entry.map(|entry| catalog.system.groups_of(entry)).unwrap_or_default(),
             moving: catalog.system.tables.get(name).and_then(|entry| entry.moving.as_ref()).map(|moving| {
                 TableMoving { to: moving.to.clone(), phase: moving.phase, copied_items: moving.copied() }
             }),

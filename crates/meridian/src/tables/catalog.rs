@@ -20,6 +20,8 @@ pub struct CatalogTable {
     pub policy: PolicyName,
     /// The move that has brought it there.
     pub(super) home: u64,
+    /// Where items are by the beginning of their keys, as [`TableEntry::residency`] says.
+    pub(super) residency: Arc<Vec<(String, PolicyName)>>,
     /// What concurrent writes mean, in an active-active table.
     pub(super) rules: Option<Arc<Rules>>,
     /// After a move to that policy: the states of its groups that have everything from before it.
@@ -98,7 +100,9 @@ fn describe(entry: &TableEntry, system: &SystemState) -> Option<(TableName, Cata
     let (policy, arrived) = (entry.policy.clone(), Arc::new(entry.arrived.clone()));
     let conflict = system.policies.get(&policy).and_then(|entry| entry.policy.conflict);
     let rules = conflict.map(|conflict| Arc::new(rules(conflict, &entry.tags)));
-    let table = CatalogTable { description: Arc::new(description), policy, home: entry.home, rules, arrived };
+    let residency = entry.residency().map(|(prefix, policy)| (prefix.to_owned(), policy)).collect();
+    let (description, residency) = (Arc::new(description), Arc::new(residency));
+    let table = CatalogTable { description, policy, home: entry.home, residency, rules, arrived };
     Some((entry.name.clone(), table))
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use meridian_api::RequestContext;
 use meridian_dynamo::error::DynamoError;
 use meridian_replication::{MergedRead, ReadConsistency, Unserved};
-use meridian_types::{GroupId, NodeId, Position};
+use meridian_types::{GroupId, NodeId, PolicyName, Position};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -54,27 +54,24 @@ impl Homes {
 }
 
 impl ReplicatedTables {
-    /// Where the items of a hash live.
+    /// Where the items of a hash live under a policy.
     ///
     /// # Errors
     /// When this node does not know yet.
     pub(super) fn homes(
         &self,
         catalog: &Catalog,
-        table: &CatalogTable,
+        policy: &PolicyName,
         hash: u64,
     ) -> Result<Homes, DynamoError> {
-        let mut origins = catalog.system.origins_for(&table.policy, hash);
+        let mut origins = catalog.system.origins_for(policy, hash);
         if !origins.is_empty() {
             origins.sort_by_key(|(region, _)| self.replication.distance_to(region).unwrap_or(Duration::MAX));
             return Ok(Homes::Origins(origins.into_iter().map(|(_, group)| group).collect()));
         }
-        let group = catalog.system.group_for(&table.policy, hash);
+        let group = catalog.system.group_for(policy, hash);
         group.map(|group| Homes::One(group.id)).ok_or_else(|| {
-            DynamoError::InternalServerError(format!(
-                "the groups of policy {} are not known yet",
-                table.policy
-            ))
+            DynamoError::InternalServerError(format!("the groups of policy {policy} are not known yet"))
         })
     }
 

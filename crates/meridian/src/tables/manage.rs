@@ -1,6 +1,7 @@
 //! Making, changing and deleting tables: commands of the system group.
 
 use super::active::{MERGE_TAG, check_rules};
+use super::residency::check_residency;
 use super::serve::{ReplicatedTables, internal, unserved};
 use meridian_api::tables::{item_table_not_found, table_not_found};
 use meridian_api::{Reply, RequestContext, TableChange};
@@ -8,7 +9,7 @@ use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::request::tags::check_count;
 use meridian_dynamo::table::{POLICY_TAG, TableDefinition, TableDescription};
 use meridian_replication::runtime::wall_ms;
-use meridian_replication::system::{SystemCommand, SystemError, TableEntry, TableStatus};
+use meridian_replication::system::{RESIDENCY_TAG, SystemCommand, SystemError, TableEntry, TableStatus};
 use meridian_types::{PolicyName, TableId, TableName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ impl ReplicatedTables {
         let tags = definition.tags.clone();
         let state = self.replication.system();
         check_rules(state.policies.get(&policy).and_then(|entry| entry.policy.conflict), &tags)?;
+        check_residency(&state, &policy, &definition.schema, &tags)?;
         let table = TableEntry {
             id: TableId(0),
             name: name.clone(),
@@ -93,7 +95,7 @@ impl ReplicatedTables {
         // The tag of the policy is set once the table has moved there.
         let wanted = tags.remove(POLICY_TAG);
         let wanted = wanted.as_deref().map(policy_named).transpose()?;
-        check_merge_tags(tags.keys())?;
+        check_lasting_tags(tags.keys())?;
         all.extend(tags.clone());
         check_count(&all)?;
         if let Some(to) = wanted {
@@ -109,7 +111,7 @@ impl ReplicatedTables {
         keys: &[String],
     ) -> Result<Reply<()>, DynamoError> {
         self.description(ctx, name).await?;
-        check_merge_tags(keys.iter())?;
+        check_lasting_tags(keys.iter())?;
         if keys.iter().any(|key| key == POLICY_TAG) {
             return Err(DynamoError::validation(format!(
                 "The tag {POLICY_TAG} names the table's policy and cannot be removed."
@@ -172,11 +174,11 @@ fn policy_named(name: &str) -> Result<PolicyName, DynamoError> {
     PolicyName::new(name).map_err(|error| DynamoError::validation(format!("The tag {POLICY_TAG}: {error}")))
 }
 
-/// Refuses to change how an attribute merges: what is stored depends on it.
-fn check_merge_tags<'a>(mut tags: impl Iterator<Item = &'a String>) -> Result<(), DynamoError> {
-    match tags.find(|tag| tag.starts_with(MERGE_TAG)) {
+/// Refuses to change how an attribute merges and where items are: what is stored depends on it.
+fn check_lasting_tags<'a>(mut tags: impl Iterator<Item = &'a String>) -> Result<(), DynamoError> {
+    match tags.find(|tag| tag.starts_with(MERGE_TAG) || tag.starts_with(RESIDENCY_TAG)) {
         Some(tag) => Err(DynamoError::validation(format!(
-            "The tag {tag} says how concurrent writes merge: it is given when the table is created, and stays."
+            "The tag {tag} says how items are kept: it is given when the table is created, and stays."
         ))),
         None => Ok(()),
     }

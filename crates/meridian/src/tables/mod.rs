@@ -10,6 +10,7 @@ mod homes;
 mod keys;
 mod manage;
 pub mod moving;
+mod residency;
 mod route;
 mod salvage;
 mod salvage_admin;

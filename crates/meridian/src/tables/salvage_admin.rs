@@ -128,8 +128,8 @@ impl ReplicatedTables {
             return Err("its table is gone; discard it".to_owned());
         }
         let lives = |table: &CatalogTable| {
-            let entry = catalog.system.policies.get(&table.policy);
-            entry.is_some_and(|entry| entry.groups.contains(&lost.group))
+            let entry = catalog.system.tables.values().find(|entry| entry.id == table.description.id);
+            entry.is_some_and(|entry| catalog.system.groups_of(entry).contains(&lost.group))
         };
         if applies && !table.is_some_and(lives) {
             return Err(MOVED.to_owned());

@@ -25,7 +25,7 @@ const LOOK_UP: Duration = Duration::from_secs(1);
 pub struct ReplicatedTables {
     pub(super) replication: Arc<Replication>,
     pub(super) catalogs: Arc<Catalogs>,
-    here: ServedBy,
+    pub(super) here: ServedBy,
     /// For the first group of each share whose tombstones wait: the node that they wait for.
     pub(super) waiting: Mutex<BTreeMap<GroupId, NodeId>>,
 }
@@ -88,7 +88,8 @@ impl ReplicatedTables {
     ) -> Result<Homes, DynamoError> {
         let id: TableId = table.description.id;
         let partition = partition(&table.description)?;
-        self.homes(catalog, table, partition_hash(id, &partition))
+        let policy = table.policy_of(catalog, &self.here.region, &partition)?;
+        self.homes(catalog, policy, partition_hash(id, &partition))
     }
 }
 

@@ -40,7 +40,7 @@ fn leftovers(state: &SystemState, table: &TableEntry, group: GroupId) -> Vec<(By
     let notes = |note| move_notes(table.id, note);
     let sweep = table.sweep.get(&group);
     if table.status == TableStatus::Deleting {
-        let owned = state.policies.get(&table.policy).is_some_and(|entry| entry.groups.contains(&group));
+        let owned = state.groups_of(table).contains(&group);
         if (!owned && sweep.is_none()) || table.purged.contains(&group) {
             return Vec::new();
         }

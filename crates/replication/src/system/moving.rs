@@ -75,6 +75,12 @@ impl SystemState {
         }
         let policies = &self.policies;
         let table = self.tables.get_mut(name).ok_or_else(|| SystemError::NoSuchTable(name.clone()))?;
+        if table.policy != to && table.residency().next().is_some() {
+            return Err(SystemError::BadPolicy(format!(
+                "table {name} keeps items under several policies by the beginning of their keys, and cannot be moved; make a \
+                 new table and copy the items"
+            )));
+        }
         if table.policy != to {
             let active = |name: &&PolicyName| {
                 policies.get(*name).is_some_and(|entry| entry.policy.pattern == Pattern::ActiveActive)

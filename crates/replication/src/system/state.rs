@@ -367,8 +367,10 @@ impl SystemState {
                 return true;
             }
             table.purged.insert(group);
-            let owned = policies.get(&table.policy).map_or(&[][..], |entry| &entry.groups);
-            !owned.iter().chain(table.sweep.keys()).all(|group| table.purged.contains(group))
+            let named = table.policies();
+            let entries = named.iter().filter_map(|name| policies.get(name));
+            let mut owned = entries.flat_map(|entry| &entry.groups).chain(table.sweep.keys());
+            !owned.all(|group| table.purged.contains(group))
         });
     }
 

@@ -61,7 +61,8 @@ pub struct Link {
     opened: Instant,
     heard_ms: AtomicU64,
     rtt_us: AtomicU64,
-    /// How far the peer's wall clock is ahead, in milliseconds; [`UNKNOWN`] before the first answer.
+    /// How far the peer's wall clock is ahead of where this node's would be had it run evenly since the link was opened, in milliseconds;
+    /// [`UNKNOWN`] before the first answer.
     ahead_ms: AtomicI64,
     closed: AtomicBool,
     close: Notify,
@@ -111,10 +112,19 @@ impl Link {
         Some(self.rtt_us.load(Ordering::Relaxed)).filter(|&us| us > 0).map(Duration::from_micros)
     }
 
-    /// How far the peer's wall clock is ahead of this node's, in milliseconds, as well as the last round trip tells; `None` before the first.
+    /// How far the peer's wall clock is ahead of this node's, in milliseconds, as well as the last round trip tells; `None` before the first. A jump of this
+    /// node's clock since then counts at once.
     #[must_use]
     pub fn clock_ahead_ms(&self) -> Option<i64> {
-        Some(self.ahead_ms.load(Ordering::Relaxed)).filter(|&ms| ms != UNKNOWN)
+        let ahead = Some(self.ahead_ms.load(Ordering::Relaxed)).filter(|&ms| ms != UNKNOWN)?;
+        Some(ahead.saturating_sub(self.wall_over_steady()))
+    }
+
+    /// How far the wall clock is ahead of the steady one, which began with the link.
+    fn wall_over_steady(&self) -> i64 {
+        let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        let steady = u64::try_from(self.age().as_millis()).unwrap_or(u64::MAX);
+        signed(runtime::wall_ms()).saturating_sub(signed(steady))
     }
 
     /// Sends a request now and hands back what to wait on: the order of calls is the order on the wire.
@@ -199,7 +209,7 @@ impl Link {
             // A version that does not tell its time answers nothing.
             if let Some(theirs) = answer.first_chunk::<8>().map(|ms| u64::from_be_bytes(*ms)) {
                 let ahead = ahead_by(theirs, runtime::wall_ms(), round_trip);
-                link.ahead_ms.store(ahead, Ordering::Relaxed);
+                link.ahead_ms.store(ahead.saturating_add(link.wall_over_steady()), Ordering::Relaxed);
             }
         });
     }

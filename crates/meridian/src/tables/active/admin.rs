@@ -5,7 +5,7 @@ use super::tend::{ActiveRead, ConflictsAnswer};
 use crate::admin::conflicts::{
     ConflictEntry, ConflictId, ConflictList, ConflictState, ResolveConflict, Side, TableChecksum,
 };
-use crate::tables::catalog::{Catalog, CatalogTable};
+use crate::tables::catalog::Catalog;
 use crate::tables::evaluate::{GroupRead, decode, encode};
 use crate::tables::serve::{ReplicatedTables, unserved};
 use bytes::Bytes;
@@ -103,7 +103,7 @@ impl ReplicatedTables {
         let catalog = self.catalogs.newest();
         let Some(table) = catalog.table(name) else { return Ok(None) };
         let (mut sum, mut items, mut stored) = (0u64, 0, 0);
-        for group in first_groups(&catalog, table) {
+        for group in first_groups(&catalog, name) {
             let (mut start, end) = table_range(table.description.id);
             loop {
                 let read = ActiveRead::Checksum(table.description.id, start, end.clone(), PAGE);
@@ -143,8 +143,7 @@ impl ReplicatedTables {
         let mut all: BTreeMap<(bool, u64, ConflictId), Listed> = BTreeMap::new();
         let tables = catalog.tables().filter(|(name, _)| only.is_none_or(|only| only == *name));
         for (name, table) in tables.filter(|(_, table)| table.rules.is_some()) {
-            let groups = catalog.system.policies.get(&table.policy).map(|entry| entry.groups.clone());
-            for group in groups.unwrap_or_default() {
+            for group in catalog.system.tables.get(name).map(|entry| catalog.system.groups_of(entry)).unwrap_or_default() {
                 let mut after = None;
                 loop {
                     let read = ActiveRead::Conflicts(table.description.id, after.take(), PAGE);
@@ -182,11 +181,10 @@ impl ReplicatedTables {
 }
 
 /// A group of each share of a table's items.
-fn first_groups(catalog: &Catalog, table: &CatalogTable) -> Vec<GroupId> {
-    let entry = catalog.system.policies.get(&table.policy);
-    entry.map_or_else(Vec::new, |entry| {
-        entry.groups.iter().take(entry.policy.groups as usize).copied().collect()
-    })
+fn first_groups(catalog: &Catalog, name: &TableName) -> Vec<GroupId> {
+    let Some(table) = catalog.system.tables.get(name) else { return Vec::new() };
+    let entries = catalog.system.policies_of(table);
+    entries.flat_map(|entry| entry.groups.iter().take(entry.policy.groups as usize).copied()).collect()
 }
 
 fn entry(table: &TableName, found: &Found) -> Result<ConflictEntry, DynamoError> {

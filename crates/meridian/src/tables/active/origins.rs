@@ -35,7 +35,11 @@ impl<'a> Origins<'a> {
     ) -> io::Result<Option<Self>> {
         let Some(rules) = table.rules.as_deref() else { return Ok(None) };
         let strange = || io::Error::new(io::ErrorKind::NotFound, "the table does not live in this group");
-        let entry = catalog.system.policies.get(&table.policy).ok_or_else(strange)?;
+        let policy = &catalog.system.groups.get(&group).ok_or_else(strange)?.policy;
+        if *policy != table.policy && !table.residency.iter().any(|(_, named)| named == policy) {
+            return Err(strange());
+        }
+        let entry = catalog.system.policies.get(policy).ok_or_else(strange)?;
         let at = entry.groups.iter().position(|of_policy| *of_policy == group).ok_or_else(strange)?;
         let count = usize::try_from(entry.policy.groups.max(1)).unwrap_or(1);
         let own = Origin(u16::try_from(at / count).map_err(|_| strange())?);

@@ -37,7 +37,7 @@ pub async fn run(tables: Arc<ReplicatedTables>) -> Infallible {
         let state = replication.system();
         let has_tables = |entry: &&PolicyEntry| {
             entry.policy.pattern == Pattern::ActiveActive
-                && state.tables.values().any(|table| table.policy == entry.policy.name)
+                && state.tables.values().any(|table| table.policies().contains(&entry.policy.name))
         };
         let entries: Vec<&PolicyEntry> = state.policies.values().filter(has_tables).collect();
         for share in entries.iter().flat_map(|entry| shares(entry)) {
@@ -127,8 +127,8 @@ async fn look(
 }
 
 async fn check_all(replication: &Replication, state: &SystemState, own: GroupId) -> Result<(), Unserved> {
-    let policy = state.groups.get(&own).map(|group| &group.policy);
-    for table in state.tables.values().filter(|table| Some(&table.policy) == policy) {
+    let Some(policy) = state.groups.get(&own).map(|group| &group.policy) else { return Ok(()) };
+    for table in state.tables.values().filter(|table| table.policies().contains(policy)) {
         let (mut start, end) = table_range(table.id);
         loop {
             let read = ActiveRead::Suspects(table.id, start.clone(), end.clone(), PAGE);

@@ -2,7 +2,7 @@
 
 use super::Seen;
 use super::beside::{Beside, encode, join};
-use super::conflicts::names;
+use super::conflicts::{CONFLICTS, as_attribute, names};
 use super::ledger;
 use super::notes::{self, Note};
 use super::origins::Origins;
@@ -12,7 +12,8 @@ use meridian_dynamo::key::TableSchema;
 use meridian_dynamo::write::{WriteKind, WriteOp, WriteOutcome};
 use meridian_merge::{Fragment, Stamp};
 use meridian_replication::{Mutation, View, WallClock};
-use meridian_types::{Hlc, HlcClock};
+use meridian_types::{ConflictRule, Hlc, HlcClock};
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -72,7 +73,14 @@ pub(in crate::tables) fn write(
         Err(error) => return Ok((Vec::new(), seen, Err(error))),
     };
     let stamp = Stamp { hlc, origin: origins.own };
-    let written = match before.write(origins.rules, schema, op, stamp, floor) {
+    let op = match judged(&before, origins, op) {
+        Ok(op) => op,
+        Err(error) => {
+            seen.conflicts = names(&before.resolve(origins.rules).conflicts);
+            return Ok((Vec::new(), seen, Err(error)));
+        }
+    };
+    let written = match before.write(origins.rules, schema, &op, stamp, floor) {
         Ok(written) => written,
         Err(error) => {
             seen.conflicts = names(&before.resolve(origins.rules).conflicts);
@@ -91,6 +99,25 @@ pub(in crate::tables) fn write(
         mutations.push(Mutation { key, value: Some(encode(after)) });
     }
     Ok((mutations, seen, Ok(written.outcome)))
+}
+
+/// Judges a condition where it may also speak of what is in conflict, and leaves the write without it: one that holds of the shown values alone says
+/// nothing of those that are kept beside them.
+fn judged<'a>(before: &Fragment, origins: &Origins<'_>, op: &'a WriteOp) -> Result<Cow<'a, WriteOp>, DynamoError> {
+    let Some(condition) = op.condition.as_ref().filter(|_| origins.rules.conflict == ConflictRule::Merge) else {
+        return Ok(Cow::Borrowed(op));
+    };
+    let resolved = before.resolve(origins.rules);
+    let shown = resolved.item.clone();
+    let mut item = resolved.item.unwrap_or_default();
+    if !resolved.conflicts.is_empty() {
+        item.insert(CONFLICTS.to_owned(), as_attribute(&resolved.conflicts, origins));
+    }
+    if condition.holds(&item) {
+        Ok(Cow::Owned(WriteOp { condition: None, ..op.clone() }))
+    } else {
+        Err(DynamoError::ConditionalCheckFailed { item: shown.filter(|_| op.return_on_failure) })
+    }
 }
 
 fn key_of(op: &WriteOp, schema: &TableSchema) -> meridian_dynamo::value::Item {
