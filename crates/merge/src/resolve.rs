@@ -91,8 +91,11 @@ impl Fragment {
         self.key.clone().into_iter().chain(shown).collect()
     }
 
-    /// Puts, deletes and updates of the item that build on different puts and deletes.
+    /// Puts, deletes and updates of the item that build on different puts and deletes; deletes alone agree.
     fn item_conflict(&self, item: &Item) -> Option<Conflict> {
+        if self.is_gone() {
+            return None;
+        }
         let mut bases = self.presence.values().map(|presence| presence.base);
         let first = bases.next()?;
         if bases.all(|base| base == first) {
