@@ -55,12 +55,14 @@ impl World {
     pub(crate) fn new(rules: Rules, seed: u64) -> Self {
         let mut rng = Rng(seed);
         let origins = 2 + rng.below(3);
+        // How far the clocks are apart: a step, or most of the history.
+        let spread = rng.pick(&[5, 40, 200]);
         let replica = Replica { positions: vec![0; origins], fragments: vec![None; origins], seen: 0 };
         Self {
             model: Model::new(rules.clone()),
             rules,
             clocks: vec![HlcClock::default(); origins],
-            skews: (0..origins).map(|_| 1000 + rng.next() % 40).collect(),
+            skews: (0..origins).map(|_| 1000 + rng.next() % spread).collect(),
             horizons: vec![Hlc::default(); origins],
             logs: vec![Vec::new(); origins],
             replicas: vec![replica; origins + 1],
@@ -107,6 +109,7 @@ impl World {
         }
         self.deliver_all();
         self.check_converged();
+        self.check_forgotten();
     }
 
     fn view(&self, replica: usize) -> Fragment {
@@ -180,7 +183,8 @@ impl World {
         }
     }
 
-    /// Every replica has applied all up to a candidate, and later what its origins had written by then.
+    /// The candidate is what every replica has applied and no origin will write before; it is the horizon once they have also
+    /// applied all that had been written by then, since that was evaluated before its origin had applied the candidate.
     fn advance_horizon(&mut self) {
         let applied_by_all = |lengths: &[usize]| {
             self.replicas
@@ -196,11 +200,13 @@ impl World {
                     self.stamp(origin);
                 }
                 let ticked: Vec<Hlc> = (0..self.origins()).map(|origin| self.stamp(origin).hlc).collect();
-                let candidate = ticked.into_iter().min().unwrap_or_default();
                 let missing = self.replicas.iter().flat_map(|replica| {
                     self.logs.iter().zip(&replica.positions).flat_map(|(log, at)| &log[*at..])
                 });
-                if missing.into_iter().all(|entry| entry.stamp.hlc > candidate) {
+                let before = |stamp: Stamp| Hlc::new(stamp.hlc.wall_ms() - 1, 0);
+                let applied = missing.map(|entry| before(entry.stamp)).min();
+                let candidate = ticked.into_iter().chain(applied).min().unwrap_or_default();
+                if candidate > self.horizon {
                     self.coming = Some((candidate, self.logs.iter().map(Vec::len).collect()));
                 }
             }
@@ -259,6 +265,23 @@ impl World {
             })
             .collect();
         assert_eq!(conflicts, expected.conflicts, "{:#?}", self.view(replica));
+    }
+
+    /// Of an item that is gone nothing is left once the horizon has passed, unless a conflict keeps it.
+    fn check_forgotten(&mut self) {
+        let resolved = self.view(0).resolve(&self.rules);
+        if resolved.item.is_some() || !resolved.conflicts.is_empty() {
+            return;
+        }
+        // Learn the horizon, absorb, learn the next one, drop; a step each for what was on its way.
+        for _ in 0..6 {
+            self.deliver_all();
+            self.advance_horizon();
+            (0..self.origins()).for_each(|origin| self.collect(origin));
+        }
+        self.deliver_all();
+        assert_eq!(self.view(0), Fragment::new(key()));
+        self.check_converged();
     }
 
     fn check_converged(&mut self) {
