@@ -143,8 +143,9 @@ impl Node {
             child.forget(floor, keep, at);
             !child.is_void()
         });
+        let contested = keep && self.register.values().any(|entry| *entry != Entry::Absent);
         match self.register.last_key_value() {
-            Some((stamp, Entry::Absent)) if stamp.hlc <= floor && !(keep && self.register.len() > 1) => {
+            Some((stamp, Entry::Absent)) if stamp.hlc <= floor && !contested => {
                 self.register.clear();
             }
             // A set whose members were all removed.

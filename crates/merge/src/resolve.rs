@@ -142,8 +142,10 @@ impl Node {
             .collect()
     }
 
+    /// Removals alone agree.
     fn conflict(&self, path: Vec<String>) -> Option<Conflict> {
-        conflict(path, self.siblings(|_| true))
+        let any = self.register.values().any(|entry| *entry != Entry::Absent);
+        any.then(|| conflict(path, self.siblings(|_| true))).flatten()
     }
 
     /// What does not show: assignments that are not the newest, and what was added to something else than what shows.
@@ -155,18 +157,21 @@ impl Node {
             matches!(entry, Entry::Set(_) | Entry::Map) && winner.is_some_and(|(_, winner)| winner == entry)
         };
         let newest = winner.map(|(stamp, _)| stamp);
-        let mut others = self.siblings(|entry| !merged(entry));
+        // A removal loses against what is there, not against another.
+        let shown = self.show(cleared);
+        let mut others =
+            self.siblings(|entry| !merged(entry) && (shown.is_some() || *entry != Entry::Absent));
         others.retain(|sibling| Some(sibling.stamp) != newest);
-        let mut shown = newest;
+        let mut winning = newest;
         for (stamp, value) in self.added(cleared) {
             if Some(Shape::of(&value)) == shape {
-                shown = shown.max(Some(stamp));
+                winning = winning.max(Some(stamp));
             } else {
                 others.push(Sibling { stamp, value: Some(value) });
             }
         }
-        if let Some(stamp) = shown.or(cleared) {
-            let winner = Sibling { stamp, value: self.show(cleared) };
+        if let Some(stamp) = winning.or(cleared) {
+            let winner = Sibling { stamp, value: shown };
             out.extend(conflict(path.clone(), core::iter::once(winner).chain(others).collect()));
         }
         if shape == Some(Shape::Map) {

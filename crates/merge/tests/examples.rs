@@ -122,6 +122,8 @@ fn assignments_and_removals() {
             (CRDT, (Some(&gone), &[], &["a"])),
         ],
     );
+    let agreed: Wanted<'_> = (Some(&gone), &[], &[]);
+    check("two removals", start(), remove(), remove(), [(LWW, agreed), (MERGE, agreed), (CRDT, agreed)]);
     check(
         "a removal and a later assignment",
         start(),
@@ -159,8 +161,8 @@ fn puts_and_updates() {
         put(&[("b", two.clone())]),
         [
             (LWW, (Some(&later), &[], &["a"])),
-            // The later one took `a` away, and both took `z`.
-            (MERGE, (Some(&later), &["", "a", "z"], &[])),
+            // The later one took `a` away. Both took `z`, and agree.
+            (MERGE, (Some(&later), &["", "a"], &[])),
             (CRDT, (Some(&union), &[], &[])),
         ],
     );

@@ -318,7 +318,11 @@ impl Model {
             if differ && last.iter().any(|write| write.present) {
                 conflicts.push((Vec::new(), last.iter().rev().map(|write| write.stamp).collect()));
             }
-            for (path, place) in tree.iter().filter(|(_, place)| present && place.registers.len() > 1) {
+            let contested = |place: &Place| {
+                place.registers.len() > 1
+                    && place.registers.values().any(|register| *register != Register::Absent)
+            };
+            for (path, place) in tree.iter().filter(|(_, place)| present && contested(place)) {
                 conflicts.push((path.clone(), place.registers.keys().rev().copied().collect()));
             }
         }
