@@ -176,8 +176,7 @@ impl Fragment {
         let floor = self.context.floor;
         self.cleared = self.cleared.filter(|cleared| cleared.hlc > floor);
         self.attributes.retain(|name, node| {
-            let keep = rules.keeps_conflicts() && rules.mode(name) != Mode::Typed;
-            node.forget(floor, keep, stamp);
+            node.forget(floor, rules.removals(name), stamp);
             !node.is_void()
         });
     }

@@ -1,4 +1,6 @@
 //! Fragments as bytes: pinned, and safe to read whatever the bytes are.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::needless_pass_by_value, reason = "values read better where they are made in place")]
 
 mod common;
 

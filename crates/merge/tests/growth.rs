@@ -1,4 +1,6 @@
 //! What is written again and again takes no more room.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::needless_pass_by_value, reason = "values read better where they are made in place")]
 
 mod common;
 

@@ -1,5 +1,7 @@
 //! Random histories of several regions: what every replica shows at every step is what the slow model says, whatever was
 //! delivered when and whatever has been forgotten. `MERIDIAN_MERGE_HISTORIES` says how many.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::needless_pass_by_value, reason = "values read better where they are made in place")]
 
 mod common;
 

@@ -1,13 +1,17 @@
 //! Regions that write one item, and what the item ought to be.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::needless_pass_by_value, reason = "values read better where they are made in place")]
+#![allow(clippy::cast_possible_truncation, reason = "counts of a test are small")]
 #![allow(dead_code, reason = "no test uses all of it")]
 
 pub(crate) mod model;
 pub(crate) mod world;
 
 use meridian_dynamo::expr::{Placeholders, UpdateExpr, parse_update};
+use meridian_dynamo::write::{ReturnValues, WriteKind, WriteOp};
 use meridian_dynamo::{AttributeValue, Item, KeyAttribute, KeyKind, TableSchema};
-use meridian_merge::{Origin, Stamp};
-use meridian_types::Hlc;
+use meridian_merge::{Fragment, Origin, Rules, Stamp};
+use meridian_types::{Hlc, TableName};
 use std::collections::BTreeMap;
 
 /// A small generator of reproducible chance (splitmix64).
@@ -74,4 +78,48 @@ pub(crate) fn update_of(expression: &str, values: &[(&str, AttributeValue)]) -> 
         values.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
     let values = (!values.is_empty()).then_some(&values);
     parse_update(expression, &mut Placeholders::new(None, values)).unwrap()
+}
+
+pub(crate) fn put(attributes: &[(&str, AttributeValue)]) -> WriteKind {
+    WriteKind::Put { item: item(attributes) }
+}
+
+pub(crate) fn delete() -> WriteKind {
+    WriteKind::Delete { key: key() }
+}
+
+pub(crate) fn update(expression: &str, values: &[(&str, AttributeValue)]) -> WriteKind {
+    WriteKind::Update { key: key(), update: update_of(expression, values) }
+}
+
+pub(crate) fn write(view: &Fragment, rules: &Rules, kind: WriteKind, stamp: Stamp) -> Fragment {
+    let op = WriteOp {
+        table: TableName::new("items").unwrap(),
+        kind,
+        condition: None,
+        return_values: ReturnValues::None,
+        return_on_failure: false,
+    };
+    view.write(rules, &schema(), &op, stamp, Hlc::default()).unwrap().fragment.unwrap()
+}
+
+/// The view once two regions have written without knowing of each other, on what a third one had put.
+pub(crate) fn concurrently(
+    rules: &Rules,
+    before: Option<WriteKind>,
+    earlier: WriteKind,
+    later: WriteKind,
+) -> Fragment {
+    let empty = Fragment::new(key());
+    let start = before.map_or(empty.clone(), |kind| write(&empty, rules, kind, at(1, 0)));
+    let first = write(&start, rules, earlier, at(2, 1));
+    let second = write(&start, rules, later, at(3, 2));
+    let view = first.clone().join(second.clone());
+    assert_eq!(view, second.join(first).join(start));
+    view
+}
+
+/// What `:n` stands for.
+pub(crate) fn n(value: &str) -> [(&'static str, AttributeValue); 1] {
+    [(":n", number(value))]
 }

@@ -172,7 +172,9 @@ impl Model {
         let typed = self.rules.conflict == ConflictRule::Crdt;
         let merge = self.rules.conflict == ConflictRule::Merge;
         let mut out = Vec::new();
-        if !self.is_present(write.seen) && !(merge && write.effect.is_none()) {
+        // Taking over what is not shown decides no conflict.
+        let undecided = merge && write.effect.is_none();
+        if !undecided && !self.is_present(write.seen) {
             roots.iter().for_each(|root| clear(&vec![(*root).clone()], &mut out));
         }
         match &write.effect {
@@ -239,7 +241,7 @@ impl Model {
                 match shown {
                     None => fresh(out),
                     Some(_) => {
-                        out.extend([Trace::KillMembers, Trace::KillInside].map(|kill| (path.clone(), kill)))
+                        out.extend([Trace::KillMembers, Trace::KillInside].map(|kill| (path.clone(), kill)));
                     }
                 }
                 out.push((path.clone(), Trace::Plus(*amount)));
@@ -384,9 +386,10 @@ fn kills(kill: &Trace, there: &Path, trace: &Trace, path: &Path) -> bool {
         return false;
     }
     match (kill, trace) {
-        (Trace::KillRegister, Trace::Register(_)) | (Trace::KillNumber, Trace::Plus(_)) => true,
+        (Trace::KillRegister, Trace::Register(_))
+        | (Trace::KillNumber, Trace::Plus(_))
+        | (Trace::KillMembers, Trace::Member(_)) => true,
         (Trace::KillRegisterButAbsent, Trace::Register(register)) => *register != Register::Absent,
-        (Trace::KillMembers, Trace::Member(_)) => true,
         (Trace::KillOtherKinds(kind), Trace::Member(member)) => kind_of(member) != *kind,
         (Trace::KillMember(one), Trace::Member(other)) => one == other,
         _ => false,
