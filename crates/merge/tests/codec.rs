@@ -97,7 +97,7 @@ fn garbage_never_panics() {
     let mut rng = Rng(7);
     let mut world = World::new(Rules::from(ConflictRule::Crdt), 11);
     world.run(200);
-    for round in 0..40_000 {
+    for round in 0..15_000 {
         let mut bytes = if round % 8 == 0 {
             (0..rng.below(64)).map(|_| rng.next().to_le_bytes()[0]).collect()
         } else {
