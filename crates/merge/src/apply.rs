@@ -120,11 +120,11 @@ impl Fragment {
 
     fn put(&mut self, rules: &Rules, item: &Item, stamp: Stamp) {
         for (name, node) in &mut self.attributes {
-            if rules.keeps_conflicts() && !item.contains_key(name) {
+            if !rules.keeps_conflicts() || item.contains_key(name) {
+                node.clear(stamp);
+            } else if !node.is_dead() {
                 // So that an update elsewhere of what this takes away is seen to conflict with it.
                 node.remove(stamp);
-            } else {
-                node.clear(stamp);
             }
         }
         for (name, value) in item.iter().filter(|(name, _)| !self.key.contains_key(*name)) {
@@ -176,8 +176,7 @@ impl Fragment {
         let floor = self.context.floor;
         self.cleared = self.cleared.filter(|cleared| cleared.hlc > floor);
         self.attributes.retain(|name, node| {
-            let keep = rules.keeps_conflicts() && rules.mode(name) != Mode::Typed;
-            node.forget(floor, keep, stamp);
+            node.forget(floor, rules.removals(name), stamp);
             !node.is_void()
         });
     }

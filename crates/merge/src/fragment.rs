@@ -78,6 +78,11 @@ impl Fragment {
         self.is_tombstone() && self.newest() <= horizon
     }
 
+    /// Whether nobody's newest write leaves the item there.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.presence.values().all(|presence| !presence.present)
+    }
+
     /// Whether the item is there.
     pub(crate) fn is_present(&self, rules: &Rules) -> bool {
         match rules.conflict {

@@ -22,6 +22,17 @@ pub(crate) enum Entry {
     Map,
 }
 
+/// What a removal is that is newer than the assignments beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removals {
+    /// It wins.
+    Win,
+    /// It is in conflict with them until somebody decides.
+    Conflict,
+    /// It loses: the attribute's own rule goes by values.
+    Lose,
+}
+
 /// The types of sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SetKind {
@@ -135,18 +146,21 @@ impl Node {
         }
     }
 
-    /// Drops what every origin knows to be gone, and what shows nothing. `keep` says whether a removal that won against other
-    /// assignments stays with them, as a conflict.
-    pub(crate) fn forget(&mut self, floor: Hlc, keep: bool, at: Stamp) {
+    /// Drops what every origin knows to be gone, and what shows nothing. `removals` says what becomes of removals that stand
+    /// beside assignments.
+    pub(crate) fn forget(&mut self, floor: Hlc, removals: Removals, at: Stamp) {
         self.counter.forget(floor);
         self.children.retain(|_, child| {
-            child.forget(floor, keep, at);
+            child.forget(floor, removals, at);
             !child.is_void()
         });
+        let contested = self.register.values().any(|entry| *entry != Entry::Absent);
         match self.register.last_key_value() {
-            Some((stamp, Entry::Absent)) if stamp.hlc <= floor && !(keep && self.register.len() > 1) => {
-                self.register.clear();
-            }
+            Some((stamp, Entry::Absent)) if stamp.hlc <= floor => match removals {
+                Removals::Conflict if contested => {}
+                Removals::Lose => self.register.retain(|_, entry| *entry != Entry::Absent),
+                Removals::Conflict | Removals::Win => self.register.clear(),
+            },
             // A set whose members were all removed.
             Some((_, Entry::Set(_))) if self.show(None).is_none() => {
                 self.clear(at);

@@ -54,19 +54,15 @@ impl Fragment {
         for (name, node) in &self.attributes {
             let mut path = Vec::from([name.clone()]);
             match rules.mode(name) {
-                _ if !present => {
-                    // Under `merge` the item itself is the conflict.
-                    if !rules.keeps_conflicts() {
-                        lost.extend(self.gone(node, path));
-                    }
+                // Under `merge` the item itself is the conflict.
+                _ if !present && rules.keeps_conflicts() => {}
+                _ if !present => lost.extend(self.gone(node, path)),
+                Mode::Whole(Some(rule)) => {
+                    let list = if rules.keeps_conflicts() { &mut conflicts } else { &mut lost };
+                    list.extend(node.not_chosen(rule, path, cleared));
                 }
-                Mode::Whole(rule) if rules.keeps_conflicts() => {
-                    if !by_rule(rule, node, cleared) {
-                        conflicts.extend(node.conflict(path));
-                    }
-                }
-                Mode::Whole(rule) if by_rule(rule, node, cleared) => {}
-                Mode::Whole(_) | Mode::Typed => node.lost(&mut path, cleared, &mut lost),
+                Mode::Whole(None) if rules.keeps_conflicts() => conflicts.extend(node.conflict(path)),
+                Mode::Whole(None) | Mode::Typed => node.lost(&mut path, cleared, &mut lost),
             }
         }
         Resolved { item: present.then_some(item), conflicts, lost }
@@ -83,7 +79,10 @@ impl Fragment {
         let cleared = self.hidden_before(rules);
         let shown = self.attributes.iter().filter_map(|(name, node)| {
             let value = match rules.mode(name) {
-                Mode::Whole(Some(rule)) => chosen(rule, node, cleared).or_else(|| node.show(cleared)),
+                Mode::Whole(Some(rule)) => match node.chosen(rule, cleared) {
+                    Some((value, _)) => Some(value),
+                    None => node.show(cleared),
+                },
                 Mode::Whole(None) | Mode::Typed => node.show(cleared),
             };
             Some((name.clone(), value?))
@@ -91,8 +90,11 @@ impl Fragment {
         self.key.clone().into_iter().chain(shown).collect()
     }
 
-    /// Puts, deletes and updates of the item that build on different puts and deletes.
+    /// Puts, deletes and updates of the item that build on different puts and deletes; deletes alone agree.
     fn item_conflict(&self, item: &Item) -> Option<Conflict> {
+        if self.is_gone() {
+            return None;
+        }
         let mut bases = self.presence.values().map(|presence| presence.base);
         let first = bases.next()?;
         if bases.all(|base| base == first) {
@@ -139,8 +141,10 @@ impl Node {
             .collect()
     }
 
+    /// Removals alone agree.
     fn conflict(&self, path: Vec<String>) -> Option<Conflict> {
-        conflict(path, self.siblings(|_| true))
+        let any = self.register.values().any(|entry| *entry != Entry::Absent);
+        any.then(|| conflict(path, self.siblings(|_| true))).flatten()
     }
 
     /// What does not show: assignments that are not the newest, and what was added to something else than what shows.
@@ -152,18 +156,21 @@ impl Node {
             matches!(entry, Entry::Set(_) | Entry::Map) && winner.is_some_and(|(_, winner)| winner == entry)
         };
         let newest = winner.map(|(stamp, _)| stamp);
-        let mut others = self.siblings(|entry| !merged(entry));
+        // A removal loses against what is there, not against another.
+        let shown = self.show(cleared);
+        let mut others =
+            self.siblings(|entry| !merged(entry) && (shown.is_some() || *entry != Entry::Absent));
         others.retain(|sibling| Some(sibling.stamp) != newest);
-        let mut shown = newest;
+        let mut winning = newest;
         for (stamp, value) in self.added(cleared) {
             if Some(Shape::of(&value)) == shape {
-                shown = shown.max(Some(stamp));
+                winning = winning.max(Some(stamp));
             } else {
                 others.push(Sibling { stamp, value: Some(value) });
             }
         }
-        if let Some(stamp) = shown.or(cleared) {
-            let winner = Sibling { stamp, value: self.show(cleared) };
+        if let Some(stamp) = winning.or(cleared) {
+            let winner = Sibling { stamp, value: shown };
             out.extend(conflict(path.clone(), core::iter::once(winner).chain(others).collect()));
         }
         if shape == Some(Shape::Map) {
@@ -175,28 +182,39 @@ impl Node {
         }
     }
 
-    /// Values that were assigned as a whole and that no put or delete hides, in the order of their writes.
-    fn values(&self, cleared: Option<Stamp>) -> impl Iterator<Item = &AttributeValue> {
-        let visible = move |stamp: &Stamp| cleared.is_none_or(|cleared| *stamp >= cleared);
-        self.register.iter().filter(move |(stamp, _)| visible(stamp)).filter_map(|(_, entry)| match entry {
+    /// What an attribute's own rule makes of the values that no put or delete hides, and whether it is for them: else it is the
+    /// newest. Nothing when there are none; removals do not count.
+    fn chosen(&self, rule: AttributeRule, cleared: Option<Stamp>) -> Option<(AttributeValue, bool)> {
+        let visible =
+            self.register.iter().filter(|(stamp, _)| cleared.is_none_or(|cleared| **stamp >= cleared));
+        let values = visible.filter_map(|(_, entry)| match entry {
             Entry::Value(value) => Some(value),
             Entry::Absent | Entry::Set(_) | Entry::Map => None,
-        })
+        });
+        let values: Vec<&AttributeValue> = values.collect();
+        match values.as_slice() {
+            [] => None,
+            [value] => Some(((*value).clone(), true)),
+            [.., newest] => {
+                Some(choose(rule, &values).map_or_else(|| ((*newest).clone(), false), |value| (value, true)))
+            }
+        }
     }
-}
 
-/// The value that an attribute's own rule gives, if it gives one.
-fn chosen(rule: AttributeRule, node: &Node, cleared: Option<Stamp>) -> Option<AttributeValue> {
-    let values: Vec<&AttributeValue> = node.values(cleared).collect();
-    match values.as_slice() {
-        [] => None,
-        [value] => Some((*value).clone()),
-        several => choose(rule, several),
+    /// The values that have no part in what an attribute's own rule shows.
+    fn not_chosen(&self, rule: AttributeRule, path: Vec<String>, cleared: Option<Stamp>) -> Option<Conflict> {
+        let values = self.siblings(|entry| matches!(entry, Entry::Value(_)));
+        let hidden = |sibling: &Sibling| cleared.is_some_and(|cleared| sibling.stamp < cleared);
+        let (hidden, shown): (Vec<Sibling>, Vec<Sibling>) = values.into_iter().partition(hidden);
+        let newest = shown.first().map(|sibling| sibling.stamp).or(cleared)?;
+        let (value, by_rule) = match self.chosen(rule, cleared) {
+            Some((value, by_rule)) => (Some(value), by_rule),
+            None => (None, true),
+        };
+        let beaten = shown.into_iter().skip(if by_rule { usize::MAX } else { 1 });
+        let winner = Sibling { stamp: newest, value };
+        conflict(path, core::iter::once(winner).chain(beaten).chain(hidden).collect())
     }
-}
-
-fn by_rule(rule: Option<AttributeRule>, node: &Node, cleared: Option<Stamp>) -> bool {
-    rule.is_some_and(|rule| chosen(rule, node, cleared).is_some())
 }
 
 /// What a rule makes of several values, in the order of their writes; nothing when they are not of one type that it is for.

@@ -1,5 +1,6 @@
 //! What concurrent writes of a table mean.
 
+use crate::node::Removals;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use meridian_types::ConflictRule;
@@ -50,6 +51,14 @@ impl Rules {
         match (self.attributes.get(attribute), self.conflict) {
             (Some(AttributeRule::Sum), _) | (None, ConflictRule::Crdt) => Mode::Typed,
             (declared, _) => Mode::Whole(declared.copied()),
+        }
+    }
+
+    pub(crate) fn removals(&self, attribute: &str) -> Removals {
+        match self.mode(attribute) {
+            Mode::Whole(Some(_)) => Removals::Lose,
+            Mode::Whole(None) if self.keeps_conflicts() => Removals::Conflict,
+            Mode::Whole(None) | Mode::Typed => Removals::Win,
         }
     }
 

@@ -41,7 +41,7 @@ impl Fragment {
                 Effect::of_update(update, before.as_ref().unwrap_or(key), &after, rules)
             }
             // A delete of what is not there still decides between a delete and the writes that it is in conflict with.
-            (_, After::Unchanged) if self.presence.values().all(|presence| !presence.present) => {
+            (_, After::Unchanged) if self.is_gone() => {
                 return Ok(Written { fragment: None, outcome: evaluated.outcome });
             }
             (_, _) => Effect::Delete,

@@ -35,11 +35,8 @@ pub(super) fn fragment(bytes: &[u8]) -> Result<Fragment, CodecError> {
     let attributes = parts.nodes(0)?;
     let Parts { reader, stamps, .. } = parts;
     reader.finish()?;
-    let fragment = Fragment { key, context, cleared, presence, attributes };
-    if !stamps.are_those_of(&fragment) {
-        return Err(CodecError::Damaged("a stamp is listed and not used"));
-    }
-    Ok(fragment)
+    stamps.finish()?;
+    Ok(Fragment { key, context, cleared, presence, attributes })
 }
 
 fn context(reader: &mut Reader<'_>) -> Result<Context, CodecError> {

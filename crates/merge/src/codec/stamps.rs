@@ -9,8 +9,8 @@ use meridian_types::Hlc;
 
 const ODD: CodecError = CodecError::Damaged("a stamp is not in its one form");
 
-/// Distinct, in order.
-pub(super) struct Stamps(Vec<Stamp>);
+/// Distinct, in order; each with whether it has been referred to in what was read.
+pub(super) struct Stamps(Vec<(Stamp, bool)>);
 
 impl Stamps {
     /// All that the fragment refers to outside its context.
@@ -23,12 +23,12 @@ impl Stamps {
         fragment.attributes.values().for_each(|node| collect(node, &mut all));
         all.sort_unstable();
         all.dedup();
-        Self(all)
+        Self(all.into_iter().map(|stamp| (stamp, false)).collect())
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         write_length(self.0.len(), out);
-        for stamp in &self.0 {
+        for (stamp, _) in &self.0 {
             write_length(usize::from(stamp.origin.0), out);
             write_hlc(stamp.hlc, out);
         }
@@ -37,26 +37,33 @@ impl Stamps {
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
         let stamps = reader.members(|reader| {
             let origin = read_origin(reader)?;
-            Ok(Stamp { hlc: read_hlc(reader)?, origin })
+            Ok((Stamp { hlc: read_hlc(reader)?, origin }, false))
         })?;
-        if stamps.is_sorted_by(|a, b| a < b) { Ok(Self(stamps)) } else { Err(ODD) }
+        if stamps.is_sorted_by(|(a, _), (b, _)| a < b) { Ok(Self(stamps)) } else { Err(ODD) }
     }
 
     /// The place of a stamp in the list.
     pub(super) fn refer(&self, stamp: Stamp, out: &mut Vec<u8>) {
         // Every stamp of the fragment was collected.
-        write_length(self.0.binary_search(&stamp).unwrap_or(self.0.len()), out);
+        let place = self.0.binary_search_by_key(&stamp, |(stamp, _)| *stamp);
+        write_length(place.unwrap_or(self.0.len()), out);
     }
 
     /// What [`Stamps::refer`] wrote.
-    pub(super) fn follow(&self, reader: &mut Reader<'_>) -> Result<Stamp, CodecError> {
+    pub(super) fn follow(&mut self, reader: &mut Reader<'_>) -> Result<Stamp, CodecError> {
         let place = reader.length()?;
-        self.0.get(place).copied().ok_or(CodecError::Damaged("a stamp is not in the list"))
+        let (stamp, used) = self.0.get_mut(place).ok_or(CodecError::Damaged("a stamp is not in the list"))?;
+        *used = true;
+        Ok(*stamp)
     }
 
-    /// Whether the fragment refers to all of them, as it does when this version wrote it.
-    pub(super) fn are_those_of(&self, fragment: &Fragment) -> bool {
-        Self::of(fragment).0 == self.0
+    /// Ends the reading: all were referred to, as they are when this version wrote them.
+    pub(super) fn finish(&self) -> Result<(), CodecError> {
+        if self.0.iter().all(|(_, used)| *used) {
+            Ok(())
+        } else {
+            Err(CodecError::Damaged("a stamp is listed and not used"))
+        }
     }
 }
 
