@@ -33,6 +33,7 @@ mod tail;
 
 pub use error::StoreError;
 pub use group::GroupStore;
+pub use format::FORMAT;
 pub use install::Install;
 pub use keys::MAX_KEY_BYTES;
 pub use log::{LogBounds, MAX_ENTRY_BYTES, Purged};

@@ -103,6 +103,7 @@ pub(super) fn refused(error: SystemError) -> ApiError {
         | SystemError::NoSuchRegion(_)
         | SystemError::NoSuchNode(_)
         | SystemError::NoSuchGroup(_)
+        | SystemError::LevelTooLow { .. }
         | SystemError::NoSuchCredential(_) => ErrorCode::NotFound,
         SystemError::BadPolicy(_) | SystemError::Limit { .. } => ErrorCode::InvalidRequest,
     };

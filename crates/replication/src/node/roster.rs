@@ -176,7 +176,8 @@ impl Roster {
             cluster: self.cluster.clone(),
             disk: self.disk,
             expects,
-            oldest: OLDEST_PROTOCOL,
+            // Who does not speak the cluster's level could not read what is in its logs.
+            oldest: self.state().level().max(OLDEST_PROTOCOL),
             newest: PROTOCOL,
         }
     }

@@ -4,10 +4,12 @@
 //! those (creation times, ids of keys, placements) its proposer puts into the command.
 
 mod command;
+mod level;
 mod members;
 mod moving;
 mod refound;
 mod state;
+mod stored;
 
 pub use command::{SystemCommand, SystemError, SystemReply};
 pub use members::{JoinToken, Joining, MAX_NODES, Planned, Started};
@@ -16,3 +18,4 @@ pub use refound::{AtRisk, LastHeard, LogPoint, Refoundation, Required, SalvageCo
 pub use state::{
     AllowList, Credential, GroupInfo, NodeEntry, PolicyEntry, SystemState, TableEntry, TableStatus,
 };
+pub use stored::StoredStateError;

@@ -1,5 +1,6 @@
 //! A link: the live stream to one peer, with calls waiting for their responses.
 
+use super::hello::Hello;
 use super::message::{Handler, Kind, Request};
 use super::proto::{Envelope, Frame};
 use super::{MAX_FRAME, MAX_PENDING, MAX_QUEUED, PING_INTERVAL, SILENCE_LIMIT};
@@ -10,7 +11,7 @@ use futures_util::Stream;
 use meridian_types::{GroupId, Incarnation, NodeId};
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub struct Link {
     opened: Instant,
     heard_ms: AtomicU64,
     rtt_us: AtomicU64,
+    speaks: AtomicU32,
     closed: AtomicBool,
     close: Notify,
 }
@@ -62,6 +64,7 @@ impl Link {
             opened: runtime::now(),
             heard_ms: AtomicU64::new(0),
             rtt_us: AtomicU64::new(0),
+            speaks: AtomicU32::new(0),
             closed: AtomicBool::new(false),
             close: Notify::new(),
         });
@@ -72,6 +75,17 @@ impl Link {
     #[must_use]
     pub fn peer(&self) -> NodeId {
         self.peer
+    }
+
+    /// The newest protocol that the peer speaks, by its greeting.
+    #[must_use]
+    pub fn speaks(&self) -> u32 {
+        self.speaks.load(Ordering::Relaxed)
+    }
+
+    /// Notes what the peer has said of itself.
+    pub(super) fn greeted(&self, hello: &Hello) {
+        self.speaks.store(hello.newest, Ordering::Relaxed);
     }
 
     /// How long ago anything arrived from the peer.
