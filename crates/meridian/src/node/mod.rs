@@ -271,7 +271,7 @@ fn replication_options(
         network,
         store,
         timing: timing(config),
-        log: LogLimits::default(),
+        log: LogLimits { catch_up_rate: config.replication.catch_up_rate.0, ..LogLimits::default() },
         evaluator,
         founding: Founding {
             cluster: config.cluster.name.clone(),

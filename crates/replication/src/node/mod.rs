@@ -23,7 +23,7 @@ pub(crate) use roster::{Roster, Seeds};
 use crate::config::{LogLimits, Timing};
 use crate::evaluate::Evaluator;
 use crate::group::{Group, RegionLease, Shared};
-use crate::raft::refound;
+use crate::raft::{Pacer, refound};
 use crate::replica_id::ReplicaId;
 use crate::runtime::{self, Mistake, errs, mark, watch};
 use crate::supervisor::{self, Founding};
@@ -137,6 +137,7 @@ impl Replication {
             log: options.log,
             evaluator: options.evaluator,
             system,
+            pacer: Pacer::new(options.log.catch_up_rate),
             region_lease,
             node_name,
             roster,

@@ -31,6 +31,12 @@ impl Replication {
         }
     }
 
+    /// How many members of groups that this node leads are far behind, and how many bytes were sent to such since it started.
+    #[must_use]
+    pub fn catching_up(&self) -> (u64, u64) {
+        self.shared.pacer.figures()
+    }
+
     /// What is on the disk besides the system group.
     pub(crate) fn stored_replicas(&self) -> Vec<ReplicaId> {
         let stored = self.shared.store.groups().into_iter().map(ReplicaId::of_stored);
