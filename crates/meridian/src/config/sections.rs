@@ -223,11 +223,13 @@ pub struct StoreSection {
     pub min_free: Size,
     /// Memory for cached blocks.
     pub cache_size: Size,
+    /// Bytes a second that are read in the background to find damage; 0 for never.
+    pub scrub_rate: Size,
 }
 
 impl Default for StoreSection {
     fn default() -> Self {
-        Self { min_free: Size(64 << 20), cache_size: Size(32 << 20) }
+        Self { min_free: Size(64 << 20), cache_size: Size(32 << 20), scrub_rate: Size(4 << 20) }
     }
 }
 

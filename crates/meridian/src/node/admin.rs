@@ -1,6 +1,7 @@
 //! [`ClusterAdmin`] of a running node.
 
 use super::keys::new_key;
+use super::scrub::Scrubbed;
 use super::{failover, members, metrics, status};
 use crate::admin::failover::{Failover, FailoverDone, FailoverPlan};
 use crate::admin::members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
@@ -32,6 +33,7 @@ pub struct NodeAdmin {
     catalogs: Arc<Catalogs>,
     tables: Arc<ReplicatedTables>,
     here: ServedBy,
+    scrubbed: Arc<Scrubbed>,
 }
 
 impl NodeAdmin {
@@ -43,7 +45,12 @@ impl NodeAdmin {
         tables: Arc<ReplicatedTables>,
         here: ServedBy,
     ) -> Self {
-        Self { replication, catalogs, tables, here }
+        Self { replication, catalogs, tables, here, scrubbed: Arc::default() }
+    }
+
+    /// Where the scrubber counts.
+    pub(super) fn scrubbed(&self) -> Arc<Scrubbed> {
+        Arc::clone(&self.scrubbed)
     }
 
     /// Catches up with the system leader, so that what another node has changed is seen.
@@ -96,6 +103,7 @@ pub(super) fn refused(error: SystemError) -> ApiError {
         | SystemError::HasSalvage(_)
         | SystemError::BeingFounded(_)
         | SystemError::OtherDisk(_)
+        | SystemError::LevelTooLow { .. }
         | SystemError::StaleRefounding { .. } => ErrorCode::Conflict,
         SystemError::BadToken(_) => ErrorCode::Unauthorized,
         SystemError::NoSuchTable(_)
@@ -103,7 +111,6 @@ pub(super) fn refused(error: SystemError) -> ApiError {
         | SystemError::NoSuchRegion(_)
         | SystemError::NoSuchNode(_)
         | SystemError::NoSuchGroup(_)
-        | SystemError::LevelTooLow { .. }
         | SystemError::NoSuchCredential(_) => ErrorCode::NotFound,
         SystemError::BadPolicy(_) | SystemError::Limit { .. } => ErrorCode::InvalidRequest,
     };
@@ -343,6 +350,6 @@ impl ClusterAdmin for NodeAdmin {
     }
 
     async fn metrics(&self) -> String {
-        metrics::text(&self.replication)
+        metrics::text(&self.replication, &self.scrubbed)
     }
 }

@@ -37,6 +37,7 @@ use risk::HeardRisks;
 use salvage::Retired;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -109,6 +110,8 @@ pub struct Replication {
     pub(crate) grants: Grants,
     pub(crate) heard_risks: HeardRisks,
     pub(crate) retired: Retired,
+    /// How many damaged replicas were emptied.
+    pub(crate) reseeded: AtomicU64,
     tasks: std::sync::Mutex<JoinSet<()>>,
 }
 
@@ -134,10 +137,10 @@ impl Replication {
             store: options.store,
             peers: Arc::clone(&peers),
             timing: options.timing,
+            pacer: Pacer::new(options.log.catch_up_rate),
             log: options.log,
             evaluator: options.evaluator,
             system,
-            pacer: Pacer::new(options.log.catch_up_rate),
             region_lease,
             node_name,
             roster,
@@ -151,6 +154,7 @@ impl Replication {
             grants: Grants::default(),
             heard_risks: HeardRisks::default(),
             retired: Retired::default(),
+            reseeded: AtomicU64::new(0),
             tasks: std::sync::Mutex::default(),
         });
         node.shared.roster.serve(&node);
