@@ -97,8 +97,8 @@ mod tests {
     fn filled(dir: &std::path::Path) -> u64 {
         let store = Store::open(dir, &options()).unwrap();
         let group = store.group(GroupId(1));
-        for index in 1..=200_u64 {
-            let entry = Bytes::from(vec![index as u8; 2_000]);
+        for byte in 1..=200_u8 {
+            let (index, entry) = (u64::from(byte), Bytes::from(vec![byte; 2_000]));
             group.append_durable(vec![(index, entry.clone())]).unwrap();
             group.apply(&[StateOp::put(index.to_be_bytes().to_vec(), entry)], b"marker").unwrap();
         }

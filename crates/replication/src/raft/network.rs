@@ -251,6 +251,10 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
                 }
             };
             let appends = Arc::new(Appends { link, kind, group, target, acks, peers, roster, pacer });
+            #[expect(
+                clippy::async_yields_async,
+                reason = "what was sent is waited for elsewhere, with others"
+            )]
             let results = input
                 // One after the other, so that they are sent in their order; those that were sent are waited for together.
                 .then(move |request| {

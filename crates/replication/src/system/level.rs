@@ -14,8 +14,8 @@ impl SystemCommand {
     #[must_use]
     pub fn level(&self) -> u32 {
         match self {
-            // Not read by who does not know it either; that everyone does is its own condition.
-            Self::RaiseLevel(_) => FIRST,
+            // Who does not know it could not read it either; that everyone does is its own condition.
+            Self::RaiseLevel(to) => to.saturating_sub(1),
             Self::Found { .. }
             | Self::CreatePolicy { .. }
             | Self::CreateTable { .. }
@@ -121,7 +121,8 @@ mod tests {
         runs(&mut state, 1, 1);
         assert_eq!(state.next_level(), None, "node 1 went back");
         runs(&mut state, 1, 3);
-        assert_eq!(state.apply(SystemCommand::RaiseLevel(3)), Err(SystemError::StalePlan), "one at a time");
+        let two_at_once = state.apply(SystemCommand::RaiseLevel(3));
+        assert_eq!(two_at_once, Err(SystemError::LevelTooLow { needs: 2, level: 1 }));
         assert_eq!(state.apply(SystemCommand::RaiseLevel(2)), Ok(SystemReply::Done));
         assert_eq!(state.apply(SystemCommand::RaiseLevel(2)), Ok(SystemReply::Done));
         assert_eq!((state.level(), state.next_level()), (2, None));
