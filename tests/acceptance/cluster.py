@@ -39,11 +39,11 @@ def asserted() -> bool:
     return os.environ.get("MERIDIAN_ASSERT_LATENCY") == "1"
 
 
-def meridian(*arguments, timeout=180, **options) -> subprocess.CompletedProcess:
+def meridian(*arguments, timeout=180, binary=BINARY, **options) -> subprocess.CompletedProcess:
     """Runs the binary to its end."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MERIDIAN_")}
     return subprocess.run(
-        [BINARY, *map(str, arguments)],
+        [str(binary), *map(str, arguments)],
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -86,8 +86,9 @@ def free_base_port(regions=3) -> int:
 class Cluster:
     """One cluster and its folder."""
 
-    def __init__(self, folder: Path, wan="none", options=()):
+    def __init__(self, folder: Path, wan="none", options=(), binary=BINARY):
         self.folder = folder
+        self.binary = binary
         self.wan = wan
         self.options = list(options)
         self.base_port = free_base_port()
@@ -98,7 +99,7 @@ class Cluster:
     def start(self, *options, check=True) -> subprocess.CompletedProcess:
         done = meridian(
             "dev", "--detach", "--dir", self.folder, "--base-port", self.base_port, "--wan", self.wan,
-            *self.options, *options,
+            *self.options, *options, binary=self.binary,
         )  # fmt: skip
         if check:
             assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
@@ -161,6 +162,10 @@ class Cluster:
     def admin(self, region=PRIMARY) -> str:
         return self.nodes()[region]["admin"]
 
+    def ask(self, what: str, region=PRIMARY) -> dict:
+        with urllib.request.urlopen(f"{self.admin(region)}/v1/{what}", timeout=10) as answer:
+            return json.load(answer)
+
     def cli(self, *arguments, region=PRIMARY, **options) -> subprocess.CompletedProcess:
         return meridian(*arguments, "--endpoint", self.admin(region), **options)
 
@@ -196,15 +201,20 @@ class Cluster:
         """What keeps the cluster from serving all of its groups, as every region sees it."""
         for region in self.nodes():
             try:
-                with urllib.request.urlopen(f"{self.admin(region)}/v1/status", timeout=10) as answer:
-                    status = json.load(answer)
+                status, policies = self.ask("status", region), self.ask("policies", region)["policies"]
             except (OSError, urllib.error.URLError) as error:
                 return f"{region}: {error}"
             sick = [entry["name"] for entry in status["regions"] if entry["health"] != "healthy"]
             if sick:
                 return f"{region} sees {sick} not healthy"
+            # Groups of such a policy stay wherever a failover of any test has brought them.
+            steady = [policy["name"] for policy in policies if policy.get("failback") == "manual"]
             groups = status["groups"]
-            home = [group["leader_region"] == group.get("origin", PRIMARY) for group in groups]
+            home = [
+                group["leader_region"] == group.get("origin", PRIMARY)
+                or group["leader_region"] and group["policy"] in steady
+                for group in groups
+            ]
             astray = [group["id"] for group, at_home in zip(groups, home) if not at_home]
             if astray or not groups:
                 return f"{region} sees groups {astray} of {len(groups)} not led from where they should"

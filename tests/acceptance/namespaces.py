@@ -1,7 +1,7 @@
 """A cluster over a real network: each region in a network namespace of its own, joined by veth pairs and a bridge in one more.
 
 Nothing of it touches the machine's own network. What the network does wrong is done by the kernel: packets are dropped by iptables, and
-delayed by `tc netem` where the kernel has it.
+delayed by `tc netem`. Where the kernel does not have that, the regions are joined by TUN devices and a process that takes its time.
 """
 
 import ctypes
@@ -9,11 +9,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import boto3
+import delay
 from botocore.config import Config
 from cluster import BINARY, PRIMARY, REGIONS, UNAVAILABLE, meridian, wait_until
 
@@ -86,25 +88,44 @@ class Network:
         self.folder = folder
         self.hub = f"m{os.getpid()}hub"
         self.spaces = {region: f"m{os.getpid()}r{number}" for number, region in enumerate(REGIONS, 1)}
-        self.processes, self.delayed = {}, False
+        self.processes, self.delayed, self.relay = {}, None, None
 
     def address(self, region) -> str:
         return f"10.77.0.{REGIONS.index(region) + 1}"
 
     def make(self, delay_ms):
+        for space in self.spaces.values():
+            run("ip", "netns", "add", space)
+            run_in(space, "ip", "link", "set", "lo", "up")
+        # Half of the round trip on each way.
+        probe = run_in(self.spaces[PRIMARY], "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms", check=False)  # fmt: skip
+        if probe.returncode == 0:
+            run_in(self.spaces[PRIMARY], "tc", "qdisc", "del", "dev", "lo", "root")
+            self.make_bridge(f"{delay_ms / 2}ms")
+            self.delayed = "netem"
+        else:
+            self.make_relay(delay_ms / 2000)
+            self.delayed = "a relay between TUN devices"
+        for region, space in self.spaces.items():
+            run_in(space, "ip", "address", "add", f"{self.address(region)}/24", "dev", "wan")
+            run_in(space, "ip", "link", "set", "wan", "up")
+
+    def make_bridge(self, delay):
         run("ip", "netns", "add", self.hub)
         run_in(self.hub, "ip", "link", "add", "name", "wans", "type", "bridge")
         run_in(self.hub, "ip", "link", "set", "wans", "up")
-        for number, (region, space) in enumerate(self.spaces.items(), 1):
-            run("ip", "netns", "add", space)
+        for number, space in enumerate(self.spaces.values(), 1):
             run("ip", "link", "add", "wan", "netns", space, "type", "veth", "peer", "name", f"port{number}", "netns", self.hub)  # fmt: skip
             run_in(self.hub, "ip", "link", "set", f"port{number}", "master", "wans", "up")
-            run_in(space, "ip", "address", "add", f"{self.address(region)}/24", "dev", "wan")
-            for link in ("wan", "lo"):
-                run_in(space, "ip", "link", "set", link, "up")
-            # Half of the round trip on each way out.
-            netem = run_in(space, "tc", "qdisc", "add", "dev", "wan", "root", "netem", "delay", f"{delay_ms / 2}ms", check=False)  # fmt: skip
-            self.delayed = netem.returncode == 0
+            run_in(space, "tc", "qdisc", "add", "dev", "wan", "root", "netem", "delay", delay)
+
+    def make_relay(self, seconds):
+        devices = {region: self.inside(region)(lambda: delay.device("wan")) for region in REGIONS}
+        ends = [f"{self.address(region)}={descriptor}" for region, descriptor in devices.items()]
+        command = [sys.executable, delay.__file__, str(seconds), *ends]
+        self.relay = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=devices.values())
+        for descriptor in devices.values():
+            os.close(descriptor)
 
     def found(self):
         certificates = self.folder / "certs"
@@ -197,6 +218,11 @@ bootstrap_credentials = "{bootstrap}"
             except subprocess.TimeoutExpired:
                 early.append(f"{region} did not stop")
                 process.kill()
+        if self.relay:
+            if self.relay.poll() is not None:
+                early.append(f"the relay ended with {self.relay.returncode}")
+            self.relay.kill()
+            self.relay.wait()
         for space in [*self.spaces.values(), self.hub]:
             run("ip", "netns", "del", space, check=False)
         logs = (line for log in self.folder.glob("*.log") for line in log.read_text(errors="replace").splitlines())

@@ -9,6 +9,8 @@ from namespaces import Network, Writer, make_table, missing
 # Longer than an election takes, shorter than a test may.
 HOLD = 4.0
 RTO = 10.0
+# Seconds from one region to another and back.
+RTT = 0.08
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,7 @@ def network(tmp_path_factory):
         pytest.skip(why)
     network = Network(tmp_path_factory.mktemp("namespaces"))
     try:
-        network.make(delay_ms=80)
+        network.make(delay_ms=RTT * 1000)
         network.found()
         yield network
     finally:
@@ -25,8 +27,26 @@ def network(tmp_path_factory):
     assert not wrong, wrong
 
 
+def test_a_sync_write_pays_the_round_trip_and_an_async_one_does_not(network, show):
+    tables = [make_table(network, f"paid-{kind}", f"active-passive-{kind}") for kind in ("sync", "async")]
+    wait_until(f"{PRIMARY} leads", lambda: network.is_led_from(PRIMARY))
+
+    def median(table):
+        client, took = network.client(PRIMARY), []
+        for number in range(21):
+            began = time.monotonic()
+            client.put_item(TableName=table, Item={"pk": {"S": str(number)}})
+            took.append(time.monotonic() - began)
+        return sorted(took)[10]
+
+    sync, local = (network.inside(PRIMARY)(lambda table=table: median(table)) for table in tables)
+    show(f"round trips of {RTT} s by {network.delayed}: a sync write takes {sync:.3f} s, an async one {local:.3f} s")
+    assert sync >= RTT > local
+    if asserted():
+        assert sync < 1.5 * RTT
+
+
 def test_a_region_cut_off_by_the_kernel_and_links_that_lose_packets_lose_no_write(network, show):
-    show("links of 80 ms of round trip" if network.delayed else "this kernel has no netem: links without delay")
     table = make_table(network, "kept", "active-passive-semi-sync")
     writers = [Writer(network, region, table) for region in REGIONS]
     for writer in writers:

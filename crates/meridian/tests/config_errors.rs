@@ -242,6 +242,11 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "node.toml: replication.max_clock_offset is 0ns; it must be 1ms to 60s",
     ),
     (
+        "\"200ms\"",
+        "\"200ms\"\ncatch_up_rate = \"512KiB\"",
+        "node.toml: replication.catch_up_rate is 512KiB; it must be 1MiB or more",
+    ),
+    (
         "name = \"eu-profiles\"",
         "name = \"read-local\"",
         "node.toml: policy read-local is built in; choose another name",

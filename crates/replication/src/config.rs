@@ -19,11 +19,13 @@ pub struct LogLimits {
     pub keep: u64,
     /// A follower this far behind is sent a snapshot when the log no longer reaches back to it.
     pub lag_threshold: u64,
+    /// Bytes a second that this node sends to all members together that are far behind. One that does not come closer gets more.
+    pub catch_up_rate: u64,
 }
 
 impl Default for LogLimits {
     fn default() -> Self {
-        Self { snapshot_every: 10_000, keep: 10_000, lag_threshold: 20_000 }
+        Self { snapshot_every: 10_000, keep: 10_000, lag_threshold: 20_000, catch_up_rate: 16 << 20 }
     }
 }
 

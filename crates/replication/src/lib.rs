@@ -11,6 +11,7 @@ mod evaluate;
 mod group;
 mod keys;
 mod node;
+mod pace;
 mod raft;
 mod replica_id;
 pub mod runtime;

@@ -55,11 +55,13 @@ fn joined(ask: &Ask, view: &dyn View) -> io::Result<Fragment> {
     all.extend(view.get(key)?);
     for group in &ask.others {
         let other = view.neighbour(*group);
-        let other = other.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "a replica is missing"))?;
+        let other =
+            other.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "a replica is missing"))?;
         all.extend(other.view.get(key)?);
     }
     let damaged = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    let all = all.iter().map(|stored| Fragment::decode(stored).map_err(damaged)).collect::<io::Result<Vec<_>>>()?;
+    let all =
+        all.iter().map(|stored| Fragment::decode(stored).map_err(damaged)).collect::<io::Result<Vec<_>>>()?;
     let new = || Fragment::new(Item::from([("pk".to_owned(), AttributeValue::S(ask.item.clone()))]));
     Ok(all.into_iter().reduce(Fragment::join).unwrap_or_else(new))
 }
@@ -71,9 +73,7 @@ pub(crate) fn write(ask: &Ask, act: Act, view: &dyn View) -> io::Result<Evaluati
     let number = |n: u64| Number::from(n);
     let effect = match act {
         Act::Count(n) => change("count", Action::Add(number(n))),
-        Act::Include(n) => {
-            change("members", Action::SetAdd(AttributeValue::Ns(BTreeSet::from([number(n)]))))
-        }
+        Act::Include(n) => change("members", Action::SetAdd(AttributeValue::Ns(BTreeSet::from([number(n)])))),
         Act::Assign(n) => change("count", Action::Assign(AttributeValue::N(number(n)))),
         Act::Delete => Effect::Delete,
     };
@@ -144,7 +144,8 @@ pub async fn work(cluster: Cluster, additions: Additions, mut rng: Rng, end: Ins
     while Instant::now() < end {
         sleep(rng.ms(20..150)).await;
         let Some((node, up)) = rng.pick(&cluster.all_up()).cloned() else { continue };
-        let region = cluster.shape().nodes().iter().find(|known| known.id == node).map(|node| node.region.clone());
+        let region =
+            cluster.shape().nodes().iter().find(|known| known.id == node).map(|node| node.region.clone());
         let groups = groups(&up, region.as_ref());
         let item = format!("active-{}", rng.range(0..ITEMS));
         let Some(ask) = ask_of(&item, &groups) else { continue };

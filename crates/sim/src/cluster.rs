@@ -87,7 +87,7 @@ impl Shape {
         let policies = policies(rng, &data, witness.then(|| region(regions)).as_ref());
         // Short logs on some runs, so that members which were away need snapshots.
         let log = if rng.chance(50) {
-            LogLimits { snapshot_every: 40, keep: 10, lag_threshold: 30 }
+            LogLimits { snapshot_every: 40, keep: 10, lag_threshold: 30, ..LogLimits::default() }
         } else {
             LogLimits::default()
         };

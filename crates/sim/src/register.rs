@@ -88,7 +88,9 @@ impl Evaluator for Registers {
                 store(&key, &list)
             }
             Request::Active(ask, act) => active::write(&ask, act, view),
-            Request::Read(_) | Request::ReadActive(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "a read is no write")),
+            Request::Read(_) | Request::ReadActive(_) => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "a read is no write"))
+            }
         }
     }
 

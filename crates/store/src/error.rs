@@ -27,13 +27,13 @@ pub enum StoreError {
         dir: PathBuf,
     },
     /// The directory holds a store of a format that this version does not read, or no store at all.
-    #[error("{} holds an unknown store format ({found}); this version reads format {supported}", dir.display())]
+    #[error("{} holds an unknown store format ({found}); this version reads formats 1 to {supported}. If a newer version wrote it, run that one", dir.display())]
     UnknownFormat {
         /// The store's directory.
         dir: PathBuf,
         /// What the format file says.
         found: String,
-        /// The format that this version reads and writes.
+        /// The newest format that this version reads and writes.
         supported: u32,
     },
     /// Bytes on disk are not what was written. They are never served; fetch the data from a peer again.

@@ -9,9 +9,15 @@
 use crate::StoreError;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The format that this version reads and writes.
-pub(crate) const FORMAT: u32 = 1;
+/// The newest format that this version reads and writes.
+///
+/// It is also the number of the newest level of a cluster that this version knows: what a level brings reaches the disk only once the
+/// cluster is there, and from then on an older version must not open it.
+pub const FORMAT: u32 = 2;
+/// The oldest, in which a new store is made.
+const OLDEST_FORMAT: u32 = 1;
 
 const VERSION_FILE: &str = "VERSION";
 const VERSION_TITLE: &str = "meridian-store";
@@ -23,6 +29,7 @@ const ENGINE_IN_CREATION: &str = "engine.new";
 #[derive(Debug)]
 pub(crate) struct StoreDir {
     path: PathBuf,
+    format: AtomicU32,
     _lock: File,
 }
 
@@ -42,8 +49,8 @@ impl StoreDir {
             Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { dir: path.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", lock_path)(error)),
         }
-        let dir = Self { path: path.to_owned(), _lock: lock };
-        dir.check_format()?;
+        let dir = Self { path: path.to_owned(), format: AtomicU32::new(OLDEST_FORMAT), _lock: lock };
+        dir.format.store(dir.check_format()?, Ordering::Relaxed);
         Ok(dir)
     }
 
@@ -55,19 +62,38 @@ impl StoreDir {
         self.path.join(ENGINE_DIR)
     }
 
-    fn check_format(&self) -> Result<(), StoreError> {
+    /// Has only versions that know the format open the directory from now on. On disk when this returns.
+    pub(crate) fn raise_format(&self, to: u32) -> Result<(), StoreError> {
+        if to <= self.format.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.write_format(to)?;
+        self.format.store(to, Ordering::Release);
+        Ok(())
+    }
+
+    fn write_format(&self, format: u32) -> Result<(), StoreError> {
+        let path = self.path.join(VERSION_FILE);
+        let text = format!("{VERSION_TITLE} {format}\n");
+        write_whole(&path, text.as_bytes()).map_err(StoreError::io("write", &path))
+    }
+
+    fn check_format(&self) -> Result<u32, StoreError> {
         let version_path = self.path.join(VERSION_FILE);
         let unknown =
             |found: String| StoreError::UnknownFormat { dir: self.path.clone(), found, supported: FORMAT };
         match std::fs::read_to_string(&version_path) {
-            Ok(text) if text.trim_end() == format!("{VERSION_TITLE} {FORMAT}") => Ok(()),
-            Ok(text) => Err(unknown(format!("{:?}", text.chars().take(64).collect::<String>()))),
+            Ok(text) => {
+                let known = (OLDEST_FORMAT..=FORMAT)
+                    .find(|format| text.trim_end() == format!("{VERSION_TITLE} {format}"));
+                known.ok_or_else(|| unknown(format!("{:?}", text.chars().take(64).collect::<String>())))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if self.engine().exists() {
                     return Err(unknown("no VERSION file".to_owned()));
                 }
-                let text = format!("{VERSION_TITLE} {FORMAT}\n");
-                write_whole(&version_path, text.as_bytes()).map_err(StoreError::io("write", &version_path))
+                self.write_format(OLDEST_FORMAT)?;
+                Ok(OLDEST_FORMAT)
             }
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                 Err(unknown("not text".to_owned()))
@@ -129,7 +155,7 @@ mod tests {
     fn unknown_formats_are_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let version = dir.path().join(VERSION_FILE);
-        for text in ["meridian-store 2\n", "something else", ""] {
+        for text in ["meridian-store 3\n", "meridian-store 0\n", "something else", ""] {
             std::fs::write(&version, text).unwrap();
             let error = StoreDir::acquire(dir.path()).unwrap_err();
             assert!(matches!(error, StoreError::UnknownFormat { .. }), "{error}");
@@ -141,6 +167,20 @@ mod tests {
         std::fs::create_dir(dir.path().join(ENGINE_DIR)).unwrap();
         let error = StoreDir::acquire(dir.path()).unwrap_err();
         assert!(error.to_string().contains("no VERSION file"), "{error}");
+    }
+
+    #[test]
+    fn a_format_is_raised_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let version = || std::fs::read_to_string(dir.path().join(VERSION_FILE)).unwrap();
+        let held = StoreDir::acquire(dir.path()).unwrap();
+        assert_eq!(version(), "meridian-store 1\n", "the version before may open it");
+        held.raise_format(2).unwrap();
+        held.raise_format(1).unwrap();
+        assert_eq!(version(), "meridian-store 2\n");
+        drop(held);
+        StoreDir::acquire(dir.path()).unwrap().raise_format(1).unwrap();
+        assert_eq!(version(), "meridian-store 2\n");
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(crate) struct Inner {
     next_space: AtomicU64,
     syncs: Arc<AtomicU64>,
     /// Last, so that the directory is free only once the engine is gone. A disk in memory has none.
-    _dir: Option<StoreDir>,
+    dir: Option<StoreDir>,
 }
 
 /// What a store is put together from.
@@ -154,7 +154,7 @@ impl Store {
             sync,
             janitor,
             syncs,
-            _dir: dir,
+            dir,
         };
         inner.load()?;
         inner.space.current();
@@ -217,6 +217,15 @@ impl Store {
     /// Stops the store for good: every later call answers `Failed` with this reason, as after a failed fsync.
     pub fn condemn(&self, reason: &str) {
         self.inner.engine.fail(reason);
+    }
+
+    /// Has only versions that know `format` open the directory from now on, when it is above the present one. On disk when this
+    /// returns. Blocks on the disk, once in a store's life for each format.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn raise_format(&self, format: u32) -> Result<(), StoreError> {
+        self.inner.dir.as_ref().map_or(Ok(()), |dir| dir.raise_format(format))
     }
 
     /// Figures for metrics.

@@ -46,6 +46,8 @@ pub struct SystemStatus {
     pub leader: Option<NodeName>,
     /// Its Raft term.
     pub term: u64,
+    /// The cluster's level: the newest protocol whose commands and formats it uses.
+    pub level: u32,
 }
 
 /// One region.

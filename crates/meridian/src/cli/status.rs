@@ -29,8 +29,8 @@ pub(super) fn tone(health: Verdict) -> Tone {
 fn show(status: &Status) {
     let leader = or_dash(status.system.leader.as_ref());
     output::emit(&format!(
-        "cluster {}, system leader {leader} (term {})\n\n",
-        status.cluster, status.system.term
+        "cluster {}, system leader {leader} (term {}), level {}\n\n",
+        status.cluster, status.system.term, status.system.level
     ));
     let mut regions = Grid::new(&["REGION", "HEALTH", "NODE", "ZONE", "HEALTH", "LEADS"]);
     for region in &status.regions {

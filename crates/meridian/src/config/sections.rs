@@ -2,6 +2,7 @@
 
 use super::secret::Secret;
 use super::units::{self, Size};
+use meridian_replication::LogLimits;
 use meridian_types::{NodeId, NodeName, RegionName, ZoneName};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -198,6 +199,8 @@ pub struct ReplicationSection {
     /// A node whose clock differs by more from its peers refuses writes.
     #[serde(with = "units::duration")]
     pub max_clock_offset: Duration,
+    /// Bytes a second that a node spends on all members together that are far behind.
+    pub catch_up_rate: Size,
 }
 
 impl Default for ReplicationSection {
@@ -207,6 +210,7 @@ impl Default for ReplicationSection {
             election_timeout: Duration::from_millis(900),
             request_timeout: Duration::from_secs(5),
             max_clock_offset: Duration::from_millis(500),
+            catch_up_rate: Size(LogLimits::default().catch_up_rate),
         }
     }
 }
@@ -219,11 +223,13 @@ pub struct StoreSection {
     pub min_free: Size,
     /// Memory for cached blocks.
     pub cache_size: Size,
+    /// Bytes a second that are read in the background to find damage; 0 for never.
+    pub scrub_rate: Size,
 }
 
 impl Default for StoreSection {
     fn default() -> Self {
-        Self { min_free: Size(64 << 20), cache_size: Size(32 << 20) }
+        Self { min_free: Size(64 << 20), cache_size: Size(32 << 20), scrub_rate: Size(4 << 20) }
     }
 }
 

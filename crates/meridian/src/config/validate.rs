@@ -1,5 +1,6 @@
 //! What the values of a configuration must satisfy together. Collects everything that is wrong, not the first thing.
 
+use super::units::Size;
 use super::{AuthMode, ConfigError, NodeConfig, secret};
 use crate::cert::is_certificate_name;
 use meridian_types::{Policy, RegionName};
@@ -154,6 +155,10 @@ impl NodeConfig {
             if !(low..=high).contains(&value) {
                 problems.push(format!("replication.{field} is {value:?}; it must be {low:?} to {high:?}"));
             }
+        }
+        let (rate, low) = (timing.catch_up_rate, Size(1 << 20));
+        if rate < low {
+            problems.push(format!("replication.catch_up_rate is {rate}; it must be {low} or more"));
         }
         let least = timing.heartbeat_interval.saturating_mul(3);
         if timing.election_timeout < least {

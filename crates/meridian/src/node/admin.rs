@@ -1,6 +1,7 @@
 //! [`ClusterAdmin`] of a running node.
 
 use super::keys::new_key;
+use super::scrub::Scrubbed;
 use super::{failover, members, metrics, status};
 use crate::admin::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use crate::admin::failover::{Failover, FailoverDone, FailoverPlan};
@@ -33,6 +34,7 @@ pub struct NodeAdmin {
     catalogs: Arc<Catalogs>,
     tables: Arc<ReplicatedTables>,
     here: ServedBy,
+    scrubbed: Arc<Scrubbed>,
 }
 
 impl NodeAdmin {
@@ -44,7 +46,12 @@ impl NodeAdmin {
         tables: Arc<ReplicatedTables>,
         here: ServedBy,
     ) -> Self {
-        Self { replication, catalogs, tables, here }
+        Self { replication, catalogs, tables, here, scrubbed: Arc::default() }
+    }
+
+    /// Where the scrubber counts.
+    pub(super) fn scrubbed(&self) -> Arc<Scrubbed> {
+        Arc::clone(&self.scrubbed)
     }
 
     /// Catches up with the system leader, so that what another node has changed is seen.
@@ -97,6 +104,7 @@ pub(super) fn refused(error: SystemError) -> ApiError {
         | SystemError::HasSalvage(_)
         | SystemError::BeingFounded(_)
         | SystemError::OtherDisk(_)
+        | SystemError::LevelTooLow { .. }
         | SystemError::StaleRefounding { .. } => ErrorCode::Conflict,
         SystemError::BadToken(_) => ErrorCode::Unauthorized,
         SystemError::NoSuchTable(_)
@@ -364,7 +372,7 @@ impl ClusterAdmin for NodeAdmin {
     async fn metrics(&self) -> String {
         let conflicts = self.tables.conflict_counts(Instant::now() + DEADLINE).await;
         let blocked = self.tables.tombstones_wait();
-        metrics::text(&self.replication, &metrics::Active { conflicts, blocked })
+        metrics::text(&self.replication, &self.scrubbed, &metrics::Active { conflicts, blocked })
     }
 }
 

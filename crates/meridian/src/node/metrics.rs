@@ -1,9 +1,11 @@
 //! `/metrics`: this node's gauges in the Prometheus text format.
 
+use super::scrub::Scrubbed;
 use meridian_replication::{Replication, RiskReport};
 use meridian_types::{GroupId, NodeId};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
 /// What active-active tables add.
 #[derive(Debug, Default)]
@@ -15,7 +17,7 @@ pub(super) struct Active {
 }
 
 /// Renders the node's own view; scraping every node gives the cluster's.
-pub(super) fn text(replication: &Replication, active: &Active) -> String {
+pub(super) fn text(replication: &Replication, scrubbed: &Scrubbed, active: &Active) -> String {
     let status = replication.status_here();
     let state = replication.system();
     let mut out = String::new();
@@ -106,6 +108,31 @@ pub(super) fn text(replication: &Replication, active: &Active) -> String {
         "meridian_disk_low",
         "1 when writes are refused for lack of space.",
         &one(u64::from(status.disk_low)),
+    );
+    let (behind, bytes) = replication.catching_up();
+    gauge("meridian_catch_up_members", "Members of groups led here that are far behind.", &one(behind));
+    gauge(
+        "meridian_catch_up_bytes",
+        "Bytes sent to such members since the node started; at most replication.catch_up_rate a second.",
+        &one(bytes),
+    );
+    let scrubbed = [
+        ("meridian_scrubbed_bytes", "Bytes at rest read again to find damage.", &scrubbed.bytes),
+        ("meridian_scrub_rounds", "How often all that is at rest was read.", &scrubbed.rounds),
+        ("meridian_scrub_damaged", "Replicas in which that has met damage.", &scrubbed.damaged),
+    ];
+    for (name, help, count) in scrubbed {
+        gauge(name, &format!("{help} Since the node started."), &one(count.load(Ordering::Relaxed)));
+    }
+    gauge(
+        "meridian_damaged_replicas",
+        "Replicas that the disk has damaged and that are out of use.",
+        &one(replication.damaged() as u64),
+    );
+    gauge(
+        "meridian_reseeded_replicas",
+        "Damaged replicas that were emptied to be filled again, since the node started.",
+        &one(replication.reseeded()),
     );
     gauge("meridian_silent_nodes", "Nodes not heard from.", &one(status.silent.len() as u64));
     gauge("meridian_lost_regions", "Regions recorded as lost.", &one(state.lost_regions.len() as u64));

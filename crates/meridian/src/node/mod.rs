@@ -5,6 +5,7 @@ mod failover;
 mod keys;
 mod members;
 mod metrics;
+mod scrub;
 mod status;
 
 pub use admin::NodeAdmin;
@@ -25,6 +26,7 @@ use meridian_replication::{
     Evaluator, Expelled, Founding, LogLimits, Network, Replication, ReplicationOptions, Timing,
 };
 use meridian_store::{Store, StoreError, StoreOptions};
+use meridian_types::NodeName;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -72,6 +74,17 @@ pub enum NodeError {
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
+    /// The store is damaged where it tells what the node has promised.
+    #[error(
+        "cannot open the store: {damage}. What this node has promised the others cannot be known any more, so it must not come back. Leave the \
+         folder as it is, and put a new node in its place: `meridian node replace {node}`"
+    )]
+    Damaged {
+        /// What was found.
+        damage: StoreError,
+        /// This node.
+        node: NodeName,
+    },
     /// The replicas cannot be opened.
     #[error("cannot open the node's groups: {0}")]
     Groups(std::io::Error),
@@ -111,7 +124,8 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
     // Items and the secrets of access keys are in it.
     let dir = &config.node.data_dir;
     files::private_dir(dir).map_err(|source| NodeError::DataDir { dir: dir.clone(), source })?;
-    let store = Store::open(dir, &store_options(&config))?;
+    let store =
+        Store::open(dir, &store_options(&config)).map_err(|error| unopened(error, &config.node.id))?;
     let here = ServedBy { region: config.node.region.clone(), node: config.node.id.clone() };
 
     let evaluator: Arc<LateEvaluator> = Arc::default();
@@ -129,6 +143,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         Arc::new(ReplicatedTables::new(Arc::clone(&replication), Arc::clone(&catalogs), here.clone()));
     let node_admin =
         Arc::new(NodeAdmin::new(Arc::clone(&replication), catalogs, Arc::clone(&tables), here.clone()));
+    let scrubbed = node_admin.scrubbed();
     let auth = match config.auth.mode {
         AuthMode::Sigv4 => dynamodb::AuthMode::SigV4,
         AuthMode::None => dynamodb::AuthMode::None,
@@ -156,12 +171,20 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         never = follow_routes(&replication, routes) => match never {},
         never = moving::run(Arc::clone(&replication)) => match never {},
         never = tend_active(Arc::clone(&tables)) => match never {},
+        never = scrub::run(&store, config.store.scrub_rate.0, &scrubbed) => match never {},
     };
     replication.shutdown().await;
     if outcome.is_ok() {
         store.close()?;
     }
     outcome
+}
+
+fn unopened(error: StoreError, node: &NodeName) -> NodeError {
+    match error {
+        damage @ StoreError::Corrupt { .. } => NodeError::Damaged { damage, node: node.clone() },
+        error => error.into(),
+    }
 }
 
 /// Makes the node take for true what it is told.
@@ -257,7 +280,7 @@ fn replication_options(
         network,
         store,
         timing: timing(config),
-        log: LogLimits::default(),
+        log: LogLimits { catch_up_rate: config.replication.catch_up_rate.0, ..LogLimits::default() },
         evaluator,
         founding: Founding {
             cluster: config.cluster.name.clone(),

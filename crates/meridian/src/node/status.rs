@@ -26,6 +26,7 @@ pub(super) async fn gather(replication: &Arc<Replication>) -> Status {
         system: SystemStatus {
             leader: system.and_then(|(node, _)| name(&state, node)),
             term: system.map_or(0, |(_, replica)| replica.term),
+            level: state.level(),
         },
         regions: regions(replication, &state, &said, &risks),
         groups: state.groups.values().map(|group| group_status(&state, &said, &risks, group)).collect(),

@@ -73,7 +73,9 @@ pub(super) fn check_residency(
         )));
     }
     if rules.len() > MAX_RULES {
-        return Err(DynamoError::validation(format!("a table has at most {MAX_RULES} tags {RESIDENCY_TAG}*")));
+        return Err(DynamoError::validation(format!(
+            "a table has at most {MAX_RULES} tags {RESIDENCY_TAG}*"
+        )));
     }
     let conflict_of = |name: &PolicyName| state.policies.get(name).map(|entry| entry.policy.conflict);
     for (tag, text) in rules {

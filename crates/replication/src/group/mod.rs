@@ -35,7 +35,7 @@ use crate::evaluate::Evaluator;
 use crate::node::Roster;
 use crate::node::departed::Departed;
 use crate::raft::reseed::Owed;
-use crate::raft::{GroupNetworks, LogStore, Machine, MachineView, Raft, RaftTypes, SnapshotReceiver};
+use crate::raft::{GroupNetworks, LogStore, Machine, MachineView, Pacer, Raft, RaftTypes, SnapshotReceiver};
 use crate::replica_id::ReplicaId;
 use crate::runtime::{self, Mistake, errs, watch};
 use crate::system::SystemState;
@@ -70,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) peers: Arc<Peers>,
     pub(crate) timing: Timing,
     pub(crate) log: LogLimits,
+    /// Paces what is sent to members that are far behind.
+    pub(crate) pacer: Arc<Pacer>,
     pub(crate) evaluator: Arc<dyn Evaluator>,
     pub(crate) system: watch::Receiver<Arc<SystemState>>,
     /// The lease of this node's region.
@@ -159,8 +161,7 @@ impl Group {
             Arc::new(shared.timing.raft_config(id, &shared.log).validate().map_err(io::Error::other)?);
         let acks = Arc::<AckClock>::default();
         let promise = Promise::new(had_state, departed.as_ref().map(|departed| departed.floor));
-        let networks =
-            GroupNetworks::new(id, Arc::clone(&shared.peers), Arc::clone(&shared.roster), Arc::clone(&acks));
+        let networks = GroupNetworks::new(id, shared, Arc::clone(&acks));
         let log = LogStore::new(store.clone());
         let raft =
             Raft::new(shared.peers.own(), config, networks, log, machine).await.map_err(io::Error::other)?;

@@ -436,6 +436,10 @@ impl Replication {
         command: SystemCommand,
         deadline: Instant,
     ) -> Result<Result<SystemReply, SystemError>, Unserved> {
+        // Before it is sent: a leader of the version before could not read it.
+        if let Err(refused) = self.system().check_level(&command) {
+            return Ok(Err(refused));
+        }
         loop {
             let tried = match self.leader_of(GroupId::SYSTEM) {
                 Some(leader) if leader == self.own() => self.system_write_here(command.clone()).await,
@@ -467,6 +471,9 @@ impl Replication {
         let session = group.session().ok_or(Unserved::NotLeader)?;
         if self.shared.store.space().low {
             return Err(Unserved::DiskFull(self.shared.node_name.clone()));
+        }
+        if let Err(refused) = self.system().check_level(&command) {
+            return Ok((Err(refused), group.view.applied()));
         }
         let (responder, done) = openraft::impls::ProgressResponder::complete_only();
         let write = group

@@ -27,7 +27,7 @@ pub(crate) use roster::{Roster, Seeds};
 use crate::config::{LogLimits, Timing};
 use crate::evaluate::Evaluator;
 use crate::group::{Group, RegionLease, Replicas, Shared};
-use crate::raft::refound;
+use crate::raft::{Pacer, refound};
 use crate::replica_id::ReplicaId;
 use crate::runtime::{self, Mistake, errs, mark, watch};
 use crate::supervisor::{self, Founding};
@@ -41,6 +41,7 @@ use risk::HeardRisks;
 use salvage::Retired;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -113,6 +114,8 @@ pub struct Replication {
     pub(crate) grants: Grants,
     pub(crate) heard_risks: HeardRisks,
     pub(crate) retired: Retired,
+    /// How many damaged replicas were emptied.
+    pub(crate) reseeded: AtomicU64,
     tasks: std::sync::Mutex<JoinSet<()>>,
 }
 
@@ -138,6 +141,7 @@ impl Replication {
             store: options.store,
             peers: Arc::clone(&peers),
             timing: options.timing,
+            pacer: Pacer::new(options.log.catch_up_rate),
             log: options.log,
             evaluator: options.evaluator,
             system,
@@ -155,6 +159,7 @@ impl Replication {
             grants: Grants::default(),
             heard_risks: HeardRisks::default(),
             retired: Retired::default(),
+            reseeded: AtomicU64::new(0),
             tasks: std::sync::Mutex::default(),
         });
         node.shared.roster.serve(&node);

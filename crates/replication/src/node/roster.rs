@@ -5,7 +5,7 @@ use crate::runtime::watch;
 use crate::system::{SystemError, SystemState};
 use crate::transport::{Doorman, Hello, OLDEST_PROTOCOL, PROTOCOL, PeerAddress, Refusal};
 use meridian_placement::Topology;
-use meridian_types::{NodeId, NodeName};
+use meridian_types::{GroupId, NodeId, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -121,6 +121,16 @@ impl Roster {
         known.or_else(|| self.seeds.topology.node(node).filter(|_| node == self.own).map(|node| node.witness))
     }
 
+    /// Whether a group has a majority of linked voters without a member.
+    pub(crate) fn spares(&self, group: GroupId, member: NodeId, linked: impl Fn(NodeId) -> bool) -> bool {
+        let state = self.state();
+        let Some(info) = state.groups.get(&group) else { return false };
+        let voters = &info.placement.voters;
+        let there =
+            voters.iter().filter(|voter| **voter == self.own || (**voter != member && linked(**voter)));
+        there.count() * 2 > voters.len()
+    }
+
     /// The disk that this node has.
     pub(crate) fn disk(&self) -> u64 {
         self.disk
@@ -176,7 +186,8 @@ impl Roster {
             cluster: self.cluster.clone(),
             disk: self.disk,
             expects,
-            oldest: OLDEST_PROTOCOL,
+            // Who does not speak the cluster's level could not read what is in its logs.
+            oldest: self.state().level().max(OLDEST_PROTOCOL),
             newest: PROTOCOL,
         }
     }

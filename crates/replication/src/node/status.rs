@@ -5,7 +5,7 @@ use crate::group::Group;
 use crate::replica_id::ReplicaId;
 use crate::runtime;
 use crate::wire::{NodeStatus, ReplicaStatus};
-use meridian_types::{GroupId, NodeId, Position};
+use meridian_types::{GroupId, NodeId, Policy, Position};
 use openraft::async_runtime::WatchReceiver;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +29,12 @@ impl Replication {
             disk_low: space.low,
             at_risk: self.risks_known(),
         }
+    }
+
+    /// How many members of groups that this node leads are far behind, and how many bytes were sent to such since it started.
+    #[must_use]
+    pub fn catching_up(&self) -> (u64, u64) {
+        self.shared.pacer.figures()
     }
 
     /// What is on the disk besides the system group.
@@ -66,8 +72,10 @@ impl Replication {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let state = self.system();
-        let founded = !state.cluster.is_empty()
-            && self.founding.policies.iter().all(|policy| state.policies.contains_key(&policy.name));
+        let here = |node| node == self.own() || self.hears(node);
+        let declared =
+            |policy: &Policy| state.policies.contains_key(&policy.name) || !state.soon_declares(policy, here);
+        let founded = !state.cluster.is_empty() && self.founding.policies.iter().all(declared);
         let mine = state.groups.values().filter(|group| group.placement.has_member(self.own()));
         let led = |id| self.group(id).is_some_and(|group| group.leader_hint().is_some());
         founded && mine.map(|group| group.id).all(led)

@@ -266,7 +266,8 @@ impl Machine {
         self.chain = chain.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default();
         if let Some(system) = &mut self.system {
             let stored = self.store.get(&[prefix::SYSTEM]).map_err(io::Error::other)?;
-            system.state = stored.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default();
+            system.state = stored.map(|bytes| system_state(&bytes)).transpose()?.unwrap_or_default();
+            self.store.store().raise_format(system.state.level()).map_err(io::Error::other)?;
             system.publish.send_replace(Arc::new(system.state.clone()));
         }
         // What a snapshot deleted is not known: consistent reads must take everything up to it as deleted just now.
@@ -333,7 +334,9 @@ impl Machine {
             answers.extend(responder.map(|responder| (responder, answer)));
         }
         if let Some(system) = self.system.as_ref().filter(|_| system_changed) {
-            ops.push(put(vec![prefix::SYSTEM].into(), encode(&system.state)?));
+            // Before anything that an older version would misread is on the disk.
+            self.store.store().raise_format(system.state.level()).map_err(io::Error::other)?;
+            ops.push(put(vec![prefix::SYSTEM].into(), system.state.to_bytes().map_err(io::Error::other)?));
         }
         if chain != self.chain {
             ops.push(put(vec![prefix::CHAIN].into(), encode(&self.chain)?));
@@ -390,6 +393,10 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+fn system_state(bytes: &[u8]) -> io::Result<SystemState> {
+    SystemState::from_bytes(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 fn put(key: Bytes, value: Bytes) -> StateOp {

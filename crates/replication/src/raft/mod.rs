@@ -7,6 +7,7 @@ mod log_store;
 pub(crate) mod lost;
 mod machine;
 mod network;
+mod pacer;
 pub(crate) mod refound;
 #[cfg(test)]
 mod refound_tests;
@@ -17,6 +18,7 @@ mod types;
 pub(crate) use log_store::LogStore;
 pub(crate) use machine::{Machine, MachineView};
 pub(crate) use network::{GroupNetworks, respond};
+pub(crate) use pacer::Pacer;
 pub(crate) use snapshot::SnapshotData;
 pub(crate) use snapshot::{Complete, SnapshotPart, SnapshotReceiver};
 pub use types::Mutation;

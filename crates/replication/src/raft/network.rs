@@ -1,8 +1,9 @@
 //! openraft's network over peer links: appends are pipelined in order, heartbeats overtake them.
 
+use super::pacer::Pacer;
 use super::snapshot::{SnapshotData, SnapshotPart};
 use super::types::{Command, RaftTypes, decode, encode};
-use crate::group::AckClock;
+use crate::group::{AckClock, Shared};
 use crate::node::Roster;
 use crate::replica_id::ReplicaId;
 use crate::runtime;
@@ -50,11 +51,27 @@ pub(crate) struct GroupNetworks {
     peers: Arc<Peers>,
     roster: Arc<Roster>,
     acks: Arc<AckClock>,
+    pacer: Arc<Pacer>,
 }
 
 impl GroupNetworks {
-    pub(crate) fn new(group: ReplicaId, peers: Arc<Peers>, roster: Arc<Roster>, acks: Arc<AckClock>) -> Self {
-        Self { group, peers, roster, acks }
+    pub(crate) fn new(group: ReplicaId, shared: &Shared, acks: Arc<AckClock>) -> Self {
+        let (peers, roster) = (Arc::clone(&shared.peers), Arc::clone(&shared.roster));
+        Self { group, peers, roster, acks, pacer: Arc::clone(&shared.pacer) }
+    }
+}
+
+impl GroupNetworks {
+    fn to(&self, target: NodeId, append: Kind) -> GroupNetwork {
+        GroupNetwork {
+            group: self.group,
+            target,
+            peers: Arc::clone(&self.peers),
+            append,
+            roster: Arc::clone(&self.roster),
+            acks: Arc::clone(&self.acks),
+            pacer: Arc::clone(&self.pacer),
+        }
     }
 }
 
@@ -62,18 +79,11 @@ impl RaftNetworkFactory<RaftTypes> for GroupNetworks {
     type Network = GroupNetwork;
 
     async fn new_client(&mut self, target: NodeId, _node: &EmptyNode) -> GroupNetwork {
-        GroupNetwork {
-            group: self.group,
-            target,
-            peers: Arc::clone(&self.peers),
-            append: Kind::Append,
-            roster: Arc::clone(&self.roster),
-            acks: Arc::clone(&self.acks),
-        }
+        self.to(target, Kind::Append)
     }
 
-    async fn new_heartbeat_client(&mut self, target: NodeId, node: &EmptyNode) -> GroupNetwork {
-        GroupNetwork { append: Kind::Heartbeat, ..self.new_client(target, node).await }
+    async fn new_heartbeat_client(&mut self, target: NodeId, _node: &EmptyNode) -> GroupNetwork {
+        self.to(target, Kind::Heartbeat)
     }
 }
 
@@ -85,6 +95,15 @@ pub(crate) struct GroupNetwork {
     append: Kind,
     roster: Arc<Roster>,
     acks: Arc<AckClock>,
+    pacer: Arc<Pacer>,
+}
+
+impl Drop for GroupNetwork {
+    fn drop(&mut self) {
+        if matches!(self.append, Kind::Append) {
+            self.pacer.forget((self.group, self.target));
+        }
+    }
 }
 
 /// The same entries without what they write: a witness keeps positions only, and never sends its log to anyone.
@@ -144,20 +163,36 @@ struct Appends {
     group: ReplicaId,
     target: NodeId,
     acks: Arc<AckClock>,
+    peers: Arc<Peers>,
+    roster: Arc<Roster>,
+    pacer: Arc<Pacer>,
 }
 
 impl Appends {
+    /// Waits if the member is far behind and the group has a majority without it: nobody waits for it then.
+    async fn pace(&self, request: &AppendEntriesRequest<RaftTypes>, bytes: usize) {
+        let Some((last, committed)) = request.entries.last().zip(request.leader_commit.as_ref()) else {
+            return;
+        };
+        let lag = committed.index.saturating_sub(last.log_id.index);
+        let linked = |node| self.peers.link(node).is_some();
+        if self.roster.spares(self.group.group, self.target, linked) {
+            self.pacer.entries((self.group, self.target), lag, bytes).await;
+        }
+    }
+
     /// Sends one append now; the future is its result, for the stream that openraft reads.
     fn send(
         &self,
         request: &AppendEntriesRequest<RaftTypes>,
+        payload: io::Result<Bytes>,
     ) -> impl Future<Output = Result<StreamAppendResult<RaftTypes>, RPCError<RaftTypes>>> + Send + use<> {
         let previous = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(previous);
         let leader = request.vote.leader_id().to_committed();
         let (acks, target, sent) = (Arc::clone(&self.acks), self.target, runtime::now());
         let call: Result<PendingCall, _> =
-            encode(request).map(|payload| self.link.send(self.kind, self.group, payload));
+            payload.map(|payload| self.link.send(self.kind, self.group, payload));
         async move {
             let call = call.map_err(|error| broken(&error))?;
             let answer = runtime::timeout(APPEND_TIMEOUT, call).await.unwrap_or(Err(CallError::Lost));
@@ -203,6 +238,7 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
     {
         let (target, peers, no_data) = (self.target, Arc::clone(&self.peers), self.no_data());
         let (kind, group, acks) = (self.append, self.group, Arc::clone(&self.acks));
+        let (roster, pacer) = (Arc::clone(&self.roster), Arc::clone(&self.pacer));
         async move {
             // openraft tries again at once when a stream cannot begin, so the wait for the link is here.
             let link = peers.link_within(target, LINK_PATIENCE).await;
@@ -214,11 +250,21 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
                     return Err(unknown);
                 }
             };
-            let appends = Appends { link, kind, group, target, acks };
+            let appends = Arc::new(Appends { link, kind, group, target, acks, peers, roster, pacer });
+            #[expect(
+                clippy::async_yields_async,
+                reason = "what was sent is waited for elsewhere, with others"
+            )]
             let results = input
-                .map(move |request| {
-                    let request = if no_data { without_data(request) } else { request };
-                    appends.send(&request)
+                // One after the other, so that they are sent in their order; those that were sent are waited for together.
+                .then(move |request| {
+                    let (request, appends) =
+                        (if no_data { without_data(request) } else { request }, Arc::clone(&appends));
+                    async move {
+                        let payload = encode(&request);
+                        appends.pace(&request, payload.as_ref().map_or(0, Bytes::len)).await;
+                        appends.send(&request, payload)
+                    }
                 })
                 .buffered(APPENDS_IN_FLIGHT)
                 // The first failure ends the stream: what follows it would fail too.
@@ -279,6 +325,8 @@ impl GroupNetwork {
         let mut under_way: VecDeque<PendingCall> = VecDeque::new();
         let mut number = 0;
         let mut after: Option<Bytes> = None;
+        let to = (self.group, self.target);
+        self.pacer.snapshot(to);
         loop {
             let chunk = view.chunk(after.as_deref(), SNAPSHOT_PART);
             let StateChunk { items, done } = chunk.map_err(|error| broken(&io::Error::other(error)))?;
@@ -288,6 +336,10 @@ impl GroupNetwork {
             let part = SnapshotPart { transfer, number, rows, last };
             number += 1;
             let payload = part.encode().map_err(|error| broken(&error))?;
+            let peers = &self.peers;
+            if self.roster.spares(self.group.group, self.target, |node| peers.link(node).is_some()) {
+                self.pacer.part(to, payload.len()).await;
+            }
             under_way.push_back(link.send(Kind::Snapshot, self.group, payload));
             while under_way.len() > if done { 0 } else { PARTS_IN_FLIGHT } {
                 let Some(call) = under_way.pop_front() else { break };

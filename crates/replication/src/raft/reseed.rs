@@ -8,6 +8,8 @@
 //! later term, whose leader was elected while this replica did not vote. See `docs/decisions/0010-damaged-replicas.md`.
 
 use super::types::{RaftTypes, decode, encode};
+use crate::replica_id::ReplicaId;
+use crate::wire::ReplicaStatus;
 use meridian_placement::Placement;
 use meridian_store::GroupStore;
 use meridian_types::NodeId;
@@ -85,22 +87,62 @@ pub fn spares(placement: &Placement, node: NodeId) -> bool {
     !placement.voters.contains(&node) || others.count() >= 2
 }
 
+/// Whether another replica of the group, by its own word, has everything that this one has acknowledged and that was committed: it leads, in
+/// the term of this one's vote or a later one. As a leader it has what was committed before its term; what was committed in its term
+/// it has proposed itself; and there was no leader of a later term that this replica has acknowledged anything to.
+#[must_use]
+pub(crate) fn has_all(said: &ReplicaStatus, id: ReplicaId, vote_term: u64) -> bool {
+    let same = (said.group, said.incarnation) == (id.group, id.incarnation);
+    same && said.lease_ms.is_some() && said.term >= vote_term
+}
+
+/// The term of the vote in a store; above all others when there is none to tell.
+pub(crate) fn vote_term(store: &GroupStore) -> io::Result<u64> {
+    let vote = store.vote().map_err(io::Error::other)?;
+    let vote: Option<VoteOf<RaftTypes>> = vote.map(|bytes| decode(&bytes)).transpose()?;
+    Ok(vote.map_or(u64::MAX, |vote| vote.leader_id.term))
+}
+
 /// Why a damaged replica stays as it is.
 pub(crate) fn needed() -> io::Error {
     io::Error::other(
-        "the replica is damaged and its group cannot do without it, so nothing can bring its entries back safely: restore the \
-         node's disk, or give its region up with `meridian failover`",
+        "the replica is damaged, and it is not sure that another has all that was committed: if this node leads the group, move it away with \
+         `meridian switchover`; else restore the node's disk, or give its region up with `meridian failover`",
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meridian_types::{GroupId, Incarnation};
     use openraft::type_config::alias::LeaderIdOf;
     use openraft::vote::RaftLeaderId;
 
     fn at(term: u64, index: u64) -> LogIdOf<RaftTypes> {
         LogIdOf::<RaftTypes>::new(LeaderIdOf::<RaftTypes>::new(term, NodeId(1)).to_committed(), index)
+    }
+
+    #[test]
+    fn only_a_leader_of_the_group_and_of_no_older_term_has_all() {
+        let id = ReplicaId { group: GroupId(3), incarnation: Incarnation(1) };
+        let leader = ReplicaStatus {
+            group: id.group,
+            incarnation: id.incarnation,
+            term: 5,
+            leader: Some(NodeId(2)),
+            lease_ms: Some(100),
+            committed: 9,
+            applied: 9,
+            answerable: 9,
+            members: None,
+            matched: [].into(),
+            stale_ms: None,
+        };
+        assert!(has_all(&leader, id, 5) && has_all(&leader, id, 4));
+        assert!(!has_all(&leader, id, 6), "this replica has acknowledged entries of a later leader");
+        assert!(!has_all(&ReplicaStatus { lease_ms: None, ..leader.clone() }, id, 5));
+        assert!(!has_all(&ReplicaStatus { incarnation: Incarnation(0), ..leader.clone() }, id, 5));
+        assert!(!has_all(&ReplicaStatus { group: GroupId(4), ..leader }, id, 5));
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub(super) async fn round(node: &Arc<Replication>) {
     if state.cluster.is_empty() {
         commands.push(Ok(found(node)));
     }
-    let missing = |policy: &&Policy| !state.policies.contains_key(&policy.name);
+    let missing = |policy: &&Policy| !state.policies.contains_key(&policy.name) && state.may_declare(policy);
     commands.extend(node.founding.policies.iter().filter(missing).map(|policy| node.place_policy(policy)));
     for (access_key_id, credential) in &node.founding.credentials {
         // Once only: a first key that was deleted stays deleted.

@@ -8,6 +8,7 @@ mod campaign;
 mod found;
 mod lead;
 mod leaving;
+mod level;
 mod members;
 mod refound;
 mod region_lease;
@@ -40,6 +41,7 @@ pub(crate) fn start(node: &Arc<Replication>) {
     node.spawn(register::run(Arc::downgrade(node)));
     node.spawn(leaving::run(Arc::downgrade(node)));
     node.spawn(arriving::run(Arc::downgrade(node)));
+    node.spawn(level::run(Arc::downgrade(node)));
 }
 
 async fn rounds(node: Weak<Replication>) {

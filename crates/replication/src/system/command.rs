@@ -192,6 +192,8 @@ pub enum SystemCommand {
         /// Which region.
         region: RegionName,
     },
+    /// Takes the cluster to its next level, which every node has said that it knows.
+    RaiseLevel(u32),
 }
 
 /// What a committed command answers.
@@ -297,6 +299,17 @@ pub enum SystemError {
         what: String,
         /// How many are allowed.
         limit: usize,
+    },
+    /// Not every node knows what is asked for.
+    #[error(
+        "this needs level {needs}, and the cluster is at level {level}: it gets there by itself once every node runs the newer version; \
+         `meridian node list` shows who does not"
+    )]
+    LevelTooLow {
+        /// The level that the command came with.
+        needs: u32,
+        /// The cluster's level.
+        level: u32,
     },
 }
 

@@ -4,11 +4,13 @@
 //! those (creation times, ids of keys, placements) its proposer puts into the command.
 
 mod command;
+mod level;
 mod members;
 mod moving;
 mod refound;
 mod residency;
 mod state;
+mod stored;
 
 pub use command::{SystemCommand, SystemError, SystemReply};
 pub use members::{JoinToken, Joining, MAX_NODES, Planned, Started};
@@ -18,3 +20,4 @@ pub use residency::RESIDENCY_TAG;
 pub use state::{
     AllowList, Credential, GroupInfo, NodeEntry, PolicyEntry, SystemState, TableEntry, TableStatus,
 };
+pub use stored::StoredStateError;

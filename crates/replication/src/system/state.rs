@@ -4,6 +4,7 @@ use super::command::{SystemCommand, SystemError, SystemReply};
 use super::members::JoinToken;
 use super::moving::{Sweep, TableMove};
 use super::refound::Refoundation;
+use super::stored::Since2;
 use meridian_placement::{Placement, sole_region};
 use meridian_types::hash::group_ordinal;
 use meridian_types::{
@@ -156,8 +157,8 @@ pub struct SystemState {
     pub lost_regions: BTreeSet<RegionName>,
     /// Regions that leaders are kept out of.
     pub drained_regions: BTreeSet<RegionName>,
-    next_group: u32,
-    next_table: u32,
+    pub(super) next_group: u32,
+    pub(super) next_table: u32,
     /// The highest number that was given to a node, or promised to one by a token.
     pub(super) last_node: NodeId,
     /// Join tokens by hash.
@@ -167,6 +168,9 @@ pub struct SystemState {
     /// Changes of nodes and of placements so far.
     pub(super) placed: u64,
     pub(super) next_move: u64,
+    /// What level 2 has brought; kept behind all this, see [`super::stored`].
+    #[serde(skip)]
+    pub(super) since_2: Since2,
 }
 
 impl SystemState {
@@ -175,6 +179,7 @@ impl SystemState {
     /// # Errors
     /// [`SystemError`] when the command is refused; the state is then unchanged.
     pub fn apply(&mut self, command: SystemCommand) -> Result<SystemReply, SystemError> {
+        self.check_level(&command)?;
         match command {
             SystemCommand::Found { cluster, nodes } => {
                 if self.cluster.is_empty() {
@@ -266,6 +271,7 @@ impl SystemState {
             SystemCommand::RemoveNode { node } => self.remove_node(node),
             SystemCommand::NodeStarted(started) => self.node_started(started),
             SystemCommand::RegionArrived { group, region } => self.region_arrived(group, &region),
+            SystemCommand::RaiseLevel(to) => self.raise_level(to),
         }
     }
 

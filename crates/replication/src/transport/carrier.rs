@@ -91,6 +91,7 @@ impl Acceptor {
             return Err(Refusal::now("there is a link already"));
         }
         let (link, frames) = Link::new(peer);
+        link.greeted(hello);
         let (peers, handler) = (Arc::clone(&self.peers), Arc::clone(&self.handler));
         runtime::spawn(async move {
             peers.up(&link);

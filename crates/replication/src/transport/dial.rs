@@ -49,9 +49,12 @@ impl Peers {
             let name = address.name.clone();
             let (link, frames) = Link::new(peer);
             let answered = dialer.dial(address, door.hello(peer), Frames::new(frames)).await;
-            match answered.and_then(|(hello, arrivals)| Ok((greeted(&*door, peer, &hello)?, arrivals))) {
-                Ok(((), _)) if reverse && self.link(peer).is_some() => {}
-                Ok(((), arrivals)) => {
+            match answered
+                .and_then(|(hello, arrivals)| greeted(&*door, peer, &hello).map(|()| (hello, arrivals)))
+            {
+                Ok(_) if reverse && self.link(peer).is_some() => {}
+                Ok((hello, arrivals)) => {
+                    link.greeted(&hello);
                     if reverse {
                         mark("a node dialled a peer of a lower number");
                     }
@@ -80,12 +83,13 @@ impl Peers {
 }
 
 /// Whether the one that answered is the one that was dialled, and let in.
-fn greeted(door: &dyn Doorman, peer: NodeId, hello: &Hello) -> Result<(), Broken> {
+fn greeted(door: &dyn Doorman, peer: NodeId, hello: &Hello) -> Result<(), DialError> {
     if hello.node != peer {
-        return Err(Broken(format!("node {} answers where node {peer} was dialled", hello.node)));
+        let why = format!("node {} answers where node {peer} was dialled", hello.node);
+        return Err(Broken(why).into());
     }
     // It is the other side that is not let in, not this node.
-    door.admit(hello).map_err(|refusal| Broken(refusal.why))
+    door.admit(hello).map_err(|refusal| Broken(refusal.why).into())
 }
 
 /// Opens gRPC streams over mTLS.

@@ -1,15 +1,17 @@
 //! What both sides of a new stream say of themselves before anything else, and who may come in.
 //!
 //! The rule of versions: a node speaks the protocols [`OLDEST_PROTOCOL`] to [`PROTOCOL`], the newest and the one before it, so nodes
-//! can be upgraded one by one. Words of a greeting that are not known are passed over; new ones may be added.
+//! can be upgraded one by one. It uses what a protocol has brought once that is the cluster's level, and lets nobody in from then on
+//! who does not speak it. Words of a greeting that are not known are passed over; new ones may be added.
 
 use meridian_types::{NodeId, NodeName};
 use std::fmt;
 use std::str::FromStr;
 
-/// The protocol that this version speaks: the messages between nodes, and the commands and entries in their logs. One more whenever
-/// a node of the version before would misread one of them.
-pub const PROTOCOL: u32 = 1;
+/// The protocol that this version speaks, and the highest level that it can take a cluster to: the messages between nodes, the
+/// commands and entries in their logs, and what is on their disks. One more with the first change since a release that a node of
+/// that release would misread.
+pub const PROTOCOL: u32 = meridian_store::FORMAT;
 /// The oldest protocol that this version still understands.
 pub const OLDEST_PROTOCOL: u32 = 1;
 
@@ -116,7 +118,7 @@ impl Hello {
     pub fn understands(&self, other: &Hello) -> Result<(), Refusal> {
         if other.newest < self.oldest || self.newest < other.oldest {
             return Err(Refusal::now(format!(
-                "node {} speaks protocols {} to {}, node {} speaks {} to {}: upgrade one version at a time",
+                "node {} speaks protocols {} to {}, node {} speaks {} to {}: run the newer version on both, upgrading one version at a time",
                 other.name, other.oldest, other.newest, self.name, self.oldest, self.newest
             )));
         }
@@ -166,7 +168,7 @@ mod tests {
         assert_eq!(at(1, 2).understands(&at(2, 3)), Ok(()));
         assert_eq!(at(2, 3).understands(&at(1, 2)), Ok(()));
         let refused = at(1, 2).understands(&at(3, 4)).expect_err("too far apart");
-        assert!(refused.why.contains("upgrade one version at a time") && !refused.for_good, "{refused}");
+        assert!(refused.why.contains("one version at a time") && !refused.for_good, "{refused}");
         let foreign = Hello { cluster: "other".to_owned(), ..hello() };
         assert!(hello().understands(&foreign).expect_err("not ours").why.contains("cluster.name"));
     }

@@ -1,5 +1,6 @@
 //! A link: the live stream to one peer, with calls waiting for their responses.
 
+use super::hello::Hello;
 use super::message::{Handler, Kind, Request};
 use super::proto::{Envelope, Frame};
 use super::{MAX_FRAME, MAX_PENDING, MAX_QUEUED, PING_INTERVAL, SILENCE_LIMIT};
@@ -10,7 +11,7 @@ use futures_util::Stream;
 use meridian_types::{GroupId, Incarnation, NodeId};
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -64,6 +65,7 @@ pub struct Link {
     /// How far the peer's wall clock is ahead of where this node's would be had it run evenly since the link was opened, in milliseconds;
     /// [`UNKNOWN`] before the first answer.
     ahead_ms: AtomicI64,
+    speaks: AtomicU32,
     closed: AtomicBool,
     close: Notify,
 }
@@ -81,6 +83,7 @@ impl Link {
             heard_ms: AtomicU64::new(0),
             rtt_us: AtomicU64::new(0),
             ahead_ms: AtomicI64::new(UNKNOWN),
+            speaks: AtomicU32::new(0),
             closed: AtomicBool::new(false),
             close: Notify::new(),
         });
@@ -91,6 +94,17 @@ impl Link {
     #[must_use]
     pub fn peer(&self) -> NodeId {
         self.peer
+    }
+
+    /// The newest protocol that the peer speaks, by its greeting.
+    #[must_use]
+    pub fn speaks(&self) -> u32 {
+        self.speaks.load(Ordering::Relaxed)
+    }
+
+    /// Notes what the peer has said of itself.
+    pub(super) fn greeted(&self, hello: &Hello) {
+        self.speaks.store(hello.newest, Ordering::Relaxed);
     }
 
     /// How long ago anything arrived from the peer.

@@ -28,7 +28,7 @@ impl ClusterAdmin for Memory {
         Health { ready: true, node: NodeName::new("n1").unwrap(), region: RegionName::new("r1").unwrap() }
     }
     async fn status(&self) -> Result<Status, ApiError> {
-        let system = SystemStatus { leader: None, term: 1 };
+        let system = SystemStatus { leader: None, term: 1, level: 1 };
         Ok(Status {
             cluster: "c".into(),
             system,

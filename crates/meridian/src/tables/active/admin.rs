@@ -143,7 +143,13 @@ impl ReplicatedTables {
         let mut all: BTreeMap<(bool, u64, ConflictId), Listed> = BTreeMap::new();
         let tables = catalog.tables().filter(|(name, _)| only.is_none_or(|only| only == *name));
         for (name, table) in tables.filter(|(_, table)| table.rules.is_some()) {
-            for group in catalog.system.tables.get(name).map(|entry| catalog.system.groups_of(entry)).unwrap_or_default() {
+            for group in catalog
+                .system
+                .tables
+                .get(name)
+                .map(|entry| catalog.system.groups_of(entry))
+                .unwrap_or_default()
+            {
                 let mut after = None;
                 loop {
                     let read = ActiveRead::Conflicts(table.description.id, after.take(), PAGE);

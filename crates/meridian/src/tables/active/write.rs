@@ -103,8 +103,13 @@ pub(in crate::tables) fn write(
 
 /// Judges a condition where it may also speak of what is in conflict, and leaves the write without it: one that holds of the shown values alone says
 /// nothing of those that are kept beside them.
-fn judged<'a>(before: &Fragment, origins: &Origins<'_>, op: &'a WriteOp) -> Result<Cow<'a, WriteOp>, DynamoError> {
-    let Some(condition) = op.condition.as_ref().filter(|_| origins.rules.conflict == ConflictRule::Merge) else {
+fn judged<'a>(
+    before: &Fragment,
+    origins: &Origins<'_>,
+    op: &'a WriteOp,
+) -> Result<Cow<'a, WriteOp>, DynamoError> {
+    let Some(condition) = op.condition.as_ref().filter(|_| origins.rules.conflict == ConflictRule::Merge)
+    else {
         return Ok(Cow::Borrowed(op));
     };
     let resolved = before.resolve(origins.rules);
