@@ -26,8 +26,8 @@ pub use keys::{
     MoveNote, is_salvaged, move_note, move_notes, salvage_done, salvage_mark, table_prefix, table_range,
 };
 pub use node::{
-    Expelled, FailoverError, MembersError, Network, ReadConsistency, ReadDone, Replication,
-    ReplicationOptions, WriteDone, groups_of_region,
+    Expelled, FailoverError, MAX_NOTICE, MembersError, Network, OnNotice, ReadConsistency, ReadDone,
+    Replication, ReplicationOptions, WriteDone, groups_of_region,
 };
 pub use raft::Mutation;
 pub use raft::reseed::spares;

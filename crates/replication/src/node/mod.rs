@@ -8,6 +8,7 @@ mod grants;
 mod identity;
 mod links;
 mod members;
+mod notices;
 mod reseed;
 mod risk;
 mod roster;
@@ -17,6 +18,7 @@ mod status;
 pub use client::{ReadConsistency, ReadDone, WriteDone};
 pub use failover::{FailoverError, groups_of_region};
 pub use members::MembersError;
+pub use notices::{MAX_NOTICE, OnNotice};
 pub use roster::Expelled;
 pub(crate) use roster::{Roster, Seeds};
 
@@ -109,6 +111,7 @@ pub struct Replication {
     pub(crate) grants: Grants,
     pub(crate) heard_risks: HeardRisks,
     pub(crate) retired: Retired,
+    notices: notices::Notices,
     tasks: std::sync::Mutex<JoinSet<()>>,
 }
 
@@ -150,6 +153,7 @@ impl Replication {
             grants: Grants::default(),
             heard_risks: HeardRisks::default(),
             retired: Retired::default(),
+            notices: notices::Notices::default(),
             tasks: std::sync::Mutex::default(),
         });
         node.shared.roster.serve(&node);

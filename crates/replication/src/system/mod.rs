@@ -1,4 +1,4 @@
-//! The system group's state machine: nodes, policies, tables, placement, lost regions and credentials.
+//! The system group's state machine: nodes, policies, tables, placement, lost regions, credentials and services.
 //!
 //! Pure: commands and state in, new state and a reply out. No clock, no disk, no randomness; what a command needs of
 //! those (creation times, ids of keys, placements) its proposer puts into the command.
@@ -7,12 +7,14 @@ mod command;
 mod members;
 mod moving;
 mod refound;
+mod services;
 mod state;
 
 pub use command::{SystemCommand, SystemError, SystemReply};
 pub use members::{JoinToken, Joining, MAX_NODES, Planned, Started};
 pub use moving::{MovePhase, MoveSource, Sweep, TableMove};
 pub use refound::{AtRisk, LastHeard, LogPoint, Refoundation, Required, SalvageCount};
+pub use services::Services;
 pub use state::{
     AllowList, Credential, GroupInfo, NodeEntry, PolicyEntry, SystemState, TableEntry, TableStatus,
 };
