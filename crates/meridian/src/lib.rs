@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod files;
+pub mod health;
 pub mod http;
 pub mod node;
 pub mod parent;

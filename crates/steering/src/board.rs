@@ -68,16 +68,18 @@ pub struct Board {
 }
 
 impl Board {
-    /// Takes in a report of a node that stands in `region`.
-    pub fn hear(&mut self, node: NodeId, region: RegionName, report: Report, now_ms: u64) {
+    /// Takes in a report of a node that stands in `region`. Answers whether it says anything new.
+    pub fn hear(&mut self, node: NodeId, region: RegionName, report: Report, now_ms: u64) -> bool {
         let bounded = report.into_iter().take(MAX_OBSERVATIONS).map(|(target, mut said)| {
             let end =
                 (0..=MAX_DETAIL.min(said.detail.len())).rev().find(|end| said.detail.is_char_boundary(*end));
             said.detail.truncate(end.unwrap_or(0));
             (target, said)
         });
-        let observations = bounded.collect();
-        self.reports.insert(node, Heard { region, at_ms: now_ms, observations });
+        let observations: BTreeMap<Target, Observation> = bounded.collect();
+        let heard = Heard { region, at_ms: now_ms, observations };
+        let before = self.reports.insert(node, heard.clone());
+        before.is_none_or(|before| before.observations != heard.observations)
     }
 
     /// Forgets nodes that are not among these.

@@ -17,6 +17,7 @@ mod output;
 mod policy;
 mod region;
 mod salvage;
+mod service;
 mod status;
 mod switchover;
 mod table;
@@ -128,6 +129,9 @@ enum Command {
     /// List, apply and discard what a lost region had written alone, once it is back
     #[command(subcommand)]
     Salvage(salvage::SalvageCommand),
+    /// Register services that clients are steered to, and see how they stand
+    #[command(subcommand)]
+    Service(service::ServiceCommand),
     /// Create, list and delete access keys of the data API
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -193,6 +197,7 @@ async fn run(Cli { global, command }: Cli) -> Outcome {
         Command::Region(command) => region::run(command, &global).await,
         Command::Failover(args) => failover::run(args, &global).await,
         Command::Salvage(command) => salvage::run(command, &global).await,
+        Command::Service(command) => service::run(command, &global).await,
         Command::Key(command) => key::run(command, &global).await,
         Command::Cert(command) => cert::run(command, &global),
         Command::Drill(args) => drill::run(*args, &global).await,

@@ -1,15 +1,17 @@
 //! [`ClusterAdmin`] of a running node.
 
 use super::keys::new_key;
-use super::{failover, members, metrics, status};
+use super::{failover, members, metrics, services, status};
 use crate::admin::failover::{Failover, FailoverDone, FailoverPlan};
 use crate::admin::members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
+use crate::admin::services::{ServiceList, ServicesStatus};
 use crate::admin::types::{
     CreateKey, CreateTable, Health, KeyAttribute, KeyInfo, KeySpec, KeyType, MoveTable, NewKey, Status,
     Switched, Switchover, TableInfo, TableMoving,
 };
 use crate::admin::{ApiError, ClusterAdmin, ErrorCode};
+use crate::health::Health as HealthWatch;
 use crate::tables::{CatalogTable, Catalogs, ReplicatedTables};
 use meridian_api::{RequestContext, ServedBy, Tables};
 use meridian_dynamo::error::DynamoError;
@@ -17,7 +19,7 @@ use meridian_dynamo::key::{self, KeyKind, TableSchema};
 use meridian_dynamo::table::{Billing, POLICY_TAG, TableDefinition};
 use meridian_replication::system::{AllowList, Credential, SystemCommand, SystemError};
 use meridian_replication::{Replication, Unserved};
-use meridian_types::{NodeName, Pattern, Policy, PolicyName, RegionName, TableName};
+use meridian_types::{NodeName, Pattern, Policy, PolicyName, RegionName, Service, ServiceName, TableName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +34,7 @@ pub struct NodeAdmin {
     catalogs: Arc<Catalogs>,
     tables: Arc<ReplicatedTables>,
     here: ServedBy,
+    health: Arc<HealthWatch>,
 }
 
 impl NodeAdmin {
@@ -42,8 +45,9 @@ impl NodeAdmin {
         catalogs: Arc<Catalogs>,
         tables: Arc<ReplicatedTables>,
         here: ServedBy,
+        health: Arc<HealthWatch>,
     ) -> Self {
-        Self { replication, catalogs, tables, here }
+        Self { replication, catalogs, tables, here, health }
     }
 
     /// Catches up with the system leader, so that what another node has changed is seen.
@@ -96,6 +100,8 @@ pub(super) fn refused(error: SystemError) -> ApiError {
         | SystemError::HasSalvage(_)
         | SystemError::BeingFounded(_)
         | SystemError::OtherDisk(_)
+        | SystemError::ServiceExists(_)
+        | SystemError::HostTaken { .. }
         | SystemError::StaleRefounding { .. } => ErrorCode::Conflict,
         SystemError::BadToken(_) => ErrorCode::Unauthorized,
         SystemError::NoSuchTable(_)
@@ -103,6 +109,7 @@ pub(super) fn refused(error: SystemError) -> ApiError {
         | SystemError::NoSuchRegion(_)
         | SystemError::NoSuchNode(_)
         | SystemError::NoSuchGroup(_)
+        | SystemError::NoSuchService(_)
         | SystemError::NoSuchCredential(_) => ErrorCode::NotFound,
         SystemError::BadPolicy(_) | SystemError::Limit { .. } => ErrorCode::InvalidRequest,
     };
@@ -341,7 +348,29 @@ impl ClusterAdmin for NodeAdmin {
         self.command(SystemCommand::DeleteCredential(access_key_id.to_owned())).await
     }
 
+    async fn services(&self) -> Result<ServiceList, ApiError> {
+        self.catch_up().await;
+        let state = self.replication.system();
+        Ok(ServiceList { services: state.services.by_name.values().cloned().collect() })
+    }
+
+    async fn services_status(&self) -> Result<ServicesStatus, ApiError> {
+        // What this node judges by, whether or not the system group can be reached.
+        Ok(services::status(&self.health, &self.replication.system(), &self.here.node))
+    }
+
+    async fn put_service(&self, service: Service, new: bool) -> Result<Service, ApiError> {
+        self.command(SystemCommand::PutService { service: service.clone(), new }).await?;
+        Ok(service)
+    }
+
+    async fn remove_service(&self, name: &ServiceName) -> Result<(), ApiError> {
+        self.command(SystemCommand::RemoveService(name.clone())).await
+    }
+
     async fn metrics(&self) -> String {
-        metrics::text(&self.replication)
+        let mut text = metrics::text(&self.replication);
+        services::metrics(&self.health, &mut text);
+        text
     }
 }

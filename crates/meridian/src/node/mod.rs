@@ -5,6 +5,7 @@ mod failover;
 mod keys;
 mod members;
 mod metrics;
+mod services;
 mod status;
 
 pub use admin::NodeAdmin;
@@ -12,6 +13,7 @@ pub use admin::NodeAdmin;
 use crate::admin as admin_api;
 use crate::config::{AuthMode, ConfigError, Credentials, NodeConfig};
 use crate::files;
+use crate::health::Health;
 use crate::parent::{Pretence, Routes, Told};
 use crate::shutdown::Shutdown;
 use crate::tables::{Catalogs, DynamoEvaluator, ReplicatedTables, moving};
@@ -143,8 +145,14 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
 
     let tables =
         Arc::new(ReplicatedTables::new(Arc::clone(&replication), Arc::clone(&catalogs), here.clone()));
-    let node_admin =
-        Arc::new(NodeAdmin::new(Arc::clone(&replication), catalogs, Arc::clone(&tables), here.clone()));
+    let health = Health::new(Arc::clone(&replication), here.region.clone());
+    let node_admin = Arc::new(NodeAdmin::new(
+        Arc::clone(&replication),
+        catalogs,
+        Arc::clone(&tables),
+        here.clone(),
+        Arc::clone(&health),
+    ));
     let auth = match config.auth.mode {
         AuthMode::Sigv4 => dynamodb::AuthMode::SigV4,
         AuthMode::None => dynamodb::AuthMode::None,
@@ -170,6 +178,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         never = pretend(&store, pretence) => match never {},
         never = follow_routes(&replication, routes) => match never {},
         never = moving::run(Arc::clone(&replication)) => match never {},
+        never = health.run() => match never {},
     };
     replication.shutdown().await;
     if outcome.is_ok() {
