@@ -7,6 +7,7 @@ pub mod cert;
 pub mod cli;
 pub mod config;
 pub mod dev;
+pub mod dns;
 pub mod files;
 pub mod health;
 pub mod http;

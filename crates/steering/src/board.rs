@@ -77,9 +77,10 @@ impl Board {
             (target, said)
         });
         let observations: BTreeMap<Target, Observation> = bounded.collect();
-        let heard = Heard { region, at_ms: now_ms, observations };
-        let before = self.reports.insert(node, heard.clone());
-        before.is_none_or(|before| before.observations != heard.observations)
+        let said_before = self.reports.get(&node).map(|before| &before.observations);
+        let new = said_before != Some(&observations);
+        self.reports.insert(node, Heard { region, at_ms: now_ms, observations });
+        new
     }
 
     /// Forgets nodes that are not among these.

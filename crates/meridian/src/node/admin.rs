@@ -14,6 +14,7 @@ use crate::admin::{ApiError, ClusterAdmin, ErrorCode};
 use crate::health::Health as HealthWatch;
 use crate::tables::{CatalogTable, Catalogs, ReplicatedTables};
 use meridian_api::{RequestContext, ServedBy, Tables};
+use meridian_dns::server::Server as NameServer;
 use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::key::{self, KeyKind, TableSchema};
 use meridian_dynamo::table::{Billing, POLICY_TAG, TableDefinition};
@@ -35,6 +36,7 @@ pub struct NodeAdmin {
     tables: Arc<ReplicatedTables>,
     here: ServedBy,
     health: Arc<HealthWatch>,
+    name_server: Arc<NameServer>,
 }
 
 impl NodeAdmin {
@@ -45,9 +47,9 @@ impl NodeAdmin {
         catalogs: Arc<Catalogs>,
         tables: Arc<ReplicatedTables>,
         here: ServedBy,
-        health: Arc<HealthWatch>,
+        (health, name_server): (Arc<HealthWatch>, Arc<NameServer>),
     ) -> Self {
-        Self { replication, catalogs, tables, here, health }
+        Self { replication, catalogs, tables, here, health, name_server }
     }
 
     /// Catches up with the system leader, so that what another node has changed is seen.
@@ -371,6 +373,7 @@ impl ClusterAdmin for NodeAdmin {
     async fn metrics(&self) -> String {
         let mut text = metrics::text(&self.replication);
         services::metrics(&self.health, &mut text);
+        crate::dns::metrics(&self.name_server, &mut text);
         text
     }
 }
