@@ -28,8 +28,10 @@ impl Reports {
     /// Takes in what a node of `region` has measured. Both ways between two regions are the same.
     pub(super) fn hear(&mut self, region: &RegionName, to: &BTreeMap<RegionName, u32>) {
         for (other, ms) in to.iter().filter(|(other, _)| *other != region) {
-            self.set(region, other, *ms);
-            self.set(other, region, *ms);
+            // Nothing is as near as home.
+            let ms = (*ms).max(1);
+            self.set(region, other, ms);
+            self.set(other, region, ms);
         }
     }
 
@@ -69,6 +71,8 @@ mod tests {
         reports.hear(&region("a"), &[(region("b"), 80), (region("gone"), 1)].into());
         let first = reports.keep(&regions);
         assert_eq!(first[&region("b")], [(region("a"), 80), (region("b"), 0)].into());
+        reports.hear(&region("c"), &[(region("d"), 0)].into());
+        assert_eq!(reports.0[&region("c")][&region("d")], 1);
         assert_eq!(first[&region("a")].len(), 2, "regions that are no more are left out");
         for ms in [76, 85, 80] {
             reports.hear(&region("b"), &[(region("a"), ms)].into());

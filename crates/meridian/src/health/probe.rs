@@ -8,6 +8,7 @@ use meridian_types::service::{BackendHost, Scheme};
 use meridian_types::{Backend, HealthCheck, HostName};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -88,14 +89,16 @@ async fn get(
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| error.to_string())?;
-    let answer = async { sender.send_request(request).await.map_err(broken) };
+    let mut answer = pin!(sender.send_request(request));
     // The connection ends with this function, however long the body would be.
     let response = tokio::select! {
-        response = answer => response?,
-        ended = connection => return Err(match ended {
-            Ok(()) => "closed without an answer".to_owned(),
-            Err(error) => broken(error),
-        }),
+        response = &mut answer => response.map_err(broken)?,
+        // It may have ended right behind the answer.
+        ended = connection => match (answer.await, ended) {
+            (Ok(response), _) => response,
+            (Err(_), Ok(())) => return Err("closed without an answer".to_owned()),
+            (Err(_), Err(error)) => return Err(broken(error)),
+        },
     };
     let status = response.status();
     if (200..400).contains(&status.as_u16()) { Ok(()) } else { Err(format!("status {}", status.as_u16())) }
