@@ -7,6 +7,7 @@ mod distances;
 mod notice;
 mod probe;
 mod probers;
+mod regions;
 
 pub use distances::Distances;
 pub use probers::Counts;
@@ -55,6 +56,7 @@ pub struct Health {
     probers: Probers,
     board: Mutex<Board>,
     distances: Mutex<distances::Reports>,
+    regions: Mutex<regions::Regions>,
     news: Arc<Notify>,
     findings: watch::Sender<Arc<Findings>>,
 }
@@ -71,6 +73,7 @@ impl Health {
             probers: Probers::new(Arc::clone(&news)),
             board: Mutex::default(),
             distances: Mutex::default(),
+            regions: Mutex::default(),
             news,
             findings: watch::Sender::default(),
         });
@@ -134,20 +137,25 @@ impl Health {
         let state = self.replication.system();
         let mut report = self.probers.report();
         let regions: BTreeSet<&RegionName> = state.nodes.values().map(|node| &node.region).collect();
+        let mut watched = lock(&self.regions);
+        watched.keep(|region| regions.contains(region));
         for region in regions {
             let mut nodes = state.nodes.values().filter(|node| node.region == *region);
             let own = *region == self.region;
-            let up = own || nodes.any(|node| self.replication.hears(node.number));
+            let heard = own || nodes.any(|node| self.replication.hears(node.number));
+            let (up, flaps) = watched.look(region, heard, self.now_ms());
             let unready = own && !self.replication.is_ready();
-            let detail = match (up, unready) {
-                (false, _) => "silent",
-                (true, true) => "a group has no leader",
-                (true, false) => "",
+            let detail = match (up, flaps, unready) {
+                (false, true, _) => "heard and silent too often lately",
+                (false, false, _) => "silent",
+                (true, _, true) => "a group has no leader",
+                (true, _, false) => "",
             };
             let seen =
                 Observation { up, error_permille: unready.then_some(1_000), detail: detail.to_owned() };
             report.push((Target::Region(region.clone()), seen));
         }
+        drop(watched);
         let round_trips = self.replication.round_trips();
         let to_regions = round_trips
             .into_iter()
