@@ -28,8 +28,8 @@ pub use keys::{
     table_range,
 };
 pub use node::{
-    Changes, Expelled, FailoverError, MembersError, MergedRead, Network, ReadConsistency, ReadDone,
-    Replication, ReplicationOptions, WriteDone, groups_of_region,
+    Changes, Expelled, FailoverError, MAX_NOTICE, MembersError, MergedRead, Network, OnNotice,
+    ReadConsistency, ReadDone, Replication, ReplicationOptions, WriteDone, groups_of_region,
 };
 pub use raft::Mutation;
 pub use raft::reseed::spares;

@@ -83,7 +83,8 @@ pub struct Judged {
 /// for one that has said nothing yet.
 ///
 /// Lost takes more than half of those that speak, and the confirmations that the rules ask for: an observer that is itself cut off
-/// finds everything down, and alone it loses nothing.
+/// finds everything down, and alone it loses nothing. As long as most of those that speak find it up it is healthy: a broken way between two
+/// regions must not send the clients of both to a third.
 #[must_use]
 pub fn judge(observers: &BTreeMap<RegionName, Option<Opinion>>, now_ms: u64, rules: &VerdictRules) -> Judged {
     let mut evidence = Evidence::default();
@@ -103,7 +104,7 @@ pub fn judge(observers: &BTreeMap<RegionName, Option<Opinion>>, now_ms: u64, rul
     let confirmed = down >= rules.confirmations.min(observers.len()).max(1);
     let verdict = if down > up && confirmed {
         Verdict::Lost
-    } else if down > 0 || up == 0 || !evidence.failing.is_empty() {
+    } else if down >= up || !evidence.failing.is_empty() {
         Verdict::Degraded
     } else {
         Verdict::Healthy
@@ -130,7 +131,7 @@ mod tests {
     #[test]
     fn lost_takes_a_majority_and_two_observers() {
         assert_eq!(verdict(&[UP, UP, UP]), Verdict::Healthy);
-        assert_eq!(verdict(&[UP, UP, DOWN]), Verdict::Degraded);
+        assert_eq!(verdict(&[UP, UP, DOWN]), Verdict::Healthy);
         assert_eq!(verdict(&[UP, DOWN, DOWN]), Verdict::Lost);
         assert_eq!(verdict(&[UP, DOWN]), Verdict::Degraded);
         assert_eq!(verdict(&[DOWN]), Verdict::Lost, "the only observer there is");

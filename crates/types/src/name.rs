@@ -116,6 +116,10 @@ name!(
     PolicyName, "policy", (1, 63), "a-z, 0-9 and -", is_label
 );
 name!(
+    /// A service that clients are steered to, such as `shop`.
+    ServiceName, "service", (1, 63), "a-z, 0-9 and -", is_label
+);
+name!(
     /// A table, with DynamoDB's own rule for table names.
     TableName, "table", (3, 255), "a-z, A-Z, 0-9, _, - and .", is_table
 );

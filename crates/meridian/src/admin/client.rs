@@ -4,6 +4,7 @@ use super::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict,
 use super::failover::{Failover, FailoverDone, FailoverPlan};
 use super::members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use super::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
+use super::services::{ServiceList, ServicesStatus};
 use super::types::{
     CreateKey, CreateTable, ErrorBody, Health, KeyList, MoveTable, NewKey, PolicyList, Status, Switched,
     Switchover, TableInfo, TableList,
@@ -11,7 +12,7 @@ use super::types::{
 use crate::config::Secret;
 use crate::http::{ClientError, Endpoint, Reply, request};
 use hyper::{Method, StatusCode};
-use meridian_types::{NodeName, Policy, PolicyName, RegionName, TableName};
+use meridian_types::{NodeName, Policy, PolicyName, RegionName, Service, ServiceName, TableName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -365,5 +366,41 @@ impl AdminClient {
     /// [`AdminClientError`].
     pub async fn delete_key(&self, access_key_id: &str) -> Result<()> {
         self.send(Method::DELETE, &format!("/v1/keys/{access_key_id}"), None::<&()>).await
+    }
+
+    /// `GET /v1/services`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn services(&self) -> Result<ServiceList> {
+        self.get("/v1/services").await
+    }
+
+    /// `GET /v1/services/status`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn services_status(&self) -> Result<ServicesStatus> {
+        self.get("/v1/services/status").await
+    }
+
+    /// `POST /v1/services`, or `PUT /v1/services/{name}` to replace one.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn put_service(&self, service: &Service, new: bool) -> Result<Service> {
+        let (method, path) = match new {
+            true => (Method::POST, "/v1/services".to_owned()),
+            false => (Method::PUT, format!("/v1/services/{}", service.name)),
+        };
+        self.send(method, &path, Some(service)).await
+    }
+
+    /// `DELETE /v1/services/{name}`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn remove_service(&self, name: &ServiceName) -> Result<()> {
+        self.send(Method::DELETE, &format!("/v1/services/{name}"), None::<&()>).await
     }
 }

@@ -6,6 +6,7 @@ pub mod failover;
 pub mod members;
 pub mod salvage;
 mod server;
+pub mod services;
 pub mod types;
 
 pub use crate::http::{ApiError, ErrorCode};
@@ -16,8 +17,9 @@ use async_trait::async_trait;
 use conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use failover::{Failover, FailoverDone, FailoverPlan};
 use members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
-use meridian_types::{NodeName, Policy, PolicyName, RegionName, TableName};
+use meridian_types::{NodeName, Policy, PolicyName, RegionName, Service, ServiceName, TableName};
 use salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
+use services::{ServiceList, ServicesStatus};
 use types::{
     CreateKey, CreateTable, Health, KeyInfo, MoveTable, NewKey, Status, Switched, Switchover, TableInfo,
 };
@@ -123,6 +125,18 @@ pub trait ClusterAdmin: Send + Sync + 'static {
 
     /// Deletes an access key.
     async fn delete_key(&self, access_key_id: &str) -> Result<(), ApiError>;
+
+    /// All services, by name.
+    async fn services(&self) -> Result<ServiceList, ApiError>;
+
+    /// How services stand, as this node sees it.
+    async fn services_status(&self) -> Result<ServicesStatus, ApiError>;
+
+    /// Adds a service, or replaces it unless it is `new`; [`ErrorCode::Conflict`] when its name or a host is taken.
+    async fn put_service(&self, service: Service, new: bool) -> Result<Service, ApiError>;
+
+    /// Removes a service.
+    async fn remove_service(&self, name: &ServiceName) -> Result<(), ApiError>;
 
     /// This node's metrics in the Prometheus text format.
     async fn metrics(&self) -> String;

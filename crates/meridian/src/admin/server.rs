@@ -18,7 +18,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
-use meridian_types::{NodeName, Policy, PolicyName, RegionName, TableName};
+use meridian_types::{NodeName, Policy, PolicyName, RegionName, Service, ServiceName, TableName};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -80,6 +80,9 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
         .route("/v1/salvage/{id}", get(salvage_entry))
         .route("/v1/keys", get(keys).post(create_key))
         .route("/v1/keys/{id}", delete(delete_key))
+        .route("/v1/services", get(services).post(create_service))
+        .route("/v1/services/status", get(services_status))
+        .route("/v1/services/{name}", put(replace_service).delete(remove_service))
         .route("/metrics", get(metrics))
         .with_state(admin);
     http::limited(routes).layer(guard)
@@ -312,6 +315,43 @@ async fn delete_key(State(admin): Admin, Path(id): Path<String>) -> Answer {
         return Err(ApiError::invalid("an access key id is 1 to 128 letters and digits"));
     }
     admin.delete_key(&id).await?;
+    gone()
+}
+
+async fn services(State(admin): Admin) -> Answer {
+    ok(&admin.services().await?)
+}
+
+async fn services_status(State(admin): Admin) -> Answer {
+    ok(&admin.services_status().await?)
+}
+
+fn valid_service(headers: &HeaderMap, body: &Bytes) -> Result<Service, ApiError> {
+    let service = json_body::<Service>(headers, body)?;
+    service.validate().map_err(|error| ApiError::invalid(error.to_string()))?;
+    Ok(service)
+}
+
+async fn create_service(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
+    created(&admin.put_service(valid_service(&headers, &body)?, true).await?)
+}
+
+async fn replace_service(
+    State(admin): Admin,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let service = valid_service(&headers, &body)?;
+    if service.name.as_str() != name {
+        return Err(ApiError::invalid("the service in the body has another name than the path"));
+    }
+    ok(&admin.put_service(service, false).await?)
+}
+
+async fn remove_service(State(admin): Admin, Path(name): Path<String>) -> Answer {
+    let name = ServiceName::new(&name).map_err(|error| ApiError::invalid(error.to_string()))?;
+    admin.remove_service(&name).await?;
     gone()
 }
 

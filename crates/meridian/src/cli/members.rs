@@ -250,7 +250,8 @@ fn listen(args: &JoinArgs) -> Result<ListenSection, Failure> {
         admin: args.admin,
         redis: beside(2),
         edge: beside(3),
-        dns: beside(4),
+        // Opened on other addresses once its configuration says which name servers there are.
+        dns: SocketAddr::from(([127, 0, 0, 1], beside(4).port())),
         peer,
     })
 }
@@ -296,6 +297,7 @@ fn configuration(
             ..ReplicationSection::default()
         },
         store: Default::default(),
+        dns: Default::default(),
         log: Default::default(),
         policies: Vec::new(),
     })

@@ -18,6 +18,7 @@ mod output;
 mod policy;
 mod region;
 mod salvage;
+mod service;
 mod status;
 mod switchover;
 mod table;
@@ -132,6 +133,9 @@ enum Command {
     /// List, show and resolve concurrent writes of active-active tables
     #[command(subcommand)]
     Conflicts(conflicts::ConflictsCommand),
+    /// Register services that clients are steered to, and see how they stand
+    #[command(subcommand)]
+    Service(service::ServiceCommand),
     /// Create, list and delete access keys of the data API
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -198,6 +202,7 @@ async fn run(Cli { global, command }: Cli) -> Outcome {
         Command::Failover(args) => failover::run(args, &global).await,
         Command::Salvage(command) => salvage::run(command, &global).await,
         Command::Conflicts(command) => conflicts::run(command, &global).await,
+        Command::Service(command) => service::run(command, &global).await,
         Command::Key(command) => key::run(command, &global).await,
         Command::Cert(command) => cert::run(command, &global),
         Command::Drill(args) => drill::run(*args, &global).await,

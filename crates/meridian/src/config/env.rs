@@ -8,11 +8,11 @@ use toml::{Table, Value};
 
 const PREFIX: &str = "MERIDIAN_";
 /// Fields whose value is not text, wherever they stand.
-const INTEGERS: [&str; 2] = ["number", "groups"];
+const INTEGERS: [&str; 4] = ["number", "groups", "rate_limit", "threads"];
 /// Fields that are `true` or `false`.
 const BOOLEANS: [&str; 2] = ["joins", "auto_failover"];
 /// Fields that hold a list, given as TOML: `["a", "b"]`.
-const LISTS: [&str; 3] = ["nodes", "regions", "primary"];
+const LISTS: [&str; 6] = ["nodes", "regions", "primary", "zones", "addresses", "networks"];
 const MAX_VALUE: usize = 64 * 1024;
 
 /// The overrides among `vars`, sorted by name so that the outcome does not depend on their order.

@@ -2,6 +2,7 @@
 //!
 //! What is not here: the flags of `meridian dev`, which writes one such file for every node it starts.
 
+mod dns;
 mod env;
 mod error;
 pub mod secret;
@@ -9,6 +10,9 @@ mod sections;
 pub mod units;
 mod validate;
 
+pub use dns::{
+    DnsSection, NameServerSection, NetworkSection, RegionSection, ZoneFileSection, location as dns_location,
+};
 pub use error::ConfigError;
 pub use secret::{Credentials, Secret};
 pub use sections::{
@@ -50,6 +54,9 @@ pub struct NodeConfig {
     /// The disk.
     #[serde(default)]
     pub store: StoreSection,
+    /// The name server.
+    #[serde(default)]
+    pub dns: DnsSection,
     /// Logging.
     #[serde(default)]
     pub log: LogSection,
@@ -116,7 +123,10 @@ impl NodeConfig {
     /// Every path that the configuration names.
     fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let tls = self.tls.iter_mut().flat_map(|tls| [&mut tls.ca, &mut tls.cert, &mut tls.key]);
-        std::iter::once(&mut self.node.data_dir).chain(tls).chain(&mut self.auth.bootstrap_credentials)
+        let zones = self.dns.zone_files.iter_mut().map(|entry| &mut entry.file);
+        let files =
+            tls.chain(&mut self.auth.bootstrap_credentials).chain(zones).chain(&mut self.dns.database);
+        std::iter::once(&mut self.node.data_dir).chain(files)
     }
 
     fn resolve(&mut self, base: &Path) {

@@ -37,7 +37,7 @@ pub struct ListenSection {
     pub redis: SocketAddr,
     /// The HTTP edge; reserved, not opened by this version.
     pub edge: SocketAddr,
-    /// DNS; reserved, not opened by this version.
+    /// DNS, over UDP and TCP.
     pub dns: SocketAddr,
     /// Traffic between nodes, mTLS.
     pub peer: SocketAddr,
@@ -66,8 +66,8 @@ impl ListenSection {
 
     /// The addresses that this version opens.
     #[must_use]
-    pub fn opened(&self) -> [(&'static str, SocketAddr); 3] {
-        [("dynamodb", self.dynamodb), ("admin", self.admin), ("peer", self.peer)]
+    pub fn opened(&self) -> [(&'static str, SocketAddr); 4] {
+        [("dynamodb", self.dynamodb), ("admin", self.admin), ("dns", self.dns), ("peer", self.peer)]
     }
 }
 
@@ -256,6 +256,6 @@ pub struct LogSection {
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { filter: "info,openraft=error".to_owned(), format: LogFormat::Text }
+        Self { filter: "info,openraft=error,hickory_proto=error".to_owned(), format: LogFormat::Text }
     }
 }

@@ -3,6 +3,7 @@
 use super::units::Size;
 use super::{AuthMode, ConfigError, NodeConfig, secret};
 use crate::cert::is_certificate_name;
+use crate::dns::Files;
 use meridian_types::{Policy, RegionName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +24,8 @@ impl NodeConfig {
         self.check_listen(&mut problems);
         self.check_timing(&mut problems);
         self.check_policies(&mut problems);
+        let regions = if self.cluster.joins { Vec::new() } else { self.cluster.all_regions() };
+        self.dns.check(&self.listen, &regions, &mut problems);
         problems
     }
 
@@ -219,6 +222,9 @@ impl NodeConfig {
             } else if let Err(error) = secret::Credentials::load(path) {
                 problems.push(format!("{field}: {error}"));
             }
+        }
+        if let Err(error) = Files::load(&self.dns) {
+            problems.push(format!("dns: {error}"));
         }
         if self.node.data_dir.exists() && !self.node.data_dir.is_dir() {
             let shown = self.node.data_dir.display();

@@ -45,7 +45,7 @@ pub struct NodeEntry {
     pub redis: String,
     /// URL reserved for the HTTP edge.
     pub edge: String,
-    /// Address reserved for DNS.
+    /// Address of the name server, over UDP and TCP.
     pub dns: String,
     /// Address for other nodes.
     pub peer: String,

@@ -2,8 +2,8 @@
 
 use super::folder::Folder;
 use crate::config::{
-    AuthMode, AuthSection, ClusterSection, ListenSection, NodeConfig, NodeSection, PeerNode,
-    ReplicationSection, TlsSection,
+    AuthMode, AuthSection, ClusterSection, DnsSection, ListenSection, NetworkSection, NodeConfig,
+    NodeSection, PeerNode, ReplicationSection, TlsSection,
 };
 use crate::wan::{Wan, WanError, WanModel, WanNode};
 use meridian_replication::Timing;
@@ -260,6 +260,16 @@ impl Plan {
         self.nodes.iter().filter(move |node| node.region == *region)
     }
 
+    /// The networks of documentation stand for the regions, in order, so that a client can be anywhere.
+    fn dns(&self) -> DnsSection {
+        let networks = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"].into_iter();
+        let networks = networks.filter_map(|text| text.parse().ok());
+        let networks = self.options.regions.iter().zip(networks);
+        let networks = networks
+            .map(|(region, network)| NetworkSection { region: region.clone(), networks: vec![network] });
+        DnsSection { networks: networks.collect(), ..DnsSection::default() }
+    }
+
     /// The nodes as the WAN relay needs them.
     pub(super) fn wan_nodes(&self) -> Vec<WanNode> {
         let node = |node: &PlannedNode| WanNode {
@@ -307,6 +317,7 @@ impl Plan {
             admin: Default::default(),
             replication: self.timing(),
             store: Default::default(),
+            dns: self.dns(),
             log: Default::default(),
             policies: Vec::new(),
         }

@@ -2,24 +2,27 @@
 
 use super::keys::new_key;
 use super::scrub::Scrubbed;
-use super::{failover, members, metrics, status};
+use super::{failover, members, metrics, services, status};
 use crate::admin::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use crate::admin::failover::{Failover, FailoverDone, FailoverPlan};
 use crate::admin::members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
+use crate::admin::services::{ServiceList, ServicesStatus};
 use crate::admin::types::{
     CreateKey, CreateTable, Health, KeyAttribute, KeyInfo, KeySpec, KeyType, MoveTable, NewKey, Status,
     Switched, Switchover, TableInfo, TableMoving,
 };
 use crate::admin::{ApiError, ClusterAdmin, ErrorCode};
+use crate::health::Health as HealthWatch;
 use crate::tables::{CatalogTable, Catalogs, ReplicatedTables};
 use meridian_api::{RequestContext, ServedBy, Tables};
+use meridian_dns::server::Server as NameServer;
 use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::key::{self, KeyKind, TableSchema};
 use meridian_dynamo::table::{Billing, POLICY_TAG, TableDefinition};
 use meridian_replication::system::{AllowList, Credential, SystemCommand, SystemError};
 use meridian_replication::{Replication, Unserved};
-use meridian_types::{NodeName, Policy, PolicyName, RegionName, TableName};
+use meridian_types::{NodeName, Policy, PolicyName, RegionName, Service, ServiceName, TableName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +38,8 @@ pub struct NodeAdmin {
     tables: Arc<ReplicatedTables>,
     here: ServedBy,
     scrubbed: Arc<Scrubbed>,
+    health: Arc<HealthWatch>,
+    name_server: Arc<NameServer>,
 }
 
 impl NodeAdmin {
@@ -45,8 +50,9 @@ impl NodeAdmin {
         catalogs: Arc<Catalogs>,
         tables: Arc<ReplicatedTables>,
         here: ServedBy,
+        (health, name_server): (Arc<HealthWatch>, Arc<NameServer>),
     ) -> Self {
-        Self { replication, catalogs, tables, here, scrubbed: Arc::default() }
+        Self { replication, catalogs, tables, here, scrubbed: Arc::default(), health, name_server }
     }
 
     /// Where the scrubber counts.
@@ -105,6 +111,8 @@ pub(super) fn refused(error: SystemError) -> ApiError {
         | SystemError::BeingFounded(_)
         | SystemError::OtherDisk(_)
         | SystemError::LevelTooLow { .. }
+        | SystemError::ServiceExists(_)
+        | SystemError::HostTaken { .. }
         | SystemError::StaleRefounding { .. } => ErrorCode::Conflict,
         SystemError::BadToken(_) => ErrorCode::Unauthorized,
         SystemError::NoSuchTable(_)
@@ -112,6 +120,7 @@ pub(super) fn refused(error: SystemError) -> ApiError {
         | SystemError::NoSuchRegion(_)
         | SystemError::NoSuchNode(_)
         | SystemError::NoSuchGroup(_)
+        | SystemError::NoSuchService(_)
         | SystemError::NoSuchCredential(_) => ErrorCode::NotFound,
         SystemError::BadPolicy(_) | SystemError::Limit { .. } => ErrorCode::InvalidRequest,
     };
@@ -369,10 +378,34 @@ impl ClusterAdmin for NodeAdmin {
         self.command(SystemCommand::DeleteCredential(access_key_id.to_owned())).await
     }
 
+    async fn services(&self) -> Result<ServiceList, ApiError> {
+        self.catch_up().await;
+        let state = self.replication.system();
+        Ok(ServiceList { services: state.services().by_name.values().cloned().collect() })
+    }
+
+    async fn services_status(&self) -> Result<ServicesStatus, ApiError> {
+        // What this node judges by, whether or not the system group can be reached.
+        Ok(services::status(&self.health, &self.replication.system(), &self.here.node))
+    }
+
+    async fn put_service(&self, service: Service, new: bool) -> Result<Service, ApiError> {
+        self.command(SystemCommand::PutService { service: service.clone(), new }).await?;
+        Ok(service)
+    }
+
+    async fn remove_service(&self, name: &ServiceName) -> Result<(), ApiError> {
+        self.command(SystemCommand::RemoveService(name.clone())).await
+    }
+
     async fn metrics(&self) -> String {
         let conflicts = self.tables.conflict_counts(Instant::now() + DEADLINE).await;
         let blocked = self.tables.tombstones_wait();
-        metrics::text(&self.replication, &self.scrubbed, &metrics::Active { conflicts, blocked })
+        let active = metrics::Active { conflicts, blocked };
+        let mut text = metrics::text(&self.replication, &self.scrubbed, &active);
+        services::metrics(&self.health, &mut text);
+        crate::dns::metrics(&self.name_server, &mut text);
+        text
     }
 }
 

@@ -6,13 +6,16 @@ mod keys;
 mod members;
 mod metrics;
 mod scrub;
+mod services;
 mod status;
 
 pub use admin::NodeAdmin;
 
 use crate::admin as admin_api;
 use crate::config::{AuthMode, ConfigError, Credentials, NodeConfig};
+use crate::dns::{self, Dns, Files, FilesError};
 use crate::files;
+use crate::health::Health;
 use crate::parent::{Pretence, Routes, Told};
 use crate::shutdown::Shutdown;
 use crate::tables::{Catalogs, DynamoEvaluator, Guard, ReplicatedTables, moving, tend_active};
@@ -57,6 +60,9 @@ pub enum NodeError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file of DNS cannot be used.
+    #[error("dns: {0}")]
+    Dns(#[from] FilesError),
     /// The data folder cannot be made.
     #[error("cannot make node.data_dir {}: {source}; make it for this user, or name another", dir.display())]
     DataDir {
@@ -102,6 +108,7 @@ impl NodeError {
             Self::Config(_)
                 | Self::Topology(_)
                 | Self::Tls(_)
+                | Self::Dns(_)
                 | Self::DataDir { .. }
                 | Self::OtherNode(_)
                 | Self::Expelled(_)
@@ -121,6 +128,9 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
     let dynamodb = open("dynamodb", listen.dynamodb).await?;
     let admin = open("admin", listen.admin).await?;
     let peer = open("peer", listen.peer).await?;
+    let files = Files::load(&config.dns)?;
+    let named = |source| NodeError::Listen { what: "dns", address: listen.dns, source };
+    let name_server = dns::start(&config).map_err(named)?;
     // Items and the secrets of access keys are in it.
     let dir = &config.node.data_dir;
     files::private_dir(dir).map_err(|source| NodeError::DataDir { dir: dir.clone(), source })?;
@@ -141,8 +151,22 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
 
     let tables =
         Arc::new(ReplicatedTables::new(Arc::clone(&replication), Arc::clone(&catalogs), here.clone()));
-    let node_admin =
-        Arc::new(NodeAdmin::new(Arc::clone(&replication), catalogs, Arc::clone(&tables), here.clone()));
+    let health = Health::new(Arc::clone(&replication), here.region.clone());
+    let dns = Dns {
+        server: Arc::clone(&name_server),
+        section: config.dns.clone(),
+        files,
+        node: here.node.clone(),
+        health: Arc::clone(&health),
+        replication: Arc::clone(&replication),
+    };
+    let node_admin = Arc::new(NodeAdmin::new(
+        Arc::clone(&replication),
+        catalogs,
+        Arc::clone(&tables),
+        here.clone(),
+        (Arc::clone(&health), name_server),
+    ));
     let scrubbed = node_admin.scrubbed();
     let auth = match config.auth.mode {
         AuthMode::Sigv4 => dynamodb::AuthMode::SigV4,
@@ -172,6 +196,8 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         never = moving::run(Arc::clone(&replication)) => match never {},
         never = tend_active(Arc::clone(&tables)) => match never {},
         never = scrub::run(&store, config.store.scrub_rate.0, &scrubbed) => match never {},
+        never = health.run() => match never {},
+        never = dns.run() => match never {},
     };
     replication.shutdown().await;
     if outcome.is_ok() {

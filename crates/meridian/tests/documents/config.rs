@@ -3,8 +3,9 @@
 use super::page::{first_word, sections};
 use super::{none, tree};
 use meridian::config::{
-    AdminSection, AuthSection, ClusterSection, ListenSection, LogSection, NodeConfig, NodeSection, PeerNode,
-    ReplicationSection, Secret, StoreSection, TlsSection,
+    AdminSection, AuthSection, ClusterSection, DnsSection, ListenSection, LogSection, NameServerSection,
+    NetworkSection, NodeConfig, NodeSection, PeerNode, RegionSection, ReplicationSection, Secret,
+    StoreSection, TlsSection, ZoneFileSection,
 };
 use meridian_types::policy::DEFAULT_GROUPS;
 use meridian_types::{ConflictRule, Failback, NodeId, OnRegionLoss, Pattern, Policy, Replication, Span};
@@ -42,6 +43,18 @@ fn everything() -> NodeConfig {
         admin: AdminSection { token: Some(Secret::new("t".to_owned())) },
         replication: ReplicationSection::default(),
         store: StoreSection::default(),
+        dns: DnsSection {
+            database: Some("g".into()),
+            name_servers: vec![NameServerSection { name: "ns".to_owned(), addresses: vec![] }],
+            networks: vec![NetworkSection { region: region(), networks: vec![] }],
+            regions: vec![RegionSection {
+                name: region(),
+                addresses: vec![[192, 0, 2, 1].into()],
+                location: Some("1, 2".to_owned()),
+            }],
+            zone_files: vec![ZoneFileSection { zone: "a.b".parse().unwrap(), file: "z".into() }],
+            ..DnsSection::default()
+        },
         log: LogSection::default(),
         policies: vec![Policy {
             name: "p".parse().unwrap(),

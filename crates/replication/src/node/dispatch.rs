@@ -46,6 +46,10 @@ impl Handler for Dispatch {
                 Ok(payload) => reply.done(payload),
                 Err(error) => reply.refuse(&error.to_string()),
             },
+            Kind::Notice => {
+                node.notices.heard(request.from, request.payload);
+                reply.done(Bytes::new());
+            }
             _ => {
                 let Ok(permit) = Arc::clone(&self.at_once).try_acquire_owned() else {
                     return reply.refuse(&Unserved::Overloaded.to_string());
@@ -112,7 +116,7 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
         Kind::RegionLease | Kind::AtRisk | Kind::Survey | Kind::Failover | Kind::Salvage => {
             failover(node, &request).await
         }
-        Kind::Append | Kind::Ping | Kind::Beat => Err("handled elsewhere".to_owned()),
+        Kind::Append | Kind::Ping | Kind::Beat | Kind::Notice => Err("handled elsewhere".to_owned()),
     }
 }
 

@@ -10,6 +10,7 @@ mod identity;
 mod links;
 mod members;
 mod merged;
+mod notices;
 mod reseed;
 mod risk;
 mod roster;
@@ -21,6 +22,7 @@ pub use client::{ReadConsistency, ReadDone, WriteDone};
 pub use failover::{FailoverError, groups_of_region};
 pub use members::MembersError;
 pub use merged::MergedRead;
+pub use notices::{MAX_NOTICE, OnNotice};
 pub use roster::Expelled;
 pub(crate) use roster::{Roster, Seeds};
 
@@ -116,6 +118,7 @@ pub struct Replication {
     pub(crate) retired: Retired,
     /// How many damaged replicas were emptied.
     pub(crate) reseeded: AtomicU64,
+    notices: notices::Notices,
     tasks: std::sync::Mutex<JoinSet<()>>,
 }
 
@@ -160,6 +163,7 @@ impl Replication {
             heard_risks: HeardRisks::default(),
             retired: Retired::default(),
             reseeded: AtomicU64::new(0),
+            notices: notices::Notices::default(),
             tasks: std::sync::Mutex::default(),
         });
         node.shared.roster.serve(&node);

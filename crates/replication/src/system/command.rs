@@ -5,7 +5,8 @@ use super::refound::{LogPoint, Refoundation, SalvageCount};
 use super::state::{Credential, GroupInfo, NodeEntry, TableEntry};
 use meridian_placement::Placement;
 use meridian_types::{
-    GroupId, Incarnation, NodeId, NodeName, PolicyName, Position, RegionName, TableId, TableName,
+    GroupId, HostName, Incarnation, NodeId, NodeName, PolicyName, Position, RegionName, Service, ServiceName,
+    TableId, TableName,
 };
 use meridian_types::{Policy, PolicyError};
 use serde::{Deserialize, Serialize};
@@ -194,6 +195,15 @@ pub enum SystemCommand {
     },
     /// Takes the cluster to its next level, which every node has said that it knows.
     RaiseLevel(u32),
+    /// Adds or replaces a service, already validated.
+    PutService {
+        /// The service.
+        service: Service,
+        /// Whether one of that name is an error.
+        new: bool,
+    },
+    /// Removes a service.
+    RemoveService(ServiceName),
 }
 
 /// What a committed command answers.
@@ -310,6 +320,20 @@ pub enum SystemError {
         needs: u32,
         /// The cluster's level.
         level: u32,
+    },
+    /// A service of that name exists.
+    #[error("service {0} exists; replace it with `meridian service add --replace`, or choose another name")]
+    ServiceExists(ServiceName),
+    /// No service of that name.
+    #[error("service {0} does not exist; `meridian service list` shows those that do")]
+    NoSuchService(ServiceName),
+    /// Two services cannot answer for one host.
+    #[error("host {host} belongs to service {service}; remove that, or choose another host")]
+    HostTaken {
+        /// The host.
+        host: HostName,
+        /// Whose it is.
+        service: ServiceName,
     },
 }
 

@@ -11,6 +11,8 @@ use meridian_types::{NodeId, Pattern, Policy};
 const FIRST: u32 = 1;
 /// The level that brought active-active policies.
 const ACTIVE_ACTIVE: u32 = 2;
+/// The level that brought services.
+const SERVICES: u32 = 2;
 /// The level that brought tables whose items are under several policies.
 const RESIDENCY: u32 = 2;
 
@@ -28,6 +30,7 @@ impl SystemCommand {
                 ACTIVE_ACTIVE
             }
             Self::CreateTable { table } if table.residency().next().is_some() => RESIDENCY,
+            Self::PutService { .. } | Self::RemoveService(_) => SERVICES,
             Self::Found { .. }
             | Self::CreatePolicy { .. }
             | Self::CreateTable { .. }

@@ -1,4 +1,4 @@
-//! The system group's state machine: nodes, policies, tables, placement, lost regions and credentials.
+//! The system group's state machine: nodes, policies, tables, placement, lost regions, credentials and services.
 //!
 //! Pure: commands and state in, new state and a reply out. No clock, no disk, no randomness; what a command needs of
 //! those (creation times, ids of keys, placements) its proposer puts into the command.
@@ -9,6 +9,7 @@ mod members;
 mod moving;
 mod refound;
 mod residency;
+mod services;
 mod state;
 mod stored;
 
@@ -17,6 +18,7 @@ pub use members::{JoinToken, Joining, MAX_NODES, Planned, Started};
 pub use moving::{MovePhase, MoveSource, Sweep, TableMove};
 pub use refound::{AtRisk, LastHeard, LogPoint, Refoundation, Required, SalvageCount};
 pub use residency::RESIDENCY_TAG;
+pub use services::Services;
 pub use state::{
     AllowList, Credential, GroupInfo, NodeEntry, PolicyEntry, SystemState, TableEntry, TableStatus,
 };

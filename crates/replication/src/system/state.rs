@@ -272,6 +272,8 @@ impl SystemState {
             SystemCommand::NodeStarted(started) => self.node_started(started),
             SystemCommand::RegionArrived { group, region } => self.region_arrived(group, &region),
             SystemCommand::RaiseLevel(to) => self.raise_level(to),
+            SystemCommand::PutService { service, new } => self.put_service(service, new),
+            SystemCommand::RemoveService(name) => self.remove_service(name),
         }
     }
 

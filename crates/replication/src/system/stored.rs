@@ -4,6 +4,7 @@
 //! number and its length. A state below a level has no section of it, so it is byte by byte what the version before writes and reads;
 //! that version leaves what it does not know behind the first part unread. See `docs/decisions/0011-levels.md`.
 
+use super::services::Services;
 use super::state::SystemState;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Since2 {
     /// The cluster's level; 0 stands for the first.
     pub(super) level: u32,
+    /// Services that clients are steered to.
+    pub(super) services: Services,
 }
 
 /// Why a stored system state is not taken.
@@ -77,7 +80,7 @@ mod tests {
 
     #[test]
     fn later_levels_are_kept_and_the_version_before_reads_what_it_knows() {
-        let since_2 = Since2 { level: 2 };
+        let since_2 = Since2 { level: 2, ..Since2::default() };
         let state = SystemState { cluster: "c".to_owned(), since_2, ..SystemState::default() };
         let bytes = state.to_bytes().expect("it is encoded");
         assert_eq!(SystemState::from_bytes(&bytes).expect("it is whole"), state);

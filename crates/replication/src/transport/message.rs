@@ -47,6 +47,8 @@ pub enum Kind {
     Salvage = 18,
     /// Whether the sender is a member of the group no more, by its leader's word.
     Departed = 19,
+    /// What the layer above tells its like; opaque here.
+    Notice = 20,
 }
 
 impl Kind {
@@ -54,8 +56,8 @@ impl Kind {
     #[must_use]
     pub fn from_wire(number: u32) -> Option<Kind> {
         use Kind::{
-            Append, AtRisk, Beat, Departed, Failover, Heartbeat, Ping, PreVote, Read, RegionLease, Salvage,
-            Snapshot, Status, Survey, System, SystemIndex, TransferLeader, Vote, Write,
+            Append, AtRisk, Beat, Departed, Failover, Heartbeat, Notice, Ping, PreVote, Read, RegionLease,
+            Salvage, Snapshot, Status, Survey, System, SystemIndex, TransferLeader, Vote, Write,
         };
         let all = [
             Ping,
@@ -77,6 +79,7 @@ impl Kind {
             Failover,
             Salvage,
             Departed,
+            Notice,
         ];
         all.into_iter().find(|kind| *kind as u32 == number)
     }

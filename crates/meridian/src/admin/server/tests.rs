@@ -5,6 +5,7 @@ use crate::admin::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveCo
 use crate::admin::failover::{FailoverDone, FailoverPlan};
 use crate::admin::members::{Joined, NewJoinToken, NodeList};
 use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageList};
+use crate::admin::services::{ServiceList, ServicesStatus};
 use crate::admin::types::{
     Health, KeyInfo, KeySpec, MoveTable, NewKey, Status, Switched, SystemStatus, TableInfo,
 };
@@ -129,6 +130,18 @@ impl ClusterAdmin for Memory {
     }
     async fn delete_key(&self, _: &str) -> Result<(), ApiError> {
         Ok(())
+    }
+    async fn services(&self) -> Result<ServiceList, ApiError> {
+        Ok(ServiceList { services: vec![] })
+    }
+    async fn services_status(&self) -> Result<ServicesStatus, ApiError> {
+        Ok(ServicesStatus { judge: NodeName::new("n1").unwrap(), regions: vec![], services: vec![] })
+    }
+    async fn put_service(&self, service: Service, _: bool) -> Result<Service, ApiError> {
+        Ok(service)
+    }
+    async fn remove_service(&self, name: &ServiceName) -> Result<(), ApiError> {
+        Err(ApiError::not_found(format!("there is no service {name}")))
     }
     async fn metrics(&self) -> String {
         "up 1\n".to_owned()

@@ -1,0 +1,194 @@
+//! The loops around [`crate::respond`]: threads of their own for datagrams, tasks for streams.
+//!
+//! Threads, so that a flood takes its share of the machine and not the runtime's: the node's heartbeats go on.
+
+mod tcp;
+mod udp;
+
+use crate::View;
+use crate::respond::{Kind, Outcome, Transport, respond};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+
+/// What a server listens for and how much it takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The address, for datagrams and streams.
+    pub listen: SocketAddr,
+    /// Threads for datagrams.
+    pub threads: usize,
+    /// Answers to one network a second, over which they are dropped; 0 for no limit.
+    pub rate_limit: u32,
+    /// Any number that strangers do not know.
+    pub seed: u64,
+}
+
+/// How often something happened.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Messages in datagrams.
+    pub udp: AtomicU64,
+    /// Messages on streams.
+    pub tcp: AtomicU64,
+    /// Responses with records.
+    pub answers: AtomicU64,
+    /// Responses that there is nothing.
+    pub negatives: AtomicU64,
+    /// Responses that it is not ours to say.
+    pub refused: AtomicU64,
+    /// Responses that a message makes no sense, or that we failed.
+    pub errors: AtomicU64,
+    /// Messages without a response.
+    pub ignored: AtomicU64,
+    /// Responses that did not fit.
+    pub truncated: AtomicU64,
+    /// Responses that were not sent, or not whole, to keep to the rate.
+    pub limited: AtomicU64,
+    /// Answers that name every region because all look lost.
+    pub fail_open: AtomicU64,
+    /// Streams that were turned away because there were too many.
+    pub streams_refused: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    view: RwLock<Arc<View>>,
+    counters: Counters,
+    stopped: AtomicBool,
+}
+
+/// A running server; it ends when dropped.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    streams: AbortHandle,
+    listen: SocketAddr,
+}
+
+impl Server {
+    /// Opens the sockets and serves an empty view, which refuses everything. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When a socket cannot be opened or a thread cannot be started.
+    pub fn start(options: Options) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            view: RwLock::default(),
+            counters: Counters::default(),
+            stopped: AtomicBool::new(false),
+        });
+        let listener = tcp_listener(options.listen)?;
+        let sockets: Vec<Socket> =
+            (0..options.threads.max(1)).map(|_| udp_socket(options.listen)).collect::<io::Result<_>>()?;
+        // The kernel shares networks out over the threads, so each gets its part of the limit.
+        let threads = u32::try_from(sockets.len()).unwrap_or(u32::MAX);
+        let rate = options.rate_limit.div_ceil(threads);
+        let streams = tokio::spawn(tcp::serve(listener, Arc::clone(&shared))).abort_handle();
+        let server = Self { shared, streams, listen: options.listen };
+        for (number, socket) in sockets.into_iter().enumerate() {
+            let (shared, seed) = (Arc::clone(&server.shared), options.seed);
+            thread::Builder::new()
+                .name(format!("dns-{number}"))
+                .spawn(move || udp::serve(&socket.into(), &shared, rate, seed))?;
+        }
+        Ok(server)
+    }
+
+    /// Serves another view from now on.
+    pub fn set_view(&self, view: Arc<View>) {
+        *self.shared.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    /// The view that is served.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.shared.view()
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
+        self.streams.abort();
+    }
+}
+
+impl Shared {
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Answers a message into `out` and counts it; `None` when there is nothing to send.
+    fn respond(&self, message: &[u8], from: IpAddr, transport: Transport, out: &mut Vec<u8>) -> Option<Kind> {
+        let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        let counters = &self.counters;
+        count(match transport {
+            Transport::Udp => &counters.udp,
+            Transport::Tcp => &counters.tcp,
+        });
+        match respond(&self.view(), message, from, transport, out) {
+            Outcome::Nothing => {
+                count(&counters.ignored);
+                None
+            }
+            Outcome::Reply { kind, truncated, fail_open } => {
+                count(match kind {
+                    Kind::Answer => &counters.answers,
+                    Kind::Negative => &counters.negatives,
+                    Kind::Refused => &counters.refused,
+                    Kind::Error => &counters.errors,
+                });
+                if truncated {
+                    count(&counters.truncated);
+                }
+                if fail_open {
+                    count(&counters.fail_open);
+                }
+                Some(kind)
+            }
+        }
+    }
+}
+
+fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
+    // Threads of this process share the address; another process of the same user could as well, but the stream's port keeps it out.
+    socket.set_reuse_port(true)?;
+    socket.set_read_timeout(Some(udp::STOP_WITHIN))?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn tcp_listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address, Type::STREAM, Protocol::TCP)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(tcp::BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}

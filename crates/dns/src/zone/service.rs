@@ -1,0 +1,128 @@
+//! A service as its zone serves it.
+
+use crate::geo::ClientNetwork;
+use hickory_proto::rr::Name;
+use meridian_steering::{Choice, Client, Steering, Verdict, choose};
+use meridian_types::RegionName;
+use meridian_types::service::Scheme;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Clients of one network of this size are one client where clients are shared out.
+const SHARED_FOUR: u8 = 24;
+/// As [`SHARED_FOUR`], for IPv6.
+const SHARED_SIX: u8 = 56;
+
+/// Where one process of a service listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its addresses; none while its name cannot be resolved.
+    pub addresses: Vec<IpAddr>,
+    /// Its name, when it is not known by an address.
+    pub name: Option<Name>,
+    /// Its port.
+    pub port: u16,
+    /// What is spoken there.
+    pub scheme: Scheme,
+}
+
+/// A service in one region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Where it listens.
+    pub endpoints: Vec<Endpoint>,
+    /// Where clients go instead, if anywhere: the region's edge.
+    pub edge: Vec<IpAddr>,
+}
+
+impl Place {
+    /// The addresses that clients are sent to.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        if !self.edge.is_empty() {
+            return self.edge.clone();
+        }
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in self.endpoints.iter().flat_map(|endpoint| &endpoint.addresses) {
+            if !addresses.contains(address) {
+                addresses.push(*address);
+            }
+        }
+        addresses
+    }
+}
+
+/// A service.
+#[derive(Debug)]
+pub struct Served {
+    /// Its hosts.
+    pub hosts: Vec<Name>,
+    /// How long an answer may be kept, in seconds.
+    pub ttl: u32,
+    /// Who serves whom.
+    pub steering: Steering,
+    /// How it stands.
+    pub verdicts: BTreeMap<RegionName, Verdict>,
+    /// Where it runs.
+    pub places: BTreeMap<RegionName, Place>,
+    /// Milliseconds between regions.
+    pub distances: Arc<BTreeMap<RegionName, BTreeMap<RegionName, u32>>>,
+}
+
+/// Whose turn it is to serve a client.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// The places that the answer names.
+    pub places: Vec<(&'a RegionName, &'a Place)>,
+    /// Every region looks lost, so all are named.
+    pub fail_open: bool,
+    /// The least scope of the answer.
+    pub scope: u8,
+}
+
+impl Served {
+    /// The places that serve a client who is at home in `region`: one, or all when everything looks lost. A place without an
+    /// address is passed over.
+    #[must_use]
+    pub fn turn(&self, region: Option<&RegionName>, client: ClientNetwork) -> Turn<'_> {
+        let shares = matches!(self.steering, Steering::Weighted(_) | Steering::Load { .. });
+        let (key, prefix) = if shares { key(client) } else { (0, 0) };
+        let nowhere = BTreeMap::new();
+        let distances = region.and_then(|region| self.distances.get(region)).unwrap_or(&nowhere);
+        let Choice { regions, fail_open } = choose(&self.steering, &self.verdicts, Client { distances, key });
+        let known = |region: &RegionName| self.places.get_key_value(region);
+        let reachable = |place: &Place| {
+            !place.edge.is_empty()
+                || place
+                    .endpoints
+                    .iter()
+                    .any(|endpoint| !endpoint.addresses.is_empty() || endpoint.name.is_some())
+        };
+        let mut places: Vec<_> =
+            regions.iter().filter_map(known).filter(|(_, place)| reachable(place)).collect();
+        // A name that was resolved is better than one that was not, wherever it is.
+        places.sort_by_key(|(_, place)| place.addresses().is_empty());
+        if !fail_open {
+            places.truncate(1);
+        }
+        Turn { places, fail_open, scope: prefix }
+    }
+}
+
+/// What stands for a client, and how many bits of its address are in it.
+fn key(client: ClientNetwork) -> (u64, u8) {
+    match client.address {
+        IpAddr::V4(four) => {
+            let prefix = client.prefix.min(SHARED_FOUR);
+            let network = u32::from(four) & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            (xxh3_64(&network.to_be_bytes()), prefix)
+        }
+        IpAddr::V6(six) => {
+            let prefix = client.prefix.min(SHARED_SIX);
+            let network = u128::from(six) & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            (xxh3_64(&network.to_be_bytes()), prefix)
+        }
+    }
+}

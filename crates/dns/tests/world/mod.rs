@@ -1,0 +1,143 @@
+//! Three regions, one service, and a zone file with one of everything.
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a test fails by panicking; not every test uses everything"
+)]
+
+use hickory_proto::op::{Edns, Message, Query};
+use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
+use hickory_proto::rr::{Name, RecordType};
+use meridian_dns::geo::{Locator, Networks};
+use meridian_dns::zone::{Endpoint, NameServer, Place, Served, Settings, ZoneFile, build};
+use meridian_dns::{Transport, View, respond};
+use meridian_steering::{Steering, Verdict};
+use meridian_types::service::Scheme;
+use meridian_types::{RegionName, ServicePolicy};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const REGIONS: [&str; 3] = ["east", "west", "south"];
+const FILE: &str = r#"
+$TTL 300
+@ IN TXT "hello"
+@ IN HTTPS 1 . alpn=h2
+*.wild IN A 10.9.9.9
+www IN CNAME shop
+blog IN CNAME elsewhere.example.net.
+one IN CNAME two
+two IN CNAME one
+sub IN NS ns.sub
+ns.sub IN A 10.8.8.8
+"#;
+
+pub(crate) struct World {
+    pub(crate) verdicts: BTreeMap<RegionName, Verdict>,
+    pub(crate) policy: ServicePolicy,
+    pub(crate) apex: String,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        let verdicts = REGIONS.map(|name| (region(name), Verdict::Healthy)).into();
+        Self { verdicts, policy: ServicePolicy::Nearest, apex: "shop.example.com.".to_owned() }
+    }
+}
+
+fn region(name: &str) -> RegionName {
+    RegionName::new(name).unwrap()
+}
+
+impl World {
+    pub(crate) fn stand(&mut self, name: &str, verdict: Verdict) {
+        self.verdicts.insert(region(name), verdict);
+    }
+
+    pub(crate) fn view(&self) -> View {
+        let trips = |to: [u32; 3]| REGIONS.map(region).into_iter().zip(to).collect::<BTreeMap<_, _>>();
+        let distances = [
+            (region("east"), trips([0, 80, 200])),
+            (region("west"), trips([80, 0, 60])),
+            (region("south"), trips([200, 60, 0])),
+        ];
+        let places = (0_u8..).zip(REGIONS).map(|(number, name)| {
+            let endpoint = Endpoint {
+                addresses: vec![[10, 0, number, 1].into()],
+                name: None,
+                port: 8_080 + u16::from(number),
+                scheme: Scheme::Http,
+            };
+            (region(name), Place { endpoints: vec![endpoint], edge: vec![] })
+        });
+        let served = Served {
+            hosts: vec!["shop.example.com.".parse().unwrap()],
+            ttl: 7,
+            steering: Steering::of(&self.policy),
+            verdicts: self.verdicts.clone(),
+            places: places.collect(),
+            distances: Arc::new(distances.into()),
+        };
+        let relative = |label: &str| {
+            let mut name: Name = label.parse().unwrap();
+            name.set_fqdn(false);
+            name
+        };
+        let settings = Settings {
+            name_servers: vec![NameServer { name: relative("ns1"), addresses: vec![[10, 0, 0, 53].into()] }],
+            contact: relative("hostmaster"),
+            serial: 9,
+            origins: vec![],
+            resolved: Arc::new([("lb.elsewhere.net.".parse().unwrap(), vec![[10, 7, 7, 7].into()])].into()),
+        };
+        let big: String = (0..30).map(|n| format!("big IN TXT \"{n:0>60}\"\n")).collect();
+        let files = [
+            ZoneFile::parse(&"example.com.".parse().unwrap(), &format!("{FILE}{big}")).unwrap(),
+            ZoneFile::parse(&"apex.test.".parse().unwrap(), &format!("@ 60 IN CNAME {}", self.apex)).unwrap(),
+        ];
+        let networks = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"].into_iter().zip(REGIONS);
+        View {
+            zones: build(&settings, &files, &[Arc::new(served)]),
+            locator: Locator {
+                networks: Networks::new(networks.map(|(net, name)| (net.parse().unwrap(), region(name)))),
+                here: Some(region("south")),
+                ..Locator::default()
+            },
+            nsid: b"node-1".to_vec(),
+        }
+    }
+}
+
+pub(crate) fn query(name: &str, kind: RecordType, subnet: Option<&str>) -> Message {
+    let mut message = Message::query();
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+    if let Some(subnet) = subnet {
+        let mut edns = Edns::new();
+        edns.options_mut().insert(EdnsOption::Subnet(subnet.parse::<ClientSubnet>().unwrap()));
+        message.edns = Some(edns);
+    }
+    message
+}
+
+pub(crate) fn send(view: &View, message: &Message) -> Message {
+    let mut out = Vec::new();
+    let bytes = message.to_vec().unwrap();
+    respond(view, &bytes, [127, 0, 0, 1].into(), Transport::Udp, &mut out);
+    let reply = Message::from_vec(&out).unwrap();
+    assert_eq!(reply.metadata.id, message.metadata.id);
+    reply
+}
+
+pub(crate) fn ask(view: &View, name: &str, kind: RecordType, subnet: Option<&str>) -> Message {
+    send(view, &query(name, kind, subnet.or(Some("192.0.2.0/24"))))
+}
+
+pub(crate) fn addresses(reply: &Message) -> Vec<String> {
+    reply.answers.iter().filter_map(|record| record.data.ip_addr()).map(|ip| ip.to_string()).collect()
+}
+
+pub(crate) fn subnet(reply: &Message) -> Option<ClientSubnet> {
+    match reply.edns.as_ref()?.option(EdnsCode::Subnet) {
+        Some(EdnsOption::Subnet(subnet)) => Some(*subnet),
+        _ => None,
+    }
+}

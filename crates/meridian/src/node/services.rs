@@ -1,0 +1,80 @@
+//! How services stand, as the admin API and `/metrics` say it.
+
+use crate::admin::services::{BackendStatus, PlaceStatus, ServiceStatus, ServicesStatus};
+use crate::health::Health;
+use meridian_replication::system::SystemState;
+use meridian_steering::{Standing, Verdict};
+use meridian_types::{NodeName, RegionName};
+use std::fmt::Write as _;
+
+pub(super) fn status(health: &Health, state: &SystemState, judge: &NodeName) -> ServicesStatus {
+    let (findings, now_ms) = (health.findings(), health.now_ms());
+    let standings = &findings.standings;
+    let services = state.services().by_name.values().map(|service| {
+        let places = standings.services.get(&service.name);
+        let regions: Vec<PlaceStatus> =
+            places.into_iter().flatten().map(|(region, standing)| place(region, standing, now_ms)).collect();
+        ServiceStatus {
+            name: service.name.clone(),
+            hosts: service.hosts.clone(),
+            policy: service.policy.clone(),
+            fail_open: !regions.is_empty() && regions.iter().all(|place| place.verdict == Verdict::Lost),
+            regions,
+        }
+    });
+    ServicesStatus {
+        judge: judge.clone(),
+        services: services.collect(),
+        regions: standings.regions.iter().map(|(region, standing)| place(region, standing, now_ms)).collect(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds since the node started")]
+fn place(region: &RegionName, standing: &Standing, now_ms: u64) -> PlaceStatus {
+    let backends = standing.backends.iter().map(|(backend, ruling)| BackendStatus {
+        backend: backend.clone(),
+        verdict: ruling.judged.verdict,
+        evidence: ruling.judged.evidence.clone(),
+        details: ruling.details.clone(),
+    });
+    PlaceStatus {
+        region: region.clone(),
+        verdict: standing.verdict,
+        since_s: now_ms.saturating_sub(standing.since_ms) as f64 / 1_000.0,
+        because: standing.because.clone(),
+        backends: backends.collect(),
+    }
+}
+
+/// Adds the metrics of services to the text.
+pub(super) fn metrics(health: &Health, out: &mut String) {
+    let findings = health.findings();
+    let number = |verdict: Verdict| match verdict {
+        Verdict::Healthy => 0,
+        Verdict::Degraded => 1,
+        Verdict::Lost => 2,
+    };
+    let mut rows = String::new();
+    for (service, places) in &findings.standings.services {
+        for (region, standing) in places {
+            let verdict = number(standing.verdict);
+            _ = writeln!(
+                rows,
+                "meridian_service_verdict{{service=\"{service}\",region=\"{region}\"}} {verdict}"
+            );
+        }
+    }
+    let probes = health.probes();
+    _ = write!(
+        out,
+        "# HELP meridian_service_verdict How a service stands in a region: 0 healthy, 1 degraded, 2 lost.\n\
+         # TYPE meridian_service_verdict gauge\n{rows}\
+         # HELP meridian_service_probes_total Probes of backends by this node.\n\
+         # TYPE meridian_service_probes_total counter\n\
+         meridian_service_probes_total {}\n\
+         # HELP meridian_service_probes_failed_total Probes of backends by this node that failed.\n\
+         # TYPE meridian_service_probes_failed_total counter\n\
+         meridian_service_probes_failed_total {}\n",
+        probes.sent, probes.failed
+    );
+}
