@@ -38,6 +38,10 @@ pub struct Place {
 }
 
 impl Place {
+    fn has_address(&self) -> bool {
+        !self.edge.is_empty() || self.endpoints.iter().any(|endpoint| !endpoint.addresses.is_empty())
+    }
+
     /// The addresses that clients are sent to.
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {
@@ -93,17 +97,14 @@ impl Served {
         let distances = region.and_then(|region| self.distances.get(region)).unwrap_or(&nowhere);
         let Choice { regions, fail_open } = choose(&self.steering, &self.verdicts, Client { distances, key });
         let known = |region: &RegionName| self.places.get_key_value(region);
-        let reachable = |place: &Place| {
-            !place.edge.is_empty()
-                || place
-                    .endpoints
-                    .iter()
-                    .any(|endpoint| !endpoint.addresses.is_empty() || endpoint.name.is_some())
-        };
-        let mut places: Vec<_> =
-            regions.iter().filter_map(known).filter(|(_, place)| reachable(place)).collect();
+        let named = |place: &Place| place.endpoints.iter().any(|endpoint| endpoint.name.is_some());
+        let mut places: Vec<_> = regions
+            .iter()
+            .filter_map(known)
+            .filter(|(_, place)| place.has_address() || named(place))
+            .collect();
         // A name that was resolved is better than one that was not, wherever it is.
-        places.sort_by_key(|(_, place)| place.addresses().is_empty());
+        places.sort_by_key(|(_, place)| !place.has_address());
         if !fail_open {
             places.truncate(1);
         }

@@ -34,8 +34,8 @@ pub(super) fn make(source: &Source<'_>) -> View {
     let settings = Settings {
         name_servers: name_servers(source),
         contact: contact(&source.section.contact),
-        // Grows with either, as long as a node runs and its files are the same as the others'.
-        serial: source.state.services().version.wrapping_add(source.files.version),
+        // The same on every node, however long each has run.
+        serial: source.state.services().version,
         origins: source.section.zones.iter().map(|zone| name(zone.as_str())).collect(),
         resolved: Arc::clone(&source.aliases),
     };
