@@ -6,8 +6,8 @@ mod common;
 
 use common::{at, concurrently, delete, item, key, n, number, put, text, texts, update, write};
 use meridian_dynamo::AttributeValue;
-use meridian_merge::{AttributeRule, Fragment, Rules};
-use meridian_types::ConflictRule;
+use meridian_merge::{AttributeRule, Effect, Fragment, Rules};
+use meridian_types::{ConflictRule, Hlc};
 
 const LWW: ConflictRule = ConflictRule::Lww;
 const MERGE: ConflictRule = ConflictRule::Merge;
@@ -138,4 +138,23 @@ fn numbers_of_38_digits() {
     let start = write(&Fragment::new(key()), &rules, put(&[("n", number("-1e40"))]), at(1, 0));
     let full = write(&start, &rules, add("1e40"), at(2, 0));
     assert_eq!(write(&full, &rules, add("1"), at(3, 0)).item(&rules), Some(item(&[("n", number("1"))])));
+}
+
+#[test]
+fn a_floor_is_safe_only_when_what_was_on_its_way_has_come() {
+    let rules = Rules::from(CRDT);
+    let start = write(&Fragment::new(key()), &rules, update("ADD n :n", &n("5")), at(1, 0));
+    let removed = write(&start, &rules, update("REMOVE n", &[]), at(10, 1));
+    // Written without knowing of the removal, by a clock that is ahead.
+    let on_its_way = write(&start, &rules, update("ADD n :n", &n("3")), at(20, 0));
+    let other = Effect::Update(vec![]);
+    let next =
+        |view: &Fragment, floor: u64| view.apply(&rules, &other, at(30, 1), Hlc::new(floor, 0)).unwrap();
+    let shown = |view: &Fragment| view.item(&rules).unwrap().remove("n");
+    let three = Some(number("3"));
+    // The horizon is below the removal, or what was on its way has come.
+    assert_eq!(shown(&next(&removed, 5).join(on_its_way.clone())), three);
+    assert_eq!(shown(&next(&removed.clone().join(on_its_way.clone()), 15).join(on_its_way.clone())), three);
+    // Everybody has applied the removal by now, but that is not enough: how much of the sum was removed has been forgotten.
+    assert_ne!(shown(&next(&removed, 15).join(on_its_way)), three);
 }

@@ -42,6 +42,8 @@ pub(crate) struct World {
     replicas: Vec<Replica>,
     /// How many deletes come on eight other writes.
     deletes: usize,
+    /// All is about one number, and logs come together by chance only: for what happens while something is on its way.
+    narrow: bool,
     now: u64,
     horizon: Hlc,
     /// A horizon to be: once all have applied this much of the logs.
@@ -67,6 +69,7 @@ impl World {
             logs: vec![Vec::new(); origins],
             replicas: vec![replica; origins + 1],
             deletes: 1 + rng.below(6),
+            narrow: rng.one_in(4),
             now: 0,
             horizon: Hlc::default(),
             coming: None,
@@ -95,13 +98,13 @@ impl World {
                 }
                 8 => {
                     // The logs come closer together, or all the way.
-                    if self.rng.one_in(2) {
+                    if !self.narrow && self.rng.one_in(2) {
                         self.deliver_all();
                     }
                     self.advance_horizon();
                 }
                 _ => {
-                    let rounds = self.rng.below(4);
+                    let rounds = if self.narrow { 0 } else { self.rng.below(4) };
                     (0..rounds).for_each(|_| self.collect_round());
                     self.collect(origin);
                 }
@@ -128,7 +131,7 @@ impl World {
             return;
         }
         let view = self.view(origin);
-        let op = random_op(&mut self.rng, self.deletes);
+        let op = if self.narrow { narrow_op(&mut self.rng) } else { random_op(&mut self.rng, self.deletes) };
         let before = view.item(&self.rules);
         let Ok(evaluated) = evaluate(&schema(), before.as_ref(), &op) else { return };
         let stamp = self.stamp(origin);
@@ -368,6 +371,22 @@ fn random_op(rng: &mut Rng, deletes: usize) -> WriteOp {
             WriteKind::Update { key: key(), update: update_of(&expression, &values) }
         }
     };
+    op_of(kind)
+}
+
+/// One of few that matter to one number.
+fn narrow_op(rng: &mut Rng) -> WriteOp {
+    let n = [(":n", number(rng.pick(&["1", "3"])))];
+    let update = |expression: &str| WriteKind::Update { key: key(), update: update_of(expression, &n) };
+    op_of(match rng.below(6) {
+        0..3 => update("ADD a :n"),
+        3 => update("SET a = :n"),
+        4 => WriteKind::Update { key: key(), update: update_of("REMOVE a", &[]) },
+        _ => update("SET b = :n"),
+    })
+}
+
+fn op_of(kind: WriteKind) -> WriteOp {
     WriteOp {
         table: TableName::new("items").unwrap(),
         kind,
