@@ -400,7 +400,10 @@ impl ClusterAdmin for NodeAdmin {
 
     async fn metrics(&self) -> String {
         let conflicts = self.tables.conflict_counts(Instant::now() + DEADLINE).await;
+        let state = self.replication.system();
+        let name = |node| state.nodes.get(&node).map_or_else(String::new, |node| node.name.to_string());
         let blocked = self.tables.tombstones_wait();
+        let blocked = blocked.into_iter().map(|(group, node)| (group, name(node))).collect();
         let active = metrics::Active { conflicts, blocked };
         let mut text = metrics::text(&self.replication, &self.scrubbed, &active);
         services::metrics(&self.health, &mut text);

@@ -2,10 +2,13 @@
 
 use super::scrub::Scrubbed;
 use meridian_replication::{Replication, RiskReport};
-use meridian_types::{GroupId, NodeId};
+use meridian_types::GroupId;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
+
+/// Labels and a value.
+type Row = (String, f64);
 
 /// What active-active tables add.
 #[derive(Debug, Default)]
@@ -13,7 +16,34 @@ pub(super) struct Active {
     /// For each origin's group that this node leads: writes noted as lost, and items noted as in conflict.
     pub(super) conflicts: Vec<(GroupId, u64, u64)>,
     /// For the first group of each share whose tombstones wait: the node that they wait for.
-    pub(super) blocked: BTreeMap<GroupId, NodeId>,
+    pub(super) blocked: BTreeMap<GroupId, String>,
+}
+
+impl Active {
+    fn gauges(&self, labels: &dyn Fn(GroupId) -> String, gauge: &mut dyn FnMut(&str, &str, &[Row])) {
+        let noted = |value: &dyn Fn(&(GroupId, u64, u64)) -> u64| -> Vec<Row> {
+            self.conflicts.iter().map(|counts| (labels(counts.0), to_f64(value(counts)))).collect()
+        };
+        gauge(
+            "meridian_conflicts_noted_total",
+            "Writes of an active-active table that have lost against a later one; on the leader of the origin's group.",
+            &noted(&|(_, lost, _)| *lost),
+        );
+        gauge(
+            "meridian_conflicts_open",
+            "Items with concurrent writes that the application is to resolve.",
+            &noted(&|(_, _, open)| *open),
+        );
+        let waits = self.blocked.iter().map(|(group, name)| {
+            let labels = labels(*group);
+            (format!("{},node=\"{name}\"}}", labels.trim_end_matches('}')), 1.0)
+        });
+        gauge(
+            "meridian_tombstones_wait",
+            "1 for each share of an active-active policy whose tombstones wait for a node that is away.",
+            &waits.collect::<Vec<_>>(),
+        );
+    }
 }
 
 /// Renders the node's own view; scraping every node gives the cluster's.
@@ -21,7 +51,7 @@ pub(super) fn text(replication: &Replication, scrubbed: &Scrubbed, active: &Acti
     let status = replication.status_here();
     let state = replication.system();
     let mut out = String::new();
-    let mut gauge = |name: &str, help: &str, rows: &[(String, f64)]| {
+    let mut gauge = |name: &str, help: &str, rows: &[Row]| {
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge");
         for (labels, value) in rows {
             let _ = writeln!(out, "{name}{labels} {value}");
@@ -31,7 +61,7 @@ pub(super) fn text(replication: &Replication, scrubbed: &Scrubbed, active: &Acti
         let policy = state.groups.get(&group).map_or("system", |info| info.policy.as_str());
         format!("{{group=\"{group}\",policy=\"{policy}\"}}")
     };
-    let rows = |value: &dyn Fn(&meridian_replication::ReplicaStatus) -> Option<u64>| -> Vec<(String, f64)> {
+    let rows = |value: &dyn Fn(&meridian_replication::ReplicaStatus) -> Option<u64>| -> Vec<Row> {
         let replicas = status.replicas.iter();
         replicas.filter_map(|replica| Some((labels(replica.group), to_f64(value(replica)?)))).collect()
     };
@@ -57,7 +87,7 @@ pub(super) fn text(replication: &Replication, scrubbed: &Scrubbed, active: &Acti
         "Upper bound on how stale this replica is; absent when none is known.",
         &rows(&|replica| replica.stale_ms),
     );
-    let at_risk = |value: &dyn Fn(&RiskReport) -> u64| -> Vec<(String, f64)> {
+    let at_risk = |value: &dyn Fn(&RiskReport) -> u64| -> Vec<Row> {
         // What others lead is theirs to say.
         let led = status.at_risk.iter().filter(|report| report.leader == status.node);
         led.map(|report| (labels(report.group), to_f64(value(report)))).collect()
@@ -72,29 +102,7 @@ pub(super) fn text(replication: &Replication, scrubbed: &Scrubbed, active: &Acti
         "The age of the oldest of them.",
         &at_risk(&|report| report.at_risk.ms),
     );
-    let noted = |value: &dyn Fn(&(GroupId, u64, u64)) -> u64| -> Vec<(String, f64)> {
-        active.conflicts.iter().map(|counts| (labels(counts.0), to_f64(value(counts)))).collect()
-    };
-    gauge(
-        "meridian_conflicts_noted_total",
-        "Writes of an active-active table that have lost against a later one; on the leader of the origin's group.",
-        &noted(&|(_, lost, _)| *lost),
-    );
-    gauge(
-        "meridian_conflicts_open",
-        "Items with concurrent writes that the application is to resolve.",
-        &noted(&|(_, _, open)| *open),
-    );
-    let waits = active.blocked.iter().map(|(group, node)| {
-        let name = state.nodes.get(node).map_or("", |node| node.name.as_str());
-        let policy = state.groups.get(group).map_or("", |info| info.policy.as_str());
-        (format!("{{group=\"{group}\",policy=\"{policy}\",node=\"{name}\"}}"), 1.0)
-    });
-    gauge(
-        "meridian_tombstones_wait",
-        "1 for each share of an active-active policy whose tombstones wait for a node that is away.",
-        &waits.collect::<Vec<_>>(),
-    );
+    active.gauges(&labels, &mut gauge);
     #[expect(clippy::cast_precision_loss, reason = "the text format carries floats")]
     let behind = replication.clock_behind_ms() as f64;
     gauge(
