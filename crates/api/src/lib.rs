@@ -6,6 +6,7 @@
 pub mod credential;
 pub mod dynamodb;
 pub mod memory;
+pub mod redis;
 pub mod tables;
 
 pub use credential::{Credential, CredentialError, SecretAccessKey};
