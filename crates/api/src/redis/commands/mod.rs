@@ -12,7 +12,7 @@ mod strings;
 
 use super::decide::{Decide, Next, Seen};
 use super::error::RedisError;
-use super::layout::{EXPIRES, KIND, Live, inside, place};
+use super::layout::{EXPIRES, KIND, Live, SET, inside, place};
 use super::reply::Reply;
 use bytes::Bytes;
 use meridian_dynamo::expr::Path;
@@ -83,7 +83,8 @@ fn read_members<'a>(
     names: impl Iterator<Item = &'a str>,
     view: impl FnOnce(Option<Live<'_>>) -> Result<Reply, RedisError> + Send + 'static,
 ) -> Result<Job, RedisError> {
-    let mut places = vec![place(KIND), place(EXPIRES)];
+    // A set is known to be one by its members, whose command this is not.
+    let mut places = vec![place(KIND), place(EXPIRES), place(SET)];
     places.extend(names.map(|name| inside(attribute, name)));
     Ok(Job::Read { key: key.clone(), places, view: Box::new(view) })
 }

@@ -1,6 +1,6 @@
 //! What a connection asks about itself and the server.
 
-use super::super::args::{integer, is};
+use super::super::args::{integer, is, matches};
 use super::super::commands::{self, Spec};
 use super::super::error::RedisError;
 use super::super::reply::{OK, Protocol, Reply};
@@ -10,25 +10,27 @@ use bytes::Bytes;
 /// The version of Redis whose commands and words these are.
 pub(super) const VERSION: &str = "7.0.15";
 
+/// What CONFIG GET shows: what tools ask for, as it is here.
+const SETTINGS: &[(&str, &str)] = &[("appendonly", "yes"), ("save", "")];
+
 impl Session {
     pub(super) fn about(&mut self, name: &str, args: &[Bytes]) -> Result<Reply, RedisError> {
         match (name, args) {
             ("ping", []) => Ok(Reply::Simple("PONG")),
             ("ping" | "echo", [text]) => Ok(Reply::Bulk(text.clone())),
-            ("select", [index]) => match integer(index) {
-                Ok(0) => Ok(OK),
-                Ok(_) => Err(RedisError::err("DB index is out of range")),
-                Err(_) => Err(RedisError::err("invalid DB index")),
-            },
+            ("select", [index]) if integer(index)? == 0 => Ok(OK),
+            ("select", [_]) => Err(RedisError::err("DB index is out of range")),
             // There is nothing that could have been watched.
             ("unwatch", _) => Ok(OK),
             ("client", [sub, rest @ ..]) => self.client(sub, rest),
             ("command", []) => Ok(Reply::Array(commands::all().iter().map(shown).collect())),
             ("command", [sub, names @ ..]) => command(sub, names),
-            ("config", [sub, _, ..]) if is(sub, "get") => Ok(Reply::Map(Vec::new())),
-            ("config", _) => {
-                Err(RedisError::err("CONFIG has GET only, and it is empty: a node is configured by its file"))
+            ("config", [sub, patterns @ ..]) if is(sub, "get") && !patterns.is_empty() => {
+                let wanted = |name: &str| patterns.iter().any(|pattern| matches(pattern, name.as_bytes()));
+                let settings = SETTINGS.iter().filter(|(name, _)| wanted(name));
+                Ok(Reply::Map(settings.map(|(name, value)| (Reply::text(name), Reply::text(value))).collect()))
             }
+            ("config", _) => Err(RedisError::err("CONFIG has GET only: a node is configured by its file")),
             ("info", _) => Ok(Reply::bulk(self.info())),
             _ => Err(RedisError::Arity(name.to_owned())),
         }
