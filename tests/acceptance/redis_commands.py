@@ -49,6 +49,8 @@ getrange s -3 -1
 getrange s 0 -1
 getrange s 5 2
 getrange missing 0 1
+getrange s 0 -50
+getrange s -50 -50
 setrange s 2 XY
 get s
 setrange pad 3 x

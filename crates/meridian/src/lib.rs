@@ -9,6 +9,7 @@ pub mod config;
 pub mod dev;
 pub mod files;
 pub mod http;
+pub mod jwt;
 pub mod node;
 pub mod parent;
 pub mod shutdown;

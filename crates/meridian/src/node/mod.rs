@@ -2,6 +2,7 @@
 
 mod admin;
 mod failover;
+mod jwt;
 mod keys;
 mod members;
 mod metrics;

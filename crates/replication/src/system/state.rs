@@ -4,6 +4,7 @@ use super::command::{SystemCommand, SystemError, SystemReply};
 use super::members::JoinToken;
 use super::moving::{Sweep, TableMove};
 use super::refound::Refoundation;
+use super::signing::SigningKey;
 use meridian_placement::{Placement, sole_region};
 use meridian_types::hash::group_ordinal;
 use meridian_types::{
@@ -167,6 +168,8 @@ pub struct SystemState {
     /// Changes of nodes and of placements so far.
     pub(super) placed: u64,
     pub(super) next_move: u64,
+    /// Keys that sign tokens, by id.
+    pub signing_keys: BTreeMap<String, SigningKey>,
 }
 
 impl SystemState {
@@ -266,6 +269,8 @@ impl SystemState {
             SystemCommand::RemoveNode { node } => self.remove_node(node),
             SystemCommand::NodeStarted(started) => self.node_started(started),
             SystemCommand::RegionArrived { group, region } => self.region_arrived(group, &region),
+            SystemCommand::AddSigningKey { id, key, rotates } => self.add_signing_key(id, key, rotates),
+            SystemCommand::DeleteSigningKey(id) => self.delete_signing_key(id),
         }
     }
 

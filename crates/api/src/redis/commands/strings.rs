@@ -46,7 +46,10 @@ pub(super) fn getrange(_: &str, args: &[Bytes]) -> Result<Job, RedisError> {
     let (start, end) = (integer(&args[1])?, integer(&args[2])?);
     read(&args[0], move |live| {
         let text = live.map(Live::text).transpose()?.unwrap_or_default();
-        let range = if start < 0 && end < 0 && start > end { 0..0 } else { slice(start, end, text.len()) };
+        // An end before the first byte means the first byte, unless the start is behind it as written.
+        let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
+        let last = if end < 0 { end.saturating_add(length).max(0) } else { end };
+        let range = if start < 0 && start > end && end < 0 { 0..0 } else { slice(start, last, text.len()) };
         Ok(Reply::Bulk(text.slice(range)))
     })
 }
