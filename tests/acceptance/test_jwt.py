@@ -85,12 +85,9 @@ def test_forged_tokens_are_refused_with_the_reason(cluster):
     head, body, signature = token.split(".")
     raised = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
     forged = {
-        "EdDSA, the only one": [
-            jwt.encode(claims, None, algorithm="none", headers=headers),
-            jwt.encode(claims, public, algorithm="HS256", headers=headers),
-        ],
+        "EdDSA, the only one": [jwt.encode(claims, public, algorithm="HS256", headers=headers)],
         "signature is wrong": [f"{head}.{raised}.{signature}", f"{head}.{body}.{signature[:-4]}AAAA"],
-        "not a signed JWT": ["", "a.b.c", "x" * 20_000],
+        "not a signed JWT": [jwt.encode(claims, None, algorithm="none", headers=headers), "", "a.b.c", "x" * 20_000],
         "names no key": [jwt.encode(claims, _key(), algorithm="EdDSA")],
         "key is not known": [jwt.encode(claims, _key(), algorithm="EdDSA", headers={"kid": "nobody"})],
     }

@@ -37,7 +37,7 @@ pub(crate) enum Next {
     /// The item has to be known first.
     Read,
     /// This is to be written. Where its condition fails, the decision is taken again with the item that there is.
-    Write(Attempt),
+    Write(Box<Attempt>),
 }
 
 /// Makes a reply of the attributes that the write returned. The second part: the collection may have become empty.
@@ -91,7 +91,7 @@ impl Attempt {
         returns: ReturnValues,
         finish: impl FnOnce(Option<&Item>) -> Finished + Send + 'static,
     ) -> Next {
-        Next::Write(Self { returns, finish: Box::new(finish), ..self })
+        Next::Write(Box::new(Self { returns, finish: Box::new(finish), ..self }))
     }
 }
 

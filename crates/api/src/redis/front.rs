@@ -1,12 +1,11 @@
 //! Carries out what commands ask of the tables.
 
-use super::commands::{Job, Listing, View, check_key};
+use super::commands::{Job, View, check_key};
 use super::config::RedisConfig;
 use super::decide::{Attempt, Decide, Finished, Next, Seen, delete};
 use super::error::RedisError;
-use super::layout::{KEY, KIND, Live, is_live, key_item, place};
+use super::layout::{Live, key_item};
 use super::reply::Reply;
-use super::scan::Slice;
 use super::table;
 use super::wave::chains;
 use crate::tables::{RequestContext, Tables};
@@ -15,9 +14,9 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use meridian_dynamo::expr::{Path, Projection};
-use meridian_dynamo::read::{GetOp, Page, PageShape, ScanOp, Segment};
+use meridian_dynamo::read::GetOp;
 use meridian_dynamo::write::{ReturnValues, WriteOp};
-use meridian_dynamo::{AttributeValue, DynamoError, Item};
+use meridian_dynamo::{DynamoError, Item};
 use meridian_types::Token;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,10 +29,6 @@ const MAX_TRIES: usize = 32;
 const SIDE_BY_SIDE: usize = 64;
 /// Most bytes of a reply.
 pub(crate) const MAX_REPLY: usize = 16 << 20;
-/// Most keys that KEYS answers with.
-const MAX_KEYS: usize = 100_000;
-/// Most slices that one SCAN looks at.
-const MAX_SLICES: usize = 256;
 
 /// The front's state, shared by its connections.
 pub(crate) struct Front {
@@ -44,7 +39,11 @@ pub(crate) struct Front {
     slots: Semaphore,
 }
 
-type Outcome = Result<Reply, RedisError>;
+pub(crate) type Outcome = Result<Reply, RedisError>;
+/// What a part of the work has brought, and the token that has grown on the way.
+type Grown<T> = Result<(T, Token), RedisError>;
+/// The replies of a chain by position, and its token.
+type Chained = (Vec<(usize, Reply)>, Token);
 
 impl Front {
     pub(crate) fn new(tables: Arc<dyn Tables>, config: RedisConfig) -> Self {
@@ -70,7 +69,7 @@ impl Front {
             .map(|chain| chain.into_iter().filter_map(|at| Some((at, jobs.get_mut(at)?.take()?))).collect())
             .collect();
         let seen = token.clone();
-        let mut work: Vec<BoxFuture<'_, (Vec<(usize, Reply)>, Token)>> = Vec::with_capacity(chains.len());
+        let mut work: Vec<BoxFuture<'_, Chained>> = Vec::with_capacity(chains.len());
         for chain in chains {
             let mut token = seen.clone();
             work.push(Box::pin(async move {
@@ -161,7 +160,8 @@ impl Front {
     ) -> Result<Option<Item>, RedisError> {
         check_key(key)?;
         let projection = (!places.is_empty()).then(|| Projection::new(places));
-        let op = GetOp { table: self.config.table.clone(), key: key_item(key), consistent: false, projection };
+        let op =
+            GetOp { table: self.config.table.clone(), key: key_item(key), consistent: false, projection };
         let reply = self.tables.get(context, op).await?;
         token.join(&reply.token);
         Ok(reply.value.item)
@@ -174,21 +174,22 @@ impl Front {
         token: &mut Token,
     ) -> Result<Vec<Option<Item>>, RedisError> {
         let seen = token.clone();
-        let mut work: Vec<BoxFuture<'_, Result<(Option<Item>, Token), RedisError>>> = Vec::with_capacity(keys.len());
+        let mut work: Vec<BoxFuture<'_, Grown<Option<Item>>>> = Vec::with_capacity(keys.len());
         for key in keys {
             let mut token = seen.clone();
-            work.push(Box::pin(async move {
-                Ok((self.get(key, Vec::new(), context, &mut token).await?, token))
-            }));
+            work.push(Box::pin(
+                async move { Ok((self.get(key, Vec::new(), context, &mut token).await?, token)) },
+            ));
         }
         let mut reads = stream::iter(work).buffered(SIDE_BY_SIDE);
         let (mut items, mut room) = (Vec::with_capacity(keys.len()), MAX_REPLY);
         while let Some(read) = reads.next().await {
             let (item, grown) = read?;
             token.join(&grown);
-            room = item.as_ref().map_or(Some(room), |item| {
-                room.checked_sub(meridian_dynamo::size::item_size(item))
-            }).ok_or_else(too_much)?;
+            room = item
+                .as_ref()
+                .map_or(Some(room), |item| room.checked_sub(meridian_dynamo::size::item_size(item)))
+                .ok_or_else(too_much)?;
             items.push(item);
         }
         Ok(items)
@@ -204,7 +205,7 @@ impl Front {
         let (keys, decisions): (Vec<Bytes>, Vec<Decide>) = writes.into_iter().unzip();
         keys.iter().try_for_each(check_key)?;
         let (names, decisions) = (&keys, &decisions);
-        let mut work: Vec<BoxFuture<'_, Result<(Vec<Reply>, Token), RedisError>>> = Vec::new();
+        let mut work: Vec<BoxFuture<'_, Grown<Vec<Reply>>>> = Vec::new();
         for chain in chains(names.iter()) {
             let mut token = seen.clone();
             work.push(Box::pin(async move {
@@ -254,7 +255,7 @@ impl Front {
                 }
                 Next::Write(attempt) => attempt,
             };
-            let (op, finish) = self.op(attempt);
+            let (op, finish) = self.op(*attempt);
             let written = match self.tables.write(context, op).await {
                 Ok(reply) => reply,
                 Err(DynamoError::ConditionalCheckFailed { item }) => {
@@ -285,110 +286,17 @@ impl Front {
         let Attempt { kind, condition, returns, finish } = attempt;
         let return_on_failure = condition.is_some();
         let return_values: ReturnValues = returns;
-        (WriteOp { table: self.config.table.clone(), kind, condition, return_values, return_on_failure }, finish)
-    }
-
-    async fn list(&self, listing: &Listing, context: &RequestContext, token: &mut Token) -> Outcome {
-        match listing {
-            Listing::Count => {
-                let (mut count, mut after) = (0usize, None);
-                loop {
-                    let page = self.page((None, after), None, true, context, token).await?;
-                    count += usize::try_from(page.count).unwrap_or(usize::MAX);
-                    after = page.last_evaluated_key;
-                    if after.is_none() {
-                        return Ok(Reply::count(count));
-                    }
-                }
-            }
-            Listing::Keys { pattern } => {
-                let (mut keys, mut after) = (Vec::new(), None);
-                loop {
-                    let page = self.page((None, after), None, false, context, token).await?;
-                    keys.extend(found(&page, Some(pattern), None));
-                    if keys.len() > MAX_KEYS {
-                        return Err(RedisError::err(format_args!("there are more than {MAX_KEYS} keys; use SCAN")));
-                    }
-                    after = page.last_evaluated_key;
-                    if after.is_none() {
-                        return Ok(Reply::Array(keys));
-                    }
-                }
-            }
-            Listing::Scan { cursor, count, pattern, kind } => {
-                let (mut keys, mut looked_at) = (Vec::new(), 0u32);
-                let mut slice = Slice::of(*cursor).ok_or(RedisError::Cursor)?;
-                for _ in 0..MAX_SLICES {
-                    // Crowded slices are halved; one that cannot be is read to its end.
-                    let mut page =
-                        self.page((Some(slice.segment()), None), Some(*count), false, context, token).await?;
-                    if page.last_evaluated_key.is_some()
-                        && let Some(half) = slice.halved()
-                    {
-                        slice = half;
-                        continue;
-                    }
-                    loop {
-                        looked_at += page.scanned_count;
-                        keys.extend(found(&page, pattern.as_ref(), kind.as_ref()));
-                        let Some(after) = page.last_evaluated_key else { break };
-                        page = self.page((Some(slice.segment()), Some(after)), None, false, context, token).await?;
-                    }
-                    match slice.next() {
-                        None => return Ok(scanned(0, keys)),
-                        Some(next) => slice = next,
-                    }
-                    if looked_at >= *count {
-                        break;
-                    }
-                }
-                Ok(scanned(slice.cursor(), keys))
-            }
-        }
-    }
-
-    /// One page of the keys that are there.
-    async fn page(
-        &self,
-        (segment, start_after): (Option<Segment>, Option<Item>),
-        limit: Option<u32>,
-        count_only: bool,
-        context: &RequestContext,
-        token: &mut Token,
-    ) -> Result<Page, RedisError> {
-        let shape = PageShape {
-            filter: Some(is_live(self.config.now())),
-            projection: Some(Projection::new(vec![place(KEY), place(KIND)])),
-            count_only,
-            limit,
-            consistent: false,
-        };
-        let op = ScanOp { table: self.config.table.clone(), segment, shape, start_after };
-        let reply = self.tables.scan(context, op).await?;
-        token.join(&reply.token);
-        Ok(reply.value)
+        (
+            WriteOp { table: self.config.table.clone(), kind, condition, return_values, return_on_failure },
+            finish,
+        )
     }
 }
 
 /// The refusal of a reply that would be too large.
 pub(crate) fn too_much() -> RedisError {
-    RedisError::err(format_args!("the reply would be larger than {} MB; ask for fewer keys at once", MAX_REPLY >> 20))
-}
-
-/// The keys on a page that were asked for.
-fn found(page: &Page, pattern: Option<&Bytes>, kind: Option<&Bytes>) -> Vec<Reply> {
-    let wanted = page.items.iter().filter_map(|item| {
-        let (Some(AttributeValue::B(key)), Some(AttributeValue::S(stored))) = (item.get(KEY), item.get(KIND)) else {
-            return None;
-        };
-        let redis_type = super::layout::Kind::from_name(stored)?.redis_type();
-        let fits = pattern.is_none_or(|pattern| super::args::matches(pattern, key))
-            && kind.is_none_or(|kind| kind.eq_ignore_ascii_case(redis_type.as_bytes()));
-        fits.then(|| Reply::Bulk(Bytes::copy_from_slice(key)))
-    });
-    wanted.collect()
-}
-
-fn scanned(cursor: u64, keys: Vec<Reply>) -> Reply {
-    Reply::Array(vec![Reply::text(&cursor.to_string()), Reply::Array(keys)])
+    RedisError::err(format_args!(
+        "the reply would be larger than {} MB; ask for fewer keys at once",
+        MAX_REPLY >> 20
+    ))
 }

@@ -10,6 +10,7 @@ mod decide;
 mod error;
 mod front;
 mod layout;
+mod listing;
 mod reply;
 mod request;
 mod scan;

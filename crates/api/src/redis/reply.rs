@@ -89,7 +89,9 @@ impl Reply {
             Self::Bulk(bytes) => Frame2::BulkString(bytes),
             Self::Null => Frame2::Null,
             Self::Array(parts) | Self::Set(parts) => all(parts),
-            Self::Map(pairs) | Self::Pairs(pairs) => all(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect()),
+            Self::Map(pairs) | Self::Pairs(pairs) => {
+                all(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect())
+            }
             Self::Double(number) => Frame2::BulkString(double(number).into()),
         }
     }
@@ -112,7 +114,8 @@ impl Reply {
                 Frame3::Map { data: pairs.collect(), attributes }
             }
             Self::Pairs(pairs) => {
-                let pairs = pairs.into_iter().map(|(member, score)| Self::Array(vec![member, score]).into_3());
+                let pairs =
+                    pairs.into_iter().map(|(member, score)| Self::Array(vec![member, score]).into_3());
                 Frame3::Array { data: pairs.collect(), attributes }
             }
             Self::Double(data) => Frame3::Double { data, attributes },

@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn requests_are_arrays_or_lines() {
         let found = all(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING  a\r\n\r\n*0\r\n*-1\r\n").unwrap();
-        let words: Vec<Vec<&[u8]>> = found.iter().map(|words| words.iter().map(|w| &w[..]).collect()).collect();
+        let words: Vec<Vec<&[u8]>> =
+            found.iter().map(|words| words.iter().map(|w| &w[..]).collect()).collect();
         assert_eq!(words, [vec![&b"GET"[..], b"k"], vec![&b"PING"[..], b"a"], vec![], vec![], vec![]]);
     }
 

@@ -122,7 +122,9 @@ impl Connection {
             let idle = requests.is_empty();
             // A browser that was made to send a request here by some page goes no further.
             let from_browser = |request: &Vec<Bytes>| {
-                request.first().is_some_and(|word| word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:"))
+                request.first().is_some_and(|word| {
+                    word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:")
+                })
             };
             if requests.iter().any(from_browser) {
                 return Ok(());
@@ -155,7 +157,9 @@ impl Connection {
             let most = u32::try_from(super::request::MAX_REQUEST).unwrap_or(u32::MAX);
             self.held = Arc::clone(&self.room).try_acquire_many_owned(most).ok();
             if self.held.is_none() {
-                let error = RedisError::TryAgain("the node has as many large requests as it takes on at once".to_owned());
+                let error = RedisError::TryAgain(
+                    "the node has as many large requests as it takes on at once".to_owned(),
+                );
                 let mut out = BytesMut::new();
                 Reply::Error(error).encode(Protocol::Resp2, &mut out);
                 self.write(&mut out).await?;
@@ -178,7 +182,8 @@ impl Connection {
         let written = timeout(self.patience, self.stream.write_all(out)).await;
         // What a large reply has taken is given back.
         *out = BytesMut::new();
-        written.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client does not take its replies"))?
+        written
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client does not take its replies"))?
     }
 
     async fn close(mut self) -> io::Result<()> {

@@ -70,7 +70,9 @@ impl Session {
             let next = match next {
                 // An empty request asks for nothing.
                 Ok(None) => continue,
-                Ok(Some(command)) if self.queue.is_none() => command.0.job(&command.1).map(|job| (command, job)),
+                Ok(Some(command)) if self.queue.is_none() => {
+                    command.0.job(&command.1).map(|job| (command, job))
+                }
                 Ok(Some(command)) => {
                     self.finish(&mut together, out).await;
                     let reply = self.queued(command).await;
@@ -177,7 +179,9 @@ impl Session {
                 self.queue = Some(Queue::default());
                 Ok(OK)
             }
-            ("discard", _) => self.queue.take().map(|_| OK).ok_or_else(|| RedisError::err("DISCARD without MULTI")),
+            ("discard", _) => {
+                self.queue.take().map(|_| OK).ok_or_else(|| RedisError::err("DISCARD without MULTI"))
+            }
             ("exec", _) => self.exec().await,
             ("quit", _) => {
                 self.closing = true;

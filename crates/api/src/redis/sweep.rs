@@ -37,7 +37,8 @@ pub async fn sweep(tables: Arc<dyn Tables>, config: RedisConfig) -> core::conver
 }
 
 async fn once(tables: &dyn Tables, config: &RedisConfig) -> Result<(), DynamoError> {
-    let context = || RequestContext { token: None, max_staleness: None, deadline: Instant::now() + config.deadline };
+    let context =
+        || RequestContext { token: None, max_staleness: None, deadline: Instant::now() + config.deadline };
     if tables.table(&context(), &config.table).await?.is_none() {
         return Ok(());
     }

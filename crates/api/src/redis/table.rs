@@ -39,7 +39,9 @@ pub(crate) async fn ensure(
                     config.table
                 )));
             }
-            Some(table) if matches!(table.status, TableStatus::Active | TableStatus::Updating) => return Ok(table),
+            Some(table) if matches!(table.status, TableStatus::Active | TableStatus::Updating) => {
+                return Ok(table);
+            }
             Some(_) => {}
             None => {
                 let definition = TableDefinition {

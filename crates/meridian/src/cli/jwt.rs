@@ -83,7 +83,8 @@ pub(super) async fn run(command: JwtCommand, global: &Global) -> Outcome {
         JwtCommand::Sign { claims, ttl } => {
             let claims = serde_json::from_str(&claims)
                 .map_err(|error| Failure::usage(format!("--claims is not a JSON object: {error}")))?;
-            let signed = connect(global).await?.sign_token(&SignToken { claims, ttl_s: ttl.as_secs() }).await?;
+            let signed =
+                connect(global).await?.sign_token(&SignToken { claims, ttl_s: ttl.as_secs() }).await?;
             match global.output {
                 Format::Json => output::json(&signed),
                 Format::Table => {

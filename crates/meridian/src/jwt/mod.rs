@@ -38,7 +38,9 @@ pub enum SignError {
     #[error("there is no signing key; make one with `meridian key jwt create`")]
     NoKey,
     /// It would outlive what the key is kept for.
-    #[error("a token lasts 1 s to {0} s with this key; ask for less, or make the key with a longer --max-ttl")]
+    #[error(
+        "a token lasts 1 s to {0} s with this key; ask for less, or make the key with a longer --max-ttl"
+    )]
     Ttl(u64),
     /// A claim that is not the caller's to give.
     #[error("the claim `{0}` is set by the signature; leave it out and say --ttl")]

@@ -1,6 +1,6 @@
 use super::*;
-use std::time::{SystemTime, UNIX_EPOCH};
 use proptest::prelude::*;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -51,7 +51,8 @@ fn a_token_that_chooses_its_own_algorithm_is_refused() {
     // The public key as the secret of an HMAC.
     let head = forged(&json!({"alg": "HS256", "kid": id}), &body, "");
     let message = head.trim_end_matches('.');
-    let mac = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key.public), message.as_bytes());
+    let mac =
+        ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key.public), message.as_bytes());
     let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(mac.as_ref()));
     assert_eq!(verify(&keys, &token, now_ms()), Err(Refused::Algorithm));
     let token = forged(&json!({"alg": "EdDSA"}), &body, "AAAA");
@@ -71,7 +72,9 @@ fn times_are_held_to() {
     assert_eq!(check(&json!({"exp": now - LEEWAY.as_secs() + 10})), Ok(()));
     assert_eq!(check(&json!({"exp": now + 60, "nbf": now + LEEWAY.as_secs() + 10})), Err(Refused::NotYet));
     assert_eq!(check(&json!({"exp": now + 60, "nbf": now + 10})), Ok(()));
-    for bad in [json!({}), json!({"exp": "never"}), json!({"exp": null}), json!({"exp": now + 60, "nbf": "soon"})] {
+    for bad in
+        [json!({}), json!({"exp": "never"}), json!({"exp": null}), json!({"exp": now + 60, "nbf": "soon"})]
+    {
         assert!(check(&bad).is_err(), "{bad}");
     }
 }

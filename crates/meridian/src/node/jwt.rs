@@ -45,8 +45,8 @@ pub(super) async fn create(
     request: CreateSigningKey,
 ) -> Result<SigningKeyInfo, ApiError> {
     let CreateSigningKey { max_ttl_s, rotate } = request;
-    let (id, key) =
-        jwt::new_key(wall_ms(), Duration::from_secs(max_ttl_s), rotate).map_err(|error| not_signed(&error))?;
+    let (id, key) = jwt::new_key(wall_ms(), Duration::from_secs(max_ttl_s), rotate)
+        .map_err(|error| not_signed(&error))?;
     command(replication, SystemCommand::AddSigningKey { id: id.clone(), key, rotates: rotate }).await?;
     let made = list(replication).keys.into_iter().find(|key| key.kid == id);
     made.ok_or_else(|| ApiError::not_found("the key was deleted as soon as it was made"))

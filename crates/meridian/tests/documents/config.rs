@@ -4,7 +4,7 @@ use super::page::{first_word, sections};
 use super::{none, tree};
 use meridian::config::{
     AdminSection, AuthSection, ClusterSection, ListenSection, LogSection, NodeConfig, NodeSection, PeerNode,
-    ReplicationSection, Secret, StoreSection, TlsSection,
+    RedisSection, ReplicationSection, Secret, StoreSection, TlsSection,
 };
 use meridian_types::policy::DEFAULT_GROUPS;
 use meridian_types::{ConflictRule, Failback, NodeId, OnRegionLoss, Pattern, Policy, Replication, Span};
@@ -39,6 +39,7 @@ fn everything() -> NodeConfig {
             }],
         },
         auth: AuthSection { bootstrap_credentials: Some("f".into()), ..AuthSection::default() },
+        redis: RedisSection::default(),
         admin: AdminSection { token: Some(Secret::new("t".to_owned())) },
         replication: ReplicationSection::default(),
         store: StoreSection::default(),

@@ -39,7 +39,9 @@ pub(super) fn incr(name: &str, args: &[Bytes]) -> Result<Job, RedisError> {
             (_, Some(live)) => match live.item.get(VALUE) {
                 Some(AttributeValue::N(number)) => match whole(number) {
                     None => return refuse(RedisError::NotAnInteger),
-                    Some(value) if value.checked_add(amount).is_none() => return refuse(RedisError::Overflow),
+                    Some(value) if value.checked_add(amount).is_none() => {
+                        return refuse(RedisError::Overflow);
+                    }
                     // A sum that has become whole again.
                     Some(_) if live.kind != Kind::Int => {
                         (add(), both(there(live.kind), equals(place(VALUE), AttributeValue::N(*number))))
@@ -134,7 +136,9 @@ pub(super) fn hincrby(_: &str, args: &[Bytes]) -> Result<Job, RedisError> {
                 None => both(is_hash, Condition::NotExists(at)),
                 Some(AttributeValue::N(number)) => match whole(number) {
                     None => return refuse(RedisError::HashNotAnInteger),
-                    Some(value) if value.checked_add(amount).is_none() => return refuse(RedisError::Overflow),
+                    Some(value) if value.checked_add(amount).is_none() => {
+                        return refuse(RedisError::Overflow);
+                    }
                     Some(_) if live.item.contains_key(FRACTIONS) => {
                         both(is_hash, equals(at, AttributeValue::N(*number)))
                     }

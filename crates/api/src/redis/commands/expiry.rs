@@ -115,8 +115,11 @@ pub(super) fn expire(name: &str, args: &[Bytes]) -> Result<Job, RedisError> {
         };
         conditions.push(is_live(now));
         let condition = Condition::And(conditions);
-        let attempt =
-            if at <= now { delete(&key, condition) } else { Update::default().expire(Some(at)).on(&key, condition) };
+        let attempt = if at <= now {
+            delete(&key, condition)
+        } else {
+            Update::default().expire(Some(at)).on(&key, condition)
+        };
         attempt.answer(Reply::Int(1))
     })
 }

@@ -7,7 +7,7 @@ use super::super::layout::{
     FRACTIONS, HASH, Kind, Live, Members, equals, inside, is_kind, member_of, name_of, place, stored, text,
 };
 use super::super::reply::{OK, Reply};
-use super::{Job, answer, read, read_members, refuse, wrong_kind, write};
+use super::{Job, answer, read, read_members, refuse, write, wrong_kind};
 use bytes::Bytes;
 use meridian_dynamo::expr::{Comparator, Condition, Operand};
 use meridian_dynamo::write::ReturnValues;
@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 /// HSET and HMSET.
 pub(super) fn hset(name: &str, args: &[Bytes]) -> Result<Job, RedisError> {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(RedisError::Arity(name.to_owned()));
     }
     let plain = name == "hmset";
@@ -115,13 +115,15 @@ pub(super) fn remove(
         if matches!(seen, Seen::Item(_)) && seen.live(now).is_none() {
             return answer(Reply::Int(0));
         }
-        let update = names.iter().fold(Update::of(kind), |update, member| update.remove(inside(attribute, member)));
+        let update =
+            names.iter().fold(Update::of(kind), |update, member| update.remove(inside(attribute, member)));
         let names = names.clone();
         update.on(&name, both(is_kind(&[kind], now), Condition::Exists(place(attribute)))).finish(
             ReturnValues::AllOld,
             move |old| {
                 let old = old.and_then(|old| map_of(old, attribute));
-                let removed = old.map_or(0, |old| names.iter().filter(|name| old.contains_key(*name)).count());
+                let removed =
+                    old.map_or(0, |old| names.iter().filter(|name| old.contains_key(*name)).count());
                 let reply = Reply::count(removed);
                 if old.is_some_and(|old| old.len() > removed) {
                     return Finished::Done(Ok(reply));
@@ -225,8 +227,7 @@ pub(super) fn fits(pattern: Option<&Bytes>, member: &[u8]) -> bool {
 
 /// The reply of a scan that is at its end.
 pub(super) fn scanned(entries: impl Iterator<Item = (Bytes, Reply)>, values: bool) -> Reply {
-    let flat = entries.flat_map(|(member, value)| {
-        core::iter::once(Reply::Bulk(member)).chain(values.then_some(value))
-    });
+    let flat = entries
+        .flat_map(|(member, value)| core::iter::once(Reply::Bulk(member)).chain(values.then_some(value)));
     Reply::Array(vec![Reply::text("0"), Reply::Array(flat.collect())])
 }

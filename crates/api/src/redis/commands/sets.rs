@@ -5,7 +5,7 @@ use super::super::error::RedisError;
 use super::super::layout::{Kind, Live, SET, is_kind, place};
 use super::super::reply::Reply;
 use super::hashes::{fits, scan_options, scanned};
-use super::{Job, answer, read, refuse, wrong_kind, write};
+use super::{Job, answer, read, refuse, write, wrong_kind};
 use bytes::Bytes;
 use meridian_dynamo::expr::Condition;
 use meridian_dynamo::write::ReturnValues;
@@ -62,7 +62,8 @@ pub(super) fn srem(_: &str, args: &[Bytes]) -> Result<Job, RedisError> {
             .on(&key, both(is_kind(&[Kind::Set], now), Condition::Exists(place(SET))))
             .finish(ReturnValues::AllOld, move |old| {
                 let old = old.and_then(set_in);
-                let removed = old.map_or(0, |old| members.iter().filter(|member| old.contains(*member)).count());
+                let removed =
+                    old.map_or(0, |old| members.iter().filter(|member| old.contains(*member)).count());
                 let reply = Reply::count(removed);
                 if old.is_some_and(|old| old.len() > removed) {
                     return Finished::Done(Ok(reply));
@@ -76,12 +77,14 @@ fn set_of(live: Option<Live<'_>>) -> Result<Option<&Bytesets>, RedisError> {
     Ok(live.map(|live| live.as_kind(Kind::Set)).transpose()?.and_then(|live| set_in(live.item)))
 }
 
-fn bulk(member: &Vec<u8>) -> Reply {
+fn bulk(member: &[u8]) -> Reply {
     Reply::Bulk(Bytes::copy_from_slice(member))
 }
 
 pub(super) fn smembers(_: &str, args: &[Bytes]) -> Result<Job, RedisError> {
-    read(&args[0], |live| Ok(Reply::Set(set_of(live)?.into_iter().flatten().map(bulk).collect())))
+    read(&args[0], |live| {
+        Ok(Reply::Set(set_of(live)?.into_iter().flatten().map(|member| bulk(member)).collect()))
+    })
 }
 
 pub(super) fn scard(_: &str, args: &[Bytes]) -> Result<Job, RedisError> {
@@ -121,7 +124,7 @@ pub(super) fn combined(name: &str, args: &[Bytes]) -> Result<Job, RedisError> {
         let sets = sets.collect::<Result<Vec<_>, RedisError>>()?;
         let Some((first, others)) = sets.split_first() else { return Ok(Reply::Set(Vec::new())) };
         let result = others.iter().fold((*first).clone(), |result, other| combine(&result, other));
-        Ok(Reply::Set(result.iter().map(bulk).collect()))
+        Ok(Reply::Set(result.iter().map(|member| bulk(member)).collect()))
     };
     Ok(Job::ReadAll { keys: args.to_vec(), view: Box::new(view) })
 }

@@ -3,13 +3,11 @@
 use super::super::args::{float, is, matches};
 use super::super::decide::{Finished, Next, Seen, Update, both, create};
 use super::super::error::RedisError;
-use super::super::layout::{
-    Kind, Live, Members, SORTED, equals, inside, is_kind, member_of, name_of, place,
-};
+use super::super::layout::{Kind, Live, Members, SORTED, equals, inside, is_kind, member_of, name_of, place};
 use super::super::reply::{Reply, double};
 use super::counters::begin_map;
 use super::hashes::{has_members, map_of, remove, scan_options, scanned};
-use super::{Job, answer, read, read_members, refuse, wrong_kind, write};
+use super::{Job, answer, read, read_members, refuse, write, wrong_kind};
 use bytes::Bytes;
 use meridian_dynamo::expr::Condition;
 use meridian_dynamo::write::ReturnValues;
@@ -54,7 +52,7 @@ impl Options {
     fn allow(self, old: Option<f64>, new: f64) -> bool {
         match old {
             None => !self.xx,
-            Some(old) => !self.nx && !(self.gt && new <= old) && !(self.lt && new >= old),
+            Some(old) => !(self.nx || self.gt && new <= old || self.lt && new >= old),
         }
     }
 
@@ -154,7 +152,8 @@ fn add(key: &Bytes, given: &[(String, f64)], options: Options, seen: &Seen, now:
 
 /// Sets scores whatever they were.
 fn add_all(key: &Bytes, given: &[(String, f64)], now: i64) -> Next {
-    let scores: Members = given.iter().map(|(member, score)| (member.clone(), stored_score(*score))).collect();
+    let scores: Members =
+        given.iter().map(|(member, score)| (member.clone(), stored_score(*score))).collect();
     let count = scores.len();
     let set = |update: Update, (member, score): (String, _)| update.set(inside(SORTED, &member), score);
     let update = scores.into_iter().fold(Update::of(Kind::Sorted), set);
@@ -236,13 +235,20 @@ pub(super) fn remove_chosen(
             update = update.remove(at);
         }
         let count = chosen.len();
-        update.on(&name, Condition::And(conditions)).finish(ReturnValues::AllOld, move |old: Option<&Item>| {
-            let left = old.and_then(|old| map_of(old, SORTED)).map_or(0, |old| old.len().saturating_sub(count));
-            if left > 0 {
-                return Finished::Done(Ok(Reply::count(count)));
-            }
-            Finished::Emptied(Reply::count(count), equals(place(SORTED), AttributeValue::M(Members::new())))
-        })
+        update.on(&name, Condition::And(conditions)).finish(
+            ReturnValues::AllOld,
+            move |old: Option<&Item>| {
+                let left =
+                    old.and_then(|old| map_of(old, SORTED)).map_or(0, |old| old.len().saturating_sub(count));
+                if left > 0 {
+                    return Finished::Done(Ok(Reply::count(count)));
+                }
+                Finished::Emptied(
+                    Reply::count(count),
+                    equals(place(SORTED), AttributeValue::M(Members::new())),
+                )
+            },
+        )
     })
 }
 
@@ -254,8 +260,10 @@ pub(super) fn zscore(name: &str, args: &[Bytes]) -> Result<Job, RedisError> {
     read_members(&args[0], SORTED, names.iter().map(String::as_str), move |live| {
         let sorted = sorted_of(live)?;
         let find = |name: &String| sorted.and_then(|sorted| sorted.get(name));
-        let mut found: Vec<Reply> =
-            wanted.iter().map(|name| find(name).map_or(Reply::Null, |value| Reply::Double(score(value)))).collect();
+        let mut found: Vec<Reply> = wanted
+            .iter()
+            .map(|name| find(name).map_or(Reply::Null, |value| Reply::Double(score(value))))
+            .collect();
         Ok(if one { found.remove(0) } else { Reply::Array(found) })
     })
 }

@@ -179,37 +179,130 @@ pub(crate) fn find(name: &str) -> Option<&'static Spec> {
 /// Why a command that Redis has is refused here, by its name in lower case; nothing when Redis does not have it either.
 pub(crate) fn refused(name: &str) -> Option<&'static str> {
     let of = |names: &[&str]| names.contains(&name);
-    if of(&["subscribe", "psubscribe", "ssubscribe", "publish", "spublish", "pubsub", "unsubscribe", "punsubscribe"]) {
+    if of(&[
+        "subscribe",
+        "psubscribe",
+        "ssubscribe",
+        "publish",
+        "spublish",
+        "pubsub",
+        "unsubscribe",
+        "punsubscribe",
+    ]) {
         return Some("messages are not kept for another region; use a change of a key, and read it");
     }
-    if of(&["blpop", "brpop", "blmove", "brpoplpush", "blmpop", "bzpopmin", "bzpopmax", "bzmpop", "wait", "xread"]) {
+    if of(&[
+        "blpop",
+        "brpop",
+        "blmove",
+        "brpoplpush",
+        "blmpop",
+        "bzpopmin",
+        "bzpopmax",
+        "bzmpop",
+        "wait",
+        "xread",
+    ]) {
         return Some("no command blocks; ask again");
     }
     if of(&[
-        "lpush", "rpush", "lpushx", "rpushx", "lpop", "rpop", "llen", "lrange", "lindex", "lset", "lrem", "ltrim",
-        "linsert", "lpos", "lmove", "lmpop", "rpoplpush", "sort", "sort_ro",
+        "lpush",
+        "rpush",
+        "lpushx",
+        "rpushx",
+        "lpop",
+        "rpop",
+        "llen",
+        "lrange",
+        "lindex",
+        "lset",
+        "lrem",
+        "ltrim",
+        "linsert",
+        "lpos",
+        "lmove",
+        "lmpop",
+        "rpoplpush",
+        "sort",
+        "sort_ro",
     ]) {
-        return Some("lists of two regions do not merge in a way that makes sense; use a sorted set or a hash");
+        return Some(
+            "lists of two regions do not merge in a way that makes sense; use a sorted set or a hash",
+        );
     }
     if of(&["eval", "evalsha", "eval_ro", "evalsha_ro", "script", "function", "fcall", "fcall_ro"]) {
-        return Some("scripts run in one region only; use the commands that change a key at once, such as SET NX or HINCRBY");
+        return Some(
+            "scripts run in one region only; use the commands that change a key at once, such as SET NX or HINCRBY",
+        );
     }
     if of(&["watch"]) {
-        return Some("a transaction here is a row of single writes; use SET NX, HSETNX, INCR or ZADD with conditions");
+        return Some(
+            "a transaction here is a row of single writes; use SET NX, HSETNX, INCR or ZADD with conditions",
+        );
     }
-    if of(&["msetnx", "rename", "renamenx", "copy", "move", "smove", "sinterstore", "sunionstore", "sdiffstore",
-        "zunionstore", "zinterstore", "zrangestore"])
-    {
+    if of(&[
+        "msetnx",
+        "rename",
+        "renamenx",
+        "copy",
+        "move",
+        "smove",
+        "sinterstore",
+        "sunionstore",
+        "sdiffstore",
+        "zunionstore",
+        "zinterstore",
+        "zrangestore",
+    ]) {
         return Some("several keys are not changed together");
     }
     if of(&["flushdb", "flushall", "swapdb"]) {
         return Some("delete the table with `meridian table delete`, or the keys by SCAN and UNLINK");
     }
     let rest = [
-        "spop", "srandmember", "hrandfield", "zpopmin", "zpopmax", "zrandmember", "randomkey", "zrangebylex", "zlexcount",
-        "setbit", "getbit", "bitcount", "bitop", "bitfield", "bitpos", "pfadd", "pfcount", "pfmerge", "geoadd", "geosearch",
-        "geopos", "geodist", "xadd", "xrange", "xlen", "xdel", "dump", "restore", "object", "debug", "monitor", "migrate",
-        "cluster", "acl", "save", "bgsave", "shutdown", "slowlog", "latency", "memory", "replicaof", "psync", "asking",
+        "spop",
+        "srandmember",
+        "hrandfield",
+        "zpopmin",
+        "zpopmax",
+        "zrandmember",
+        "randomkey",
+        "zrangebylex",
+        "zlexcount",
+        "setbit",
+        "getbit",
+        "bitcount",
+        "bitop",
+        "bitfield",
+        "bitpos",
+        "pfadd",
+        "pfcount",
+        "pfmerge",
+        "geoadd",
+        "geosearch",
+        "geopos",
+        "geodist",
+        "xadd",
+        "xrange",
+        "xlen",
+        "xdel",
+        "dump",
+        "restore",
+        "object",
+        "debug",
+        "monitor",
+        "migrate",
+        "cluster",
+        "acl",
+        "save",
+        "bgsave",
+        "shutdown",
+        "slowlog",
+        "latency",
+        "memory",
+        "replicaof",
+        "psync",
+        "asking",
     ];
     of(&rest).then_some("see the list of commands in docs/redis.md")
 }
@@ -235,7 +328,12 @@ mod tests {
             let least = usize::try_from(spec.arity.abs()).unwrap() - 1;
             for count in (0..least).chain((spec.arity > 0).then_some(least + 1)) {
                 let args = vec![Bytes::from_static(b"1"); count];
-                assert_eq!(spec.job(&args).err(), Some(RedisError::Arity(spec.name.to_owned())), "{}", spec.name);
+                assert_eq!(
+                    spec.job(&args).err(),
+                    Some(RedisError::Arity(spec.name.to_owned())),
+                    "{}",
+                    spec.name
+                );
             }
             // Whatever the words are, there is a job or a refusal.
             for count in least..least + 4 {

@@ -8,7 +8,7 @@ use super::super::layout::{
 };
 use super::super::reply::{OK, Reply};
 use super::expiry::Deadline;
-use super::{Job, answer, read, refuse, wrong_kind, write};
+use super::{Job, answer, read, refuse, write, wrong_kind};
 use bytes::{Bytes, BytesMut};
 use meridian_dynamo::Item;
 use meridian_dynamo::expr::Condition;
@@ -24,6 +24,7 @@ enum When {
 }
 
 /// What SET was told beside the value.
+#[derive(Clone, Copy)]
 struct SetOptions {
     when: When,
     deadline: Option<Deadline>,
@@ -193,11 +194,13 @@ fn old_text(old: &Item, now: i64) -> Result<Reply, RedisError> {
 pub(super) fn getdel(_: &str, args: &[Bytes]) -> Result<Job, RedisError> {
     let key = args[0].clone();
     write(&args[0], move |seen, now| match seen {
-        Seen::Unknown => delete(&key, is_kind(STRINGS, now))
-            .returning(ReturnValues::AllOld, move |old| old_text(old, now)),
+        Seen::Unknown => {
+            delete(&key, is_kind(STRINGS, now)).returning(ReturnValues::AllOld, move |old| old_text(old, now))
+        }
         Seen::Item(_) if wrong_kind(seen, now, |live| live.kind.is_string()) => refuse(RedisError::WrongType),
-        Seen::Item(_) if seen.live(now).is_some() => delete(&key, is_kind(STRINGS, now))
-            .returning(ReturnValues::AllOld, move |old| old_text(old, now)),
+        Seen::Item(_) if seen.live(now).is_some() => {
+            delete(&key, is_kind(STRINGS, now)).returning(ReturnValues::AllOld, move |old| old_text(old, now))
+        }
         Seen::Item(_) => answer(Reply::Null),
     })
 }

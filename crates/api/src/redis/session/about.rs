@@ -28,7 +28,9 @@ impl Session {
             ("config", [sub, patterns @ ..]) if is(sub, "get") && !patterns.is_empty() => {
                 let wanted = |name: &str| patterns.iter().any(|pattern| matches(pattern, name.as_bytes()));
                 let settings = SETTINGS.iter().filter(|(name, _)| wanted(name));
-                Ok(Reply::Map(settings.map(|(name, value)| (Reply::text(name), Reply::text(value))).collect()))
+                Ok(Reply::Map(
+                    settings.map(|(name, value)| (Reply::text(name), Reply::text(value))).collect(),
+                ))
             }
             ("config", _) => Err(RedisError::err("CONFIG has GET only: a node is configured by its file")),
             ("info", _) => Ok(Reply::bulk(self.info())),
@@ -64,7 +66,11 @@ impl Session {
     fn line(&self) -> String {
         let version = if self.protocol == Protocol::Resp3 { 3 } else { 2 };
         let user = self.user.as_deref().unwrap_or("default");
-        format!("id={} name={} db=0 user={user} resp={version}\n", self.id, String::from_utf8_lossy(&self.name))
+        format!(
+            "id={} name={} db=0 user={user} resp={version}\n",
+            self.id,
+            String::from_utf8_lossy(&self.name)
+        )
     }
 
     fn info(&self) -> String {
@@ -83,7 +89,7 @@ impl Session {
 /// Checks the name of a connection.
 pub(super) fn name_allowed(name: &Bytes) -> Result<Bytes, RedisError> {
     const LONGEST: usize = 256;
-    if name.len() <= LONGEST && name.iter().all(|byte| byte.is_ascii_graphic()) {
+    if name.len() <= LONGEST && name.iter().all(u8::is_ascii_graphic) {
         return Ok(name.clone());
     }
     Err(RedisError::err("Client names cannot contain spaces, newlines or special characters."))

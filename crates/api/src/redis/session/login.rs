@@ -28,7 +28,8 @@ impl Session {
         let user = core::str::from_utf8(user).map_err(|_| RedisError::WrongPass)?;
         let credential = self.front.tables.credential(user).ok_or(RedisError::WrongPass)?;
         // Of hashes, the time that a comparison takes tells nothing.
-        let (right, given) = (Sha256::digest(credential.secret_access_key.expose()), Sha256::digest(password));
+        let (right, given) =
+            (Sha256::digest(credential.secret_access_key.expose()), Sha256::digest(password));
         if right != given {
             return Err(RedisError::WrongPass);
         }
