@@ -11,6 +11,7 @@ pub mod dns;
 pub mod files;
 pub mod health;
 pub mod http;
+pub mod jwt;
 pub mod node;
 pub mod parent;
 pub mod shutdown;

@@ -1,6 +1,6 @@
 //! The acceptance suite, `tests/acceptance`: the shipped binary as the AWS SDK for Python and a shell see it.
 //!
-//! Needs `python3` with pytest and boto3; without them the test says so and passes, unless
+//! Needs `python3` with pytest, boto3, redis and PyJWT, and redis-server; without them the test says so and passes, unless
 //! `MERIDIAN_REQUIRE_CLIENTS=1`.
 
 use std::path::PathBuf;
@@ -15,9 +15,12 @@ fn missing() -> Option<&'static str> {
     if !imports("sys") {
         return Some("python3 is missing; on Debian: apt install python3 python3-pytest python3-boto3");
     }
-    (!imports("pytest, boto3")).then_some(
-        "python3 lacks pytest or boto3; `pip install pytest boto3`, or on Debian: apt install python3-pytest python3-boto3",
-    )
+    if !imports("pytest, boto3, redis, jwt, cryptography") {
+        return Some("python3 lacks a package; `pip install pytest boto3 redis pyjwt cryptography`");
+    }
+    let server = Command::new("redis-server").arg("--version").output();
+    (!server.is_ok_and(|output| output.status.success()))
+        .then_some("redis-server is missing; on Debian: apt install redis-server redis-tools")
 }
 
 #[test]

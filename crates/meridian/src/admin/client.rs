@@ -2,6 +2,9 @@
 
 use super::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use super::failover::{Failover, FailoverDone, FailoverPlan};
+use super::jwt::{
+    CreateSigningKey, SignToken, SignedToken, SigningKeyInfo, SigningKeyList, VerifiedToken, VerifyToken,
+};
 use super::members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use super::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
 use super::services::{ServiceList, ServicesStatus};
@@ -402,5 +405,45 @@ impl AdminClient {
     /// [`AdminClientError`].
     pub async fn remove_service(&self, name: &ServiceName) -> Result<()> {
         self.send(Method::DELETE, &format!("/v1/services/{name}"), None::<&()>).await
+    }
+
+    /// `GET /v1/jwt/keys`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn signing_keys(&self) -> Result<SigningKeyList> {
+        self.get("/v1/jwt/keys").await
+    }
+
+    /// `POST /v1/jwt/keys`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn create_signing_key(&self, request: &CreateSigningKey) -> Result<SigningKeyInfo> {
+        self.send(Method::POST, "/v1/jwt/keys", Some(request)).await
+    }
+
+    /// `DELETE /v1/jwt/keys/{kid}`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn delete_signing_key(&self, kid: &str) -> Result<()> {
+        self.send(Method::DELETE, &format!("/v1/jwt/keys/{kid}"), None::<&()>).await
+    }
+
+    /// `POST /v1/jwt/sign`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn sign_token(&self, request: &SignToken) -> Result<SignedToken> {
+        self.send(Method::POST, "/v1/jwt/sign", Some(request)).await
+    }
+
+    /// `POST /v1/jwt/verify`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn verify_token(&self, request: &VerifyToken) -> Result<VerifiedToken> {
+        self.send(Method::POST, "/v1/jwt/verify", Some(request)).await
     }
 }

@@ -3,6 +3,7 @@
 mod client;
 pub mod conflicts;
 pub mod failover;
+pub mod jwt;
 pub mod members;
 pub mod salvage;
 mod server;
@@ -16,6 +17,7 @@ pub use server::serve;
 use async_trait::async_trait;
 use conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use failover::{Failover, FailoverDone, FailoverPlan};
+use jwt::{CreateSigningKey, SignToken, SignedToken, SigningKeyInfo, SigningKeyList, VerifiedToken};
 use members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use meridian_types::{NodeName, Policy, PolicyName, RegionName, Service, ServiceName, TableName};
 use salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
@@ -137,6 +139,24 @@ pub trait ClusterAdmin: Send + Sync + 'static {
 
     /// Removes a service.
     async fn remove_service(&self, name: &ServiceName) -> Result<(), ApiError>;
+
+    /// The keys that sign tokens, without their private halves.
+    async fn signing_keys(&self) -> Result<SigningKeyList, ApiError>;
+
+    /// Makes a key that signs tokens.
+    async fn create_signing_key(&self, request: CreateSigningKey) -> Result<SigningKeyInfo, ApiError>;
+
+    /// Deletes one; its tokens are refused from then on.
+    async fn delete_signing_key(&self, kid: &str) -> Result<(), ApiError>;
+
+    /// The public halves as a JSON Web Key Set.
+    async fn key_set(&self) -> serde_json::Value;
+
+    /// Signs a token.
+    async fn sign_token(&self, request: SignToken) -> Result<SignedToken, ApiError>;
+
+    /// Verifies a token.
+    async fn verify_token(&self, token: &str) -> Result<VerifiedToken, ApiError>;
 
     /// This node's metrics in the Prometheus text format.
     async fn metrics(&self) -> String;

@@ -3,6 +3,7 @@
 use super::ClusterAdmin;
 use super::conflicts::ConflictId;
 use super::failover::Failover;
+use super::jwt::{CreateSigningKey, SignToken, VerifyToken};
 use super::members::{CreateJoinToken, Join};
 use super::salvage::{MAX_IDS, SalvageId, SalvageOrder};
 use super::types::{CreateKey, CreateTable, KeyList, MoveTable, PolicyList, Switchover, TableList};
@@ -27,6 +28,8 @@ type Admin = State<Arc<dyn ClusterAdmin>>;
 type Answer = Result<Response, ApiError>;
 
 const JOIN: &str = "/v1/nodes/join";
+/// Where the public keys of tokens are looked for (RFC 8615); anyone may read them.
+const KEY_SET: &str = "/.well-known/jwks.json";
 
 /// Serves the admin API on `listener` until `shutdown`.
 ///
@@ -48,8 +51,9 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
         async move {
             // A join token takes the place of the bearer token.
             let joins = token.is_some() && request.uri().path() == JOIN;
+            let public = request.uri().path() == KEY_SET;
             let authorized =
-                if joins { Ok(()) } else { authorize(token.as_ref().as_ref(), request.headers()) };
+                if joins || public { Ok(()) } else { authorize(token.as_ref().as_ref(), request.headers()) };
             match authorized {
                 Ok(()) => next.run(request).await,
                 Err(error) => error.into_response(),
@@ -83,6 +87,11 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
         .route("/v1/services", get(services).post(create_service))
         .route("/v1/services/status", get(services_status))
         .route("/v1/services/{name}", put(replace_service).delete(remove_service))
+        .route("/v1/jwt/keys", get(signing_keys).post(create_signing_key))
+        .route("/v1/jwt/keys/{kid}", delete(delete_signing_key))
+        .route("/v1/jwt/sign", post(sign_token))
+        .route("/v1/jwt/verify", post(verify_token))
+        .route(KEY_SET, get(key_set))
         .route("/metrics", get(metrics))
         .with_state(admin);
     http::limited(routes).layer(guard)
@@ -353,6 +362,33 @@ async fn remove_service(State(admin): Admin, Path(name): Path<String>) -> Answer
     let name = ServiceName::new(&name).map_err(|error| ApiError::invalid(error.to_string()))?;
     admin.remove_service(&name).await?;
     gone()
+}
+
+async fn signing_keys(State(admin): Admin) -> Answer {
+    ok(&admin.signing_keys().await?)
+}
+
+async fn create_signing_key(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
+    let request: CreateSigningKey = json_body(&headers, &body)?;
+    request.validate().map_err(ApiError::invalid)?;
+    created(&admin.create_signing_key(request).await?)
+}
+
+async fn delete_signing_key(State(admin): Admin, Path(kid): Path<String>) -> Answer {
+    admin.delete_signing_key(&kid).await?;
+    gone()
+}
+
+async fn sign_token(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
+    ok(&admin.sign_token(json_body::<SignToken>(&headers, &body)?).await?)
+}
+
+async fn verify_token(State(admin): Admin, headers: HeaderMap, body: Bytes) -> Answer {
+    ok(&admin.verify_token(&json_body::<VerifyToken>(&headers, &body)?.token).await?)
+}
+
+async fn key_set(State(admin): Admin) -> Answer {
+    ok(&admin.key_set().await)
 }
 
 async fn metrics(State(admin): Admin) -> Response {

@@ -21,6 +21,9 @@ pub(super) enum KeyCommand {
         #[arg(long = "action", default_value = "*", value_name = "NAME")]
         actions: Vec<String>,
     },
+    /// Make, rotate and use the keys that sign tokens of sessions
+    #[command(subcommand)]
+    Jwt(super::jwt::JwtCommand),
     /// List the access keys, without their secrets
     List,
     /// Delete an access key
@@ -53,6 +56,9 @@ pub(super) async fn run(command: KeyCommand, global: &Global) -> Outcome {
         }
         return Ok(());
     }
+    if let KeyCommand::Jwt(command) = command {
+        return super::jwt::run(command, global).await;
+    }
     let client = connect(global).await?;
     match command {
         KeyCommand::Delete { access_key_id } => {
@@ -65,7 +71,7 @@ pub(super) async fn run(command: KeyCommand, global: &Global) -> Outcome {
                 }
             }
         }
-        KeyCommand::List | KeyCommand::Create { .. } => {
+        KeyCommand::List | KeyCommand::Create { .. } | KeyCommand::Jwt(_) => {
             let list = client.keys().await?;
             match global.output {
                 Format::Json => output::json(&list),

@@ -290,6 +290,7 @@ fn configuration(
             nodes: nodes.collect(),
         },
         auth: Default::default(),
+        redis: Default::default(),
         admin: Default::default(),
         replication: ReplicationSection {
             heartbeat_interval: Duration::from_millis(joined.heartbeat_ms),

@@ -11,6 +11,7 @@ mod dev;
 mod drill;
 mod failover;
 mod failure;
+mod jwt;
 mod key;
 mod members;
 mod node;

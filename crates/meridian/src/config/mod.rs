@@ -17,7 +17,7 @@ pub use error::ConfigError;
 pub use secret::{Credentials, Secret};
 pub use sections::{
     AdminSection, AuthMode, AuthSection, ClusterSection, ListenSection, LogFormat, LogSection, NodeSection,
-    PeerNode, ReplicationSection, StoreSection, TlsSection,
+    PeerNode, RedisSection, ReplicationSection, StoreSection, TlsSection,
 };
 pub use validate::{MAX_NODES, MIN_ADMIN_TOKEN, is_host_port};
 
@@ -45,6 +45,9 @@ pub struct NodeConfig {
     /// Authentication of the data API.
     #[serde(default)]
     pub auth: AuthSection,
+    /// The Redis protocol.
+    #[serde(default)]
+    pub redis: RedisSection,
     /// The admin API.
     #[serde(default)]
     pub admin: AdminSection,

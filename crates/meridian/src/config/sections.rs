@@ -3,7 +3,7 @@
 use super::secret::Secret;
 use super::units::{self, Size};
 use meridian_replication::LogLimits;
-use meridian_types::{NodeId, NodeName, RegionName, ZoneName};
+use meridian_types::{NodeId, NodeName, RegionName, TableName, ZoneName};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub struct ListenSection {
     pub dynamodb: SocketAddr,
     /// The admin API.
     pub admin: SocketAddr,
-    /// The Redis API; reserved, not opened by this version.
+    /// The Redis protocol.
     pub redis: SocketAddr,
     /// The HTTP edge; reserved, not opened by this version.
     pub edge: SocketAddr,
@@ -171,6 +171,25 @@ pub struct AuthSection {
     /// A file with the first access key, allowed everything; see [`super::Credentials`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bootstrap_credentials: Option<PathBuf>,
+}
+
+/// `[redis]`: the Redis protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedisSection {
+    /// The table that holds the keys; made at the first command when there is none.
+    pub table: TableName,
+    /// How long after its expiry a key is removed from the disk. Longer than a region is likely to be cut off from the others.
+    #[serde(with = "units::duration")]
+    pub sweep_after: Duration,
+}
+
+impl Default for RedisSection {
+    fn default() -> Self {
+        // A name that is known to be one.
+        let table = TableName::new("redis").unwrap_or_else(|_| unreachable!("`redis` is a table's name"));
+        Self { table, sweep_after: Duration::from_secs(300) }
+    }
 }
 
 /// `[admin]`: the admin API.

@@ -137,11 +137,12 @@ impl NodeConfig {
             problems
                 .push(format!("listen.admin {address} is not loopback, so admin.token is required; set one"));
         }
-        let data = self.listen.dynamodb;
-        if self.auth.mode == AuthMode::None && !data.ip().is_loopback() {
-            problems.push(format!(
-                "auth.mode is \"none\", but listen.dynamodb {data} is not loopback; use \"sigv4\" or 127.0.0.1"
-            ));
+        for (field, data) in [("dynamodb", self.listen.dynamodb), ("redis", self.listen.redis)] {
+            if self.auth.mode == AuthMode::None && !data.ip().is_loopback() {
+                problems.push(format!(
+                    "auth.mode is \"none\", but listen.{field} {data} is not loopback; use \"sigv4\" or 127.0.0.1"
+                ));
+            }
         }
     }
 
@@ -154,6 +155,10 @@ impl NodeConfig {
             ("request_timeout", timing.request_timeout, ms(100), ms(60_000)),
             ("max_clock_offset", timing.max_clock_offset, ms(1), ms(60_000)),
         ];
+        let sweep_after = self.redis.sweep_after;
+        if !(ms(100)..=Duration::from_secs(86_400)).contains(&sweep_after) {
+            problems.push(format!("redis.sweep_after is {sweep_after:?}; it must be 100ms to 24h"));
+        }
         for (field, value, low, high) in ranges {
             if !(low..=high).contains(&value) {
                 problems.push(format!("replication.{field} is {value:?}; it must be {low:?} to {high:?}"));

@@ -314,6 +314,7 @@ impl Plan {
                 mode: if self.options.no_auth { AuthMode::None } else { AuthMode::Sigv4 },
                 bootstrap_credentials: Some(folder.credentials()),
             },
+            redis: Default::default(),
             admin: Default::default(),
             replication: self.timing(),
             store: Default::default(),

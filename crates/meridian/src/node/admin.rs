@@ -2,9 +2,12 @@
 
 use super::keys::new_key;
 use super::scrub::Scrubbed;
-use super::{failover, members, metrics, services, status};
+use super::{failover, jwt, members, metrics, services, status};
 use crate::admin::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use crate::admin::failover::{Failover, FailoverDone, FailoverPlan};
+use crate::admin::jwt::{
+    CreateSigningKey, SignToken, SignedToken, SigningKeyInfo, SigningKeyList, VerifiedToken,
+};
 use crate::admin::members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
 use crate::admin::services::{ServiceList, ServicesStatus};
@@ -113,6 +116,7 @@ pub(super) fn refused(error: SystemError) -> ApiError {
         | SystemError::LevelTooLow { .. }
         | SystemError::ServiceExists(_)
         | SystemError::HostTaken { .. }
+        | SystemError::SigningKeyExists
         | SystemError::StaleRefounding { .. } => ErrorCode::Conflict,
         SystemError::BadToken(_) => ErrorCode::Unauthorized,
         SystemError::NoSuchTable(_)
@@ -121,6 +125,8 @@ pub(super) fn refused(error: SystemError) -> ApiError {
         | SystemError::NoSuchNode(_)
         | SystemError::NoSuchGroup(_)
         | SystemError::NoSuchService(_)
+        | SystemError::NoSigningKey
+        | SystemError::NoSuchSigningKey(_)
         | SystemError::NoSuchCredential(_) => ErrorCode::NotFound,
         SystemError::BadPolicy(_) | SystemError::Limit { .. } => ErrorCode::InvalidRequest,
     };
@@ -396,6 +402,31 @@ impl ClusterAdmin for NodeAdmin {
 
     async fn remove_service(&self, name: &ServiceName) -> Result<(), ApiError> {
         self.command(SystemCommand::RemoveService(name.clone())).await
+    }
+
+    async fn signing_keys(&self) -> Result<SigningKeyList, ApiError> {
+        self.catch_up().await;
+        Ok(jwt::list(&self.replication))
+    }
+
+    async fn create_signing_key(&self, request: CreateSigningKey) -> Result<SigningKeyInfo, ApiError> {
+        jwt::create(&self.replication, request).await
+    }
+
+    async fn delete_signing_key(&self, kid: &str) -> Result<(), ApiError> {
+        jwt::delete(&self.replication, kid).await
+    }
+
+    async fn key_set(&self) -> serde_json::Value {
+        jwt::key_set(&self.replication)
+    }
+
+    async fn sign_token(&self, request: SignToken) -> Result<SignedToken, ApiError> {
+        jwt::sign(&self.replication, request)
+    }
+
+    async fn verify_token(&self, token: &str) -> Result<VerifiedToken, ApiError> {
+        Ok(jwt::verify(&self.replication, token).await)
     }
 
     async fn metrics(&self) -> String {

@@ -1,7 +1,8 @@
-//! A running node: the store, replication, the DynamoDB front and the admin API, put together from its configuration.
+//! A running node: the store, replication, the DynamoDB and Redis fronts and the admin API, put together from its configuration.
 
 mod admin;
 mod failover;
+mod jwt;
 mod keys;
 mod members;
 mod metrics;
@@ -21,6 +22,7 @@ use crate::shutdown::Shutdown;
 use crate::tables::{Catalogs, DynamoEvaluator, Guard, ReplicatedTables, moving, tend_active};
 use meridian_api::ServedBy;
 use meridian_api::dynamodb::{self, FrontConfig};
+use meridian_api::redis::{self, RedisConfig};
 use meridian_placement::{Distances, Node, Topology, TopologyError};
 use meridian_replication::runtime;
 use meridian_replication::system::{AllowList, Credential};
@@ -127,6 +129,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
     let listen = &config.listen;
     let dynamodb = open("dynamodb", listen.dynamodb).await?;
     let admin = open("admin", listen.admin).await?;
+    let redis = open("redis", listen.redis).await?;
     let peer = open("peer", listen.peer).await?;
     let files = Files::load(&config.dns)?;
     let named = |source| NodeError::Listen { what: "dns", address: listen.dns, source };
@@ -173,6 +176,10 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         AuthMode::None => dynamodb::AuthMode::None,
     };
     let (deadline, clock) = (config.replication.request_timeout, runtime::wall_clock as fn() -> SystemTime);
+    let table = config.redis.table.clone();
+    let sweep_after = config.redis.sweep_after;
+    let redis_front =
+        RedisConfig { deadline, clock, sweep_after, ..RedisConfig::new(table, here.clone(), auth) };
     let front = FrontConfig { deadline, clock, ..FrontConfig::new(here, auth) };
     tracing::info!(node = %config.node.id, region = %config.node.region, "the node is up");
 
@@ -180,9 +187,12 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
     let stopping = shutdown.clone();
     let serve_dynamodb =
         dynamodb::serve(dynamodb, tables.clone(), front, async move { stopping.requested().await });
+    let stopping = shutdown.clone();
+    let serve_redis =
+        redis::serve(redis, tables.clone(), redis_front.clone(), async move { stopping.requested().await });
     let serve_admin = admin_api::serve(admin, config.admin.token.clone(), node_admin, shutdown.clone());
     let outcome = tokio::select! {
-        _ = async { tokio::join!(serve_dynamodb, serve_admin) } => Ok(()),
+        _ = async { tokio::join!(serve_dynamodb, serve_redis, serve_admin) } => Ok(()),
         error = store_failure(&store) => Err(NodeError::StoreFailed(error)),
         expelled = replication.expelled() => match expelled {
             Expelled::Left(why) => {
@@ -193,6 +203,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         },
         never = pretend(&store, pretence) => match never {},
         never = follow_routes(&replication, routes) => match never {},
+        never = redis::sweep(tables.clone(), redis_front) => match never {},
         never = moving::run(Arc::clone(&replication)) => match never {},
         never = tend_active(Arc::clone(&tables)) => match never {},
         never = scrub::run(&store, config.store.scrub_rate.0, &scrubbed) => match never {},

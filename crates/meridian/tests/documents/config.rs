@@ -4,8 +4,8 @@ use super::page::{first_word, sections};
 use super::{none, tree};
 use meridian::config::{
     AdminSection, AuthSection, ClusterSection, DnsSection, ListenSection, LogSection, NameServerSection,
-    NetworkSection, NodeConfig, NodeSection, PeerNode, RegionSection, ReplicationSection, Secret,
-    StoreSection, TlsSection, ZoneFileSection,
+    NetworkSection, NodeConfig, NodeSection, PeerNode, RedisSection, RegionSection, ReplicationSection,
+    Secret, StoreSection, TlsSection, ZoneFileSection,
 };
 use meridian_types::policy::DEFAULT_GROUPS;
 use meridian_types::{ConflictRule, Failback, NodeId, OnRegionLoss, Pattern, Policy, Replication, Span};
@@ -40,6 +40,7 @@ fn everything() -> NodeConfig {
             }],
         },
         auth: AuthSection { bootstrap_credentials: Some("f".into()), ..AuthSection::default() },
+        redis: RedisSection::default(),
         admin: AdminSection { token: Some(Secret::new("t".to_owned())) },
         replication: ReplicationSection::default(),
         store: StoreSection::default(),

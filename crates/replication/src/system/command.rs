@@ -2,6 +2,7 @@
 
 use super::members::{JoinToken, Joining, Planned, Started};
 use super::refound::{LogPoint, Refoundation, SalvageCount};
+use super::signing::SigningKey;
 use super::state::{Credential, GroupInfo, NodeEntry, TableEntry};
 use meridian_placement::Placement;
 use meridian_types::{
@@ -204,6 +205,17 @@ pub enum SystemCommand {
     },
     /// Removes a service.
     RemoveService(ServiceName),
+    /// Adds a key that signs tokens.
+    AddSigningKey {
+        /// Its id, as tokens name it.
+        id: String,
+        /// The key.
+        key: SigningKey,
+        /// Whether it takes over from those that there are; else it must be the first.
+        rotates: bool,
+    },
+    /// Forgets a signing key; its tokens are refused from then on.
+    DeleteSigningKey(String),
 }
 
 /// What a committed command answers.
@@ -335,6 +347,15 @@ pub enum SystemError {
         /// Whose it is.
         service: ServiceName,
     },
+    /// There is a signing key already.
+    #[error("there is a signing key already; `meridian key jwt rotate` makes another that takes over")]
+    SigningKeyExists,
+    /// There is no signing key yet.
+    #[error("there is no signing key; make the first with `meridian key jwt create`")]
+    NoSigningKey,
+    /// No signing key of that id.
+    #[error("signing key {0} does not exist; `meridian key jwt list` shows those that do")]
+    NoSuchSigningKey(String),
 }
 
 impl SystemError {

@@ -11,6 +11,8 @@ use meridian_types::{NodeId, Pattern, Policy};
 const FIRST: u32 = 1;
 /// The level that brought active-active policies.
 const ACTIVE_ACTIVE: u32 = 2;
+/// The level that brought keys that sign tokens.
+const SIGNING_KEYS: u32 = 2;
 /// The level that brought services.
 const SERVICES: u32 = 2;
 /// The level that brought tables whose items are under several policies.
@@ -31,6 +33,7 @@ impl SystemCommand {
             }
             Self::CreateTable { table } if table.residency().next().is_some() => RESIDENCY,
             Self::PutService { .. } | Self::RemoveService(_) => SERVICES,
+            Self::AddSigningKey { .. } | Self::DeleteSigningKey(_) => SIGNING_KEYS,
             Self::Found { .. }
             | Self::CreatePolicy { .. }
             | Self::CreateTable { .. }

@@ -10,6 +10,7 @@ mod moving;
 mod refound;
 mod residency;
 mod services;
+mod signing;
 mod state;
 mod stored;
 
@@ -19,6 +20,7 @@ pub use moving::{MovePhase, MoveSource, Sweep, TableMove};
 pub use refound::{AtRisk, LastHeard, LogPoint, Refoundation, Required, SalvageCount};
 pub use residency::RESIDENCY_TAG;
 pub use services::Services;
+pub use signing::SigningKey;
 pub use state::{
     AllowList, Credential, GroupInfo, NodeEntry, PolicyEntry, SystemState, TableEntry, TableStatus,
 };

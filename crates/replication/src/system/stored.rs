@@ -5,9 +5,11 @@
 //! that version leaves what it does not know behind the first part unread. See `docs/decisions/0011-levels.md`.
 
 use super::services::Services;
+use super::signing::SigningKey;
 use super::state::SystemState;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What level 2 has brought. Fields are added at the end, until a version with level 2 is released.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,8 @@ pub(super) struct Since2 {
     pub(super) level: u32,
     /// Services that clients are steered to.
     pub(super) services: Services,
+    /// Keys that sign tokens, by id.
+    pub(super) signing_keys: BTreeMap<String, SigningKey>,
 }
 
 /// Why a stored system state is not taken.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::admin::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use crate::admin::failover::{FailoverDone, FailoverPlan};
+use crate::admin::jwt::{SignedToken, SigningKeyInfo, SigningKeyList, VerifiedToken};
 use crate::admin::members::{Joined, NewJoinToken, NodeList};
 use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageList};
 use crate::admin::services::{ServiceList, ServicesStatus};
@@ -14,6 +15,7 @@ use crate::http::{Endpoint, request};
 use async_trait::async_trait;
 use hyper::Method;
 use meridian_types::{NodeName, RegionName, TableId};
+use serde_json::json;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -142,6 +144,25 @@ impl ClusterAdmin for Memory {
     }
     async fn remove_service(&self, name: &ServiceName) -> Result<(), ApiError> {
         Err(ApiError::not_found(format!("there is no service {name}")))
+    }
+
+    async fn signing_keys(&self) -> Result<SigningKeyList, ApiError> {
+        Ok(SigningKeyList { keys: vec![] })
+    }
+    async fn create_signing_key(&self, _request: CreateSigningKey) -> Result<SigningKeyInfo, ApiError> {
+        Err(ApiError::conflict("there is one"))
+    }
+    async fn delete_signing_key(&self, kid: &str) -> Result<(), ApiError> {
+        Err(ApiError::not_found(kid))
+    }
+    async fn key_set(&self) -> serde_json::Value {
+        json!({"keys": []})
+    }
+    async fn sign_token(&self, _request: SignToken) -> Result<SignedToken, ApiError> {
+        Ok(SignedToken { token: "t".into() })
+    }
+    async fn verify_token(&self, token: &str) -> Result<VerifiedToken, ApiError> {
+        Ok(VerifiedToken { valid: token == "t", claims: None, reason: None })
     }
     async fn metrics(&self) -> String {
         "up 1\n".to_owned()
