@@ -94,6 +94,13 @@ impl Shape {
         Self { nodes, round_trips, policies, log }
     }
 
+    /// The same without the policy under which every region writes.
+    #[must_use]
+    pub fn without_active(mut self) -> Self {
+        self.policies.retain(|policy| policy.pattern != Pattern::ActiveActive);
+        self
+    }
+
     /// The nodes.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {

@@ -26,6 +26,9 @@ struct Arguments {
     /// How many seeds to run at once; by default one a processor
     #[arg(long)]
     jobs: Option<usize>,
+    /// Have some items written in every region at once
+    #[arg(long)]
+    active: bool,
     /// How many seconds things go wrong for, in simulated time
     #[arg(long, default_value_t = 40)]
     chaos: u64,
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         trace: arguments.trace,
         chaos: Duration::from_secs(arguments.chaos),
         drill,
+        active: arguments.active,
         ..Settings::default()
     };
     let seeds = match arguments.seed {
@@ -85,7 +89,9 @@ fn main() -> ExitCode {
 
 /// What a person types to run a seed of these again, without the seed.
 fn rerun(arguments: &Arguments) -> String {
-    arguments.scenario.as_ref().map_or_else(String::new, |file| format!(" --scenario {}", file.display()))
+    let active = if arguments.active { " --active" } else { "" };
+    let scenario = arguments.scenario.as_ref();
+    scenario.map_or_else(String::new, |file| format!(" --scenario {}", file.display())) + active
 }
 
 fn show(report: &Report, again: &str) {

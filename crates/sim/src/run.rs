@@ -39,6 +39,8 @@ pub struct Settings {
     pub menu: Menu,
     /// A drill to carry out instead.
     pub drill: Option<Scenario>,
+    /// Whether some items are written in every region at once.
+    pub active: bool,
     /// How many clients work.
     pub clients: u32,
     /// What the cluster gets wrong on purpose.
@@ -53,6 +55,7 @@ impl Default for Settings {
             chaos: Duration::from_secs(40),
             menu: Menu::default(),
             drill: None,
+            active: false,
             clients: 4,
             bugs: Bugs::default(),
             trace: false,
@@ -96,6 +99,7 @@ async fn play(seed: u64, settings: &Settings) -> Report {
         None => Shape::draw(&mut luck),
         Some(drill) => Shape::of_drill(&mut luck, if drill.scope == Scope::Region { 1 } else { 3 }),
     };
+    let shape = if settings.active { shape } else { shape.without_active() };
     trace.event(format_args!("shape {shape:?}"));
     let cluster = Cluster::new(shape, settings.bugs, &mut rng, &trace);
     let notes = Notes::default();
@@ -152,7 +156,9 @@ async fn act(
     let acknowledged = Acknowledged::default();
     let writer = tokio::spawn(loose::write(cluster.clone(), acknowledged.clone(), rng.fork(), end));
     let additions = Additions::default();
-    let regions = tokio::spawn(active::work(cluster.clone(), additions.clone(), rng.fork(), end));
+    let regions = settings
+        .active
+        .then(|| tokio::spawn(active::work(cluster.clone(), additions.clone(), rng.fork(), end)));
     match &settings.drill {
         None => faults::bring(cluster, settings.menu, rng.fork(), end).await?,
         Some(drill) => script::play(cluster, drill, rng.fork()).await?,
@@ -172,7 +178,9 @@ async fn act(
     for lost in loose::missing(cluster, &acknowledged).await {
         notes.broken(cluster.trace().now(), &lost);
     }
-    regions.await.map_err(|error| error.to_string())?;
+    if let Some(regions) = regions {
+        regions.await.map_err(|error| error.to_string())?;
+    }
     for what in active::wrong(cluster, &additions).await {
         notes.broken(cluster.trace().now(), &what);
     }

@@ -7,6 +7,8 @@ use meridian_sim::{Settings, marks, run, run_many};
 const SEEDS: u64 = 50;
 /// From so many seeds on, every rare path must have been taken.
 const COVERING: u64 = 200;
+/// Seeds with items that every region writes.
+const ACTIVE: u64 = 30;
 /// Beyond those: a sole voter whose offer of leadership nobody took never led again.
 const FOUND: [u64; 1] = [2395];
 
@@ -45,4 +47,17 @@ fn nothing_goes_wrong_in_many_seeds() {
     if seeds >= COVERING {
         assert_eq!(marks::missed(&summary.marks), Vec::<&str>::new(), "rare paths that no seed took");
     }
+}
+
+#[test]
+fn items_that_every_region_writes_converge_and_lose_nothing() {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let settings = Settings { active: true, ..Settings::default() };
+    let summary = run_many(0..ACTIVE, threads, &settings, |report| {
+        for wrong in &report.wrong {
+            println!("seed {}: {wrong}", report.seed);
+        }
+    });
+    println!("{summary}");
+    assert_eq!(summary.failures.len(), 0);
 }

@@ -96,6 +96,8 @@ async fn get(
         // It may have ended right behind the answer.
         ended = connection => match (answer.await, ended) {
             (Ok(response), _) => response,
+            // Before the first byte, or with one that is no answer: which of them is told first differs.
+            (Err(error), Ok(())) if error.is_parse() => return Err(broken(error)),
             (Err(_), Ok(())) => return Err("closed without an answer".to_owned()),
             (Err(_), Err(error)) => return Err(broken(error)),
         },

@@ -81,9 +81,29 @@ fn times_are_held_to() {
     }
 }
 
+fn state_of_level_2() -> meridian_replication::system::SystemState {
+    use meridian_replication::system::{NodeEntry, SystemCommand, SystemState};
+    use meridian_types::{NodeId, NodeName, RegionName, ZoneName};
+    let node = NodeEntry {
+        number: NodeId(1),
+        name: NodeName::new("n1").unwrap(),
+        region: RegionName::new("a").unwrap(),
+        zone: ZoneName::new("z").unwrap(),
+        witness: false,
+        peer: String::new(),
+        disk: None,
+        protocol: 2,
+        leaving: false,
+    };
+    let mut state = SystemState::default();
+    state.apply(SystemCommand::Found { cluster: "c".to_owned(), nodes: vec![node] }).unwrap();
+    state.apply(SystemCommand::RaiseLevel(2)).unwrap();
+    state
+}
+
 #[test]
 fn no_token_is_refused_while_keys_rotate() {
-    let mut state = meridian_replication::system::SystemState::default();
+    let mut state = state_of_level_2();
     let add = |state: &mut meridian_replication::system::SystemState, at: u64, rotates: bool| {
         let (id, key) = new_key(at, DAY, rotates).unwrap();
         let command =

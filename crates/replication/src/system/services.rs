@@ -96,6 +96,7 @@ mod tests {
         };
         let mut state = SystemState::default();
         state.apply(SystemCommand::Found { cluster: "c".to_owned(), nodes: vec![node] }).unwrap();
+        state.since_2.level = 2;
         state
     }
 

@@ -11,8 +11,9 @@ use super::notes::{self, Note};
 use super::origins::Origins;
 use crate::tables::evaluate;
 use bytes::Bytes;
+use meridian_merge::Stamp;
 use meridian_replication::{Evaluation, Mutation, View};
-use meridian_types::{Hlc, TableId};
+use meridian_types::{Hlc, HlcClock, TableId};
 use serde::{Deserialize, Serialize};
 use std::io;
 
@@ -148,6 +149,8 @@ fn bury(graves: &[(Hlc, Bytes)], origins: &Origins<'_>, view: &dyn View) -> io::
 
 fn absorb(items: &[Bytes], origins: &Origins<'_>, view: &dyn View) -> io::Result<Evaluation> {
     let beside = Beside::of(view, origins)?;
+    let floor = beside.horizon()?;
+    let promised = Hlc::from_bits(notes::number(view, Note::Promise)?);
     let mut mutations = Vec::new();
     for item in items {
         let alive = match view.get(item)? {
@@ -155,8 +158,14 @@ fn absorb(items: &[Bytes], origins: &Origins<'_>, view: &dyn View) -> io::Result
             None => false,
         };
         if let Some(joined) = join(beside.fragments(item)?).filter(|joined| alive && joined.is_tombstone()) {
-            mutations.push(Mutation { key: notes::grave(joined.newest(), item), value: Some(Bytes::new()) });
-            mutations.push(Mutation { key: item.clone(), value: Some(encode(&joined)) });
+            // Under a stamp of its own: a horizon that was found before must not cover it, since a replica may still show what it takes away.
+            let seen = joined.newest().max(promised).max(floor);
+            let mut clock = HlcClock::default();
+            clock.observe(seen, seen.wall_ms(), 0).map_err(io::Error::other)?;
+            let stamp = Stamp { hlc: clock.tick(view.clock().wall_ms), origin: origins.own };
+            let taken = joined.absorb(origins.rules, stamp, floor).map_err(io::Error::other)?;
+            mutations.push(Mutation { key: notes::grave(taken.newest(), item), value: Some(Bytes::new()) });
+            mutations.push(Mutation { key: item.clone(), value: Some(encode(&taken)) });
         }
     }
     Ok(Evaluation { mutations, response: Bytes::new() })
