@@ -1,7 +1,7 @@
 //! The Redis protocol over [`crate::Tables`]: an item for each key, whatever merges by the table's rule.
 //!
 //! Pure: `args`, `commands`, `decide`, `layout`, `reply`, `request`, `scan`, `wave`. What a command does to its key is a decision taken again
-//! whenever the key turns out to be another ([`decide`]); `front` carries it out, `session` keeps what belongs to a connection.
+//! whenever the key turns out to be another (`decide`); `front` carries it out, `session` keeps what belongs to a connection.
 
 mod args;
 mod commands;
