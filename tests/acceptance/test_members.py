@@ -176,7 +176,7 @@ def test_nodes_are_restarted_one_at_a_time_without_a_lost_write(whole, show):
         time.sleep(0.5)
     show(f"rolled {len(cluster.members())} nodes under {load.count()} writes, errors {load.errors}")
     assert cluster.lost(load) == []
-    assert {node["protocol"] for node in cluster.members().values()} == {1}
+    assert {node["protocol"] for node in cluster.members().values()} == {2}
 
 
 class Machines:
@@ -238,7 +238,7 @@ def test_tokens_and_certificates_let_machines_in(tmp_path):
     machines = Machines(tmp_path)
     try:
         machines.found("one")
-        wait_until("the first node serves", lambda: machines.members().get("one", {}).get("protocol") == 1)
+        wait_until("the first node serves", lambda: machines.members().get("one", {}).get("protocol") == 2)
         for name in ("two", "three"):
             machines.certify(name)
         wrong = machines.join("two", 1, "meridian-join-guess")
