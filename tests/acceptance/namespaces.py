@@ -179,7 +179,9 @@ bootstrap_credentials = "{bootstrap}"
 
     def is_led_from(self, region) -> bool:
         groups = self.admin(region, "status").get("groups", [])
-        return bool(groups) and all(group["leader_region"] == region for group in groups if group["id"])
+        return bool(groups) and all(
+            group["leader_region"] == group.get("origin", region) for group in groups if group["id"]
+        )
 
     def client(self, region):
         """A DynamoDB client; to be used on a thread that has entered the region."""
