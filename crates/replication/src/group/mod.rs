@@ -16,6 +16,7 @@ mod replicas;
 mod risk;
 mod session;
 mod settle;
+mod snapshots;
 mod would_vote;
 
 pub(crate) use append::{AppendQueue, accept};
@@ -29,13 +30,14 @@ pub(crate) use read::ReadOutcome;
 pub(crate) use replicas::Replicas;
 pub(crate) use risk::{Risk, RiskLog, reach_elsewhere};
 pub(crate) use session::Session;
+pub(crate) use snapshots::SnapshotQueue;
 
 use crate::config::{LogLimits, Timing};
 use crate::evaluate::Evaluator;
 use crate::node::Roster;
 use crate::node::departed::Departed;
 use crate::raft::reseed::Owed;
-use crate::raft::{GroupNetworks, LogStore, Machine, MachineView, Pacer, Raft, RaftTypes, SnapshotReceiver};
+use crate::raft::{GroupNetworks, LogStore, Machine, MachineView, Pacer, Raft, RaftTypes};
 use crate::replica_id::ReplicaId;
 use crate::runtime::{self, Mistake, errs, watch};
 use crate::system::SystemState;
@@ -97,7 +99,7 @@ pub(crate) struct Group {
     pub(crate) store: GroupStore,
     pub(crate) view: MachineView,
     pub(crate) appends: AppendQueue,
-    pub(crate) snapshots: SnapshotReceiver,
+    pub(crate) snapshots: SnapshotQueue,
     pub(crate) freshness: Freshness,
     pub(crate) promise: Arc<Promise>,
     /// What this replica has lost to its disk and must have again before it votes.
@@ -175,6 +177,7 @@ impl Group {
             fence: fence.clone(),
             shared: shared.clone(),
         });
+        let snapshots = SnapshotQueue::start(raft.clone(), store.clone());
         Ok(Arc::new(Self {
             id: id.group,
             incarnation: id.incarnation,
@@ -186,7 +189,7 @@ impl Group {
             raft,
             store,
             view,
-            snapshots: SnapshotReceiver::default(),
+            snapshots,
             freshness: Freshness::default(),
             promise,
             owed,

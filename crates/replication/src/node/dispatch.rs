@@ -5,7 +5,7 @@ use crate::beat;
 use crate::error::Unserved;
 use crate::group::{Group, accept};
 use crate::raft::refound::log_point;
-use crate::raft::{Complete, RaftTypes, SnapshotData, SnapshotPart, decode, encode, respond};
+use crate::raft::{RaftTypes, decode, encode, respond};
 use crate::replica_id::ReplicaId;
 use crate::runtime::{self, mark};
 use crate::transport::{Handler, Kind, Reply, Request};
@@ -18,7 +18,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Requests from peers being served at once, besides appends, which have their own queues.
+/// Requests from peers being served at once, besides appends and snapshots, which have their own queues.
 const AT_ONCE: usize = 8_192;
 
 pub(super) struct Dispatch {
@@ -42,6 +42,7 @@ impl Handler for Dispatch {
         };
         match request.kind {
             Kind::Append => append(&node, &group, &request.payload, reply),
+            Kind::Snapshot => group.snapshots.push(request.payload, reply),
             Kind::Beat => match beat::hear(&node, request.from, &request.payload) {
                 Ok(payload) => reply.done(payload),
                 Err(error) => reply.refuse(&error.to_string()),
@@ -96,7 +97,6 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
             let transfer: TransferLeaderRequest<RaftTypes> = parse(payload)?;
             respond(group.raft.handle_transfer_leader(transfer).await)
         }
-        Kind::Snapshot => snapshot(group, &request).await,
         Kind::Write => {
             let ForwardWrite { id, request } = parse(payload)?;
             let served = group.submit(Some(id), request).await;
@@ -116,7 +116,9 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
         Kind::RegionLease | Kind::AtRisk | Kind::Survey | Kind::Failover | Kind::Salvage => {
             failover(node, &request).await
         }
-        Kind::Append | Kind::Ping | Kind::Beat | Kind::Notice => Err("handled elsewhere".to_owned()),
+        Kind::Append | Kind::Snapshot | Kind::Ping | Kind::Beat | Kind::Notice => {
+            Err("handled elsewhere".to_owned())
+        }
     }
 }
 
@@ -189,15 +191,6 @@ async fn read(
         ReadMode::Beside(how, seen) => node.read_beside(group, how, &request, &seen, deadline).await?,
     };
     Ok(Served { response: outcome.response, position: group.position(outcome.index) })
-}
-
-async fn snapshot(group: &Arc<Group>, request: &Request) -> Result<Bytes, String> {
-    let part: SnapshotPart = parse(&request.payload)?;
-    let received = group.snapshots.take(&group.store, part).map_err(|error| error.to_string())?;
-    let Some(Complete { vote, meta, install }) = received else { return Ok(Bytes::new()) };
-    let snapshot = openraft::storage::Snapshot { meta, snapshot: SnapshotData::Received(install) };
-    let installed = group.raft.install_full_snapshot(vote, snapshot).await;
-    respond(installed)
 }
 
 fn parse<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, String> {
