@@ -399,9 +399,10 @@ impl Replication {
         }
     }
 
-    /// Completes once this node's replica of the group follows a leader other than `than`.
+    /// Completes once this node's replica of the group follows a leader other than `than`. One of an old incarnation knows nothing of who
+    /// leads now.
     async fn other_leader(&self, group: GroupId, than: NodeId) {
-        if let Some(replica) = self.group(group) {
+        if let Some(replica) = self.group(group).filter(|replica| replica.fence.is_current()) {
             let mut server = replica.raft.server_metrics();
             loop {
                 if server.borrow_watched().current_leader.is_some_and(|leader| leader != than) {
