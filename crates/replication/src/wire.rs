@@ -1,7 +1,9 @@
 //! What nodes ask of each other besides Raft.
 
 use crate::error::Unserved;
-use crate::system::{AtRisk, GroupInfo, LastHeard, LogPoint, SystemCommand, SystemError, SystemReply};
+use crate::system::{
+    AtRisk, GroupInfo, LastHeard, LogPoint, SystemCommand, SystemError, SystemReply, SystemState,
+};
 use bytes::Bytes;
 use meridian_types::{GroupId, Incarnation, NodeId, PolicyName, Position, RegionName, RequestId};
 use serde::{Deserialize, Serialize};
@@ -106,6 +108,14 @@ pub struct NodeStatus {
     pub at_risk: Vec<RiskReport>,
 }
 
+impl NodeStatus {
+    /// Whether the node has a replica of an incarnation that `state` has given up, which the node itself may be still to hear of.
+    pub(crate) fn has_old(&self, state: &SystemState) -> bool {
+        let newest = |group: &GroupId| state.groups.get(group).map(|info| info.incarnation);
+        self.old > 0 || self.replicas.iter().any(|replica| newest(&replica.group) > Some(replica.incarnation))
+    }
+}
+
 /// What a group that stands and falls with one region has there alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RiskReport {
@@ -204,5 +214,67 @@ impl GroupFailover {
             last_heard: None,
             error: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_placement::{CommitRule, Placement};
+
+    fn group(incarnation: u32) -> GroupInfo {
+        GroupInfo {
+            id: GroupId(1),
+            policy: PolicyName::new("p").expect("a name"),
+            ordinal: 0,
+            incarnation: Incarnation(incarnation),
+            placement: Placement {
+                voters: [NodeId(1)].into(),
+                learners: [].into(),
+                witnesses: [].into(),
+                preferred_leaders: vec![NodeId(1)],
+                data: BTreeMap::new(),
+                rule: CommitRule::Majority,
+            },
+            refoundations: Vec::new(),
+            founders: [NodeId(1)].into(),
+            arriving: [].into(),
+        }
+    }
+
+    fn status(incarnation: u32, old: u64) -> NodeStatus {
+        let replica = ReplicaStatus {
+            group: GroupId(1),
+            incarnation: Incarnation(incarnation),
+            term: 1,
+            leader: None,
+            lease_ms: None,
+            committed: 0,
+            applied: 0,
+            answerable: 0,
+            members: None,
+            matched: BTreeMap::new(),
+            stale_ms: None,
+        };
+        NodeStatus {
+            node: NodeId(1),
+            replicas: vec![replica],
+            silent: Vec::new(),
+            free_bytes: 0,
+            disk_low: false,
+            stored: 1,
+            old,
+            at_risk: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_node_that_has_not_heard_of_an_incarnation_has_an_old_one() {
+        let mut state = SystemState::default();
+        assert!(!status(0, 0).has_old(&state), "nothing is known of the group");
+        state.groups.insert(GroupId(1), group(1));
+        assert!(status(0, 0).has_old(&state));
+        assert!(!status(1, 0).has_old(&state));
+        assert!(status(1, 1).has_old(&state), "what it says itself counts");
     }
 }

@@ -9,12 +9,12 @@ const SEEDS: u64 = 4;
 #[test]
 fn every_built_in_drill_holds_in_the_simulator() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    for name in Scenario::names() {
+    for (name, active) in Scenario::names().flat_map(|name| [(name, false), (name, true)]) {
         let drill = Scenario::built_in(name).expect("a built-in drill");
-        let settings = Settings { drill: Some(drill), ..Settings::default() };
+        let settings = Settings { drill: Some(drill), active, ..Settings::default() };
         let summary = run_many(0..SEEDS, threads, &settings, |report| {
             for wrong in &report.wrong {
-                println!("{name}, seed {}: {wrong}", report.seed);
+                println!("{name}, active {active}, seed {}: {wrong}", report.seed);
             }
         });
         println!("{name}: {summary}");

@@ -86,9 +86,14 @@ impl Replication {
                     Some(own) => Some(own),
                     None => self.ask_status(node.number, deadline).await,
                 };
-                let old = said.ok_or_else(|| SystemError::NodeSilent(name.clone()))?.old;
-                if old > 0 && !node.leaving {
-                    return Err(SystemError::HasSalvage(name.clone()).into());
+                let said = said.ok_or_else(|| SystemError::NodeSilent(name.clone()))?;
+                if said.has_old(&state) {
+                    // One that leaves already is drained of the rest once that is decided on.
+                    return if node.leaving {
+                        Ok(())
+                    } else {
+                        Err(SystemError::HasSalvage(name.clone()).into())
+                    };
                 }
             }
             (false, true) => {}

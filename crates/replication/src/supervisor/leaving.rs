@@ -35,7 +35,7 @@ async fn round(node: &Arc<Replication>) {
         let placed = |group: &GroupInfo| group.placement.has_member(number);
         if state.groups.values().any(placed) {
             // A group was founded anew meanwhile, wherever its replicas were, so that nothing that they have alone is passed over.
-            if said.get(&number).is_some_and(|own| own.old == 0)
+            if said.get(&number).is_some_and(|own| !own.has_old(&state))
                 && let Some(entry) = state.nodes.get(&number)
             {
                 let deadline = runtime::now() + COMMAND_TIMEOUT;
