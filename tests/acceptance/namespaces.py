@@ -127,7 +127,8 @@ class Network:
         for descriptor in devices.values():
             os.close(descriptor)
 
-    def found(self):
+    def found(self, listen=lambda region: "", sections=lambda region: ""):
+        """Starts a node a region; `listen` and `sections` are added to its configuration."""
         certificates = self.folder / "certs"
         ids = {region: f"node-{number}" for number, region in enumerate(REGIONS, 1)}
         for command in (["ca"], *(["node", node] for node in ids.values())):
@@ -152,6 +153,7 @@ data_dir = "{self.folder / region}"
 dynamodb = "127.0.0.1:8000"
 admin = "127.0.0.1:8001"
 peer = "{self.address(region)}:8005"
+{listen(region)}
 [tls]
 ca = "{certificates / "ca.pem"}"
 cert = "{certificates / ids[region]}.pem"
@@ -161,6 +163,7 @@ name = "namespaces"
 {nodes}
 [auth]
 bootstrap_credentials = "{bootstrap}"
+{sections(region)}
 """)
             self.start(region)
         wait_until("every node is ready", lambda: all(self.health(region).get("ready") for region in REGIONS))

@@ -5,7 +5,7 @@ use crate::metadata::Metadata;
 use crate::tree::Tree;
 
 /// Each crate with the crates of the workspace that it may be built with; arrows only point to lines above.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("types", &[]),
     ("placement", &["types"]),
     ("steering", &["types"]),
@@ -16,6 +16,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("store", &["types"]),
     ("replication", &["types", "placement", "store"]),
     ("api", &["types", "dynamo"]),
+    ("anycast", &[]),
     ("dns", &["types", "steering"]),
     ("edge", &["types", "steering"]),
     ("drill", &["types", "history"]),

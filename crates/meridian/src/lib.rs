@@ -3,6 +3,7 @@
 //! What is not here: anything that decides. Placement, replication and the data model live in their own crates.
 
 pub mod admin;
+pub mod anycast;
 pub mod cert;
 pub mod cli;
 pub mod config;

@@ -168,18 +168,18 @@ async fn act(
     for client in clients {
         client.await.map_err(|error| error.to_string())?;
     }
+    writer.await.map_err(|error| error.to_string())?;
+    if let Some(regions) = regions {
+        regions.await.map_err(|error| error.to_string())?;
+    }
     let state = read_back(cluster).await?;
     until(CONVERGENCE, "the replicas did not become equal", async || {
         replicas::differences(cluster).is_empty()
     })
     .await
     .map_err(|why| format!("{why}: {}", replicas::differences(cluster).join("; ")))?;
-    writer.await.map_err(|error| error.to_string())?;
     for lost in loose::missing(cluster, &acknowledged).await {
         notes.broken(cluster.trace().now(), &lost);
-    }
-    if let Some(regions) = regions {
-        regions.await.map_err(|error| error.to_string())?;
     }
     for what in active::wrong(cluster, &additions).await {
         notes.broken(cluster.trace().now(), &what);

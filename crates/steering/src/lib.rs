@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+mod announce;
 mod board;
 mod choose;
 mod damping;
@@ -18,6 +19,7 @@ mod standing;
 mod verdict;
 mod watch;
 
+pub use announce::{Announcement, announce};
 pub use board::{Board, MAX_DETAIL, MAX_OBSERVATIONS, Observation, Report, Ruling, Target};
 pub use choose::{Choice, Client, Steering, choose};
 pub use damping::{Damping, DampingRules};

@@ -1,5 +1,6 @@
 //! The admin API as the command line calls it.
 
+use super::anycast::AnycastStatus;
 use super::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use super::failover::{Failover, FailoverDone, FailoverPlan};
 use super::jwt::{
@@ -377,6 +378,14 @@ impl AdminClient {
     /// [`AdminClientError`].
     pub async fn services(&self) -> Result<ServiceList> {
         self.get("/v1/services").await
+    }
+
+    /// `GET /v1/anycast`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn anycast(&self) -> Result<AnycastStatus> {
+        self.get("/v1/anycast").await
     }
 
     /// `GET /v1/services/status`.

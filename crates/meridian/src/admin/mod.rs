@@ -1,5 +1,6 @@
 //! The admin API: `/v1/...` in JSON and `/metrics`, over the [`ClusterAdmin`] trait that a running node implements.
 
+pub mod anycast;
 mod client;
 pub mod conflicts;
 pub mod failover;
@@ -14,6 +15,7 @@ pub use crate::http::{ApiError, ErrorCode};
 pub use client::{AdminClient, AdminClientError};
 pub use server::serve;
 
+use anycast::AnycastStatus;
 use async_trait::async_trait;
 use conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use failover::{Failover, FailoverDone, FailoverPlan};
@@ -130,6 +132,9 @@ pub trait ClusterAdmin: Send + Sync + 'static {
 
     /// All services, by name.
     async fn services(&self) -> Result<ServiceList, ApiError>;
+
+    /// What this node announces by BGP.
+    async fn anycast(&self) -> Result<AnycastStatus, ApiError>;
 
     /// How services stand, as this node sees it.
     async fn services_status(&self) -> Result<ServicesStatus, ApiError>;

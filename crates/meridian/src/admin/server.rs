@@ -84,6 +84,7 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
         .route("/v1/salvage/{id}", get(salvage_entry))
         .route("/v1/keys", get(keys).post(create_key))
         .route("/v1/keys/{id}", delete(delete_key))
+        .route("/v1/anycast", get(anycast))
         .route("/v1/services", get(services).post(create_service))
         .route("/v1/services/status", get(services_status))
         .route("/v1/services/{name}", put(replace_service).delete(remove_service))
@@ -329,6 +330,10 @@ async fn delete_key(State(admin): Admin, Path(id): Path<String>) -> Answer {
 
 async fn services(State(admin): Admin) -> Answer {
     ok(&admin.services().await?)
+}
+
+async fn anycast(State(admin): Admin) -> Answer {
+    ok(&admin.anycast().await?)
 }
 
 async fn services_status(State(admin): Admin) -> Answer {

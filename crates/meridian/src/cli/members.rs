@@ -7,7 +7,8 @@ use super::{Global, Outcome};
 use crate::admin::AdminClient;
 use crate::admin::members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeInfo};
 use crate::config::{
-    ClusterSection, ListenSection, NodeConfig, NodeSection, PeerNode, ReplicationSection, Secret, TlsSection,
+    AnycastSection, ClusterSection, ListenSection, NodeConfig, NodeSection, PeerNode, ReplicationSection,
+    Secret, TlsSection,
 };
 use crate::files::{self, PRIVATE};
 use crate::http::Endpoint;
@@ -298,6 +299,7 @@ fn configuration(
             ..ReplicationSection::default()
         },
         store: Default::default(),
+        anycast: AnycastSection::default(),
         dns: Default::default(),
         log: Default::default(),
         policies: Vec::new(),

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 an objective was missed, 4 the cluster cannot be reached.
 
+mod anycast;
 mod bench;
 mod cert;
 mod check;

@@ -22,6 +22,8 @@ pub(super) enum ServiceCommand {
         /// Only this service
         name: Option<ServiceName>,
     },
+    /// Show which addresses the node announces by BGP, and why not
+    Anycast,
     /// Remove a service
     Remove {
         /// Its name
@@ -109,6 +111,7 @@ pub(super) async fn run(command: ServiceCommand, global: &Global) -> Outcome {
                 }
             }
         }
+        ServiceCommand::Anycast => super::anycast::run(global).await,
         ServiceCommand::Remove { name } => {
             connect(global).await?.remove_service(&name).await?;
             match global.output {

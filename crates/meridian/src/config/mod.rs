@@ -2,6 +2,7 @@
 //!
 //! What is not here: the flags of `meridian dev`, which writes one such file for every node it starts.
 
+mod anycast;
 mod dns;
 mod env;
 mod error;
@@ -10,6 +11,7 @@ mod sections;
 pub mod units;
 mod validate;
 
+pub use anycast::{AddressSection, AnycastSection, community as anycast_community};
 pub use dns::{
     DnsSection, NameServerSection, NetworkSection, RegionSection, ZoneFileSection, location as dns_location,
 };
@@ -60,6 +62,9 @@ pub struct NodeConfig {
     /// The name server.
     #[serde(default)]
     pub dns: DnsSection,
+    /// Addresses that are announced by BGP.
+    #[serde(default)]
+    pub anycast: AnycastSection,
     /// Logging.
     #[serde(default)]
     pub log: LogSection,

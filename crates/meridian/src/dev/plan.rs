@@ -2,8 +2,8 @@
 
 use super::folder::Folder;
 use crate::config::{
-    AuthMode, AuthSection, ClusterSection, DnsSection, ListenSection, NetworkSection, NodeConfig,
-    NodeSection, PeerNode, ReplicationSection, TlsSection,
+    AnycastSection, AuthMode, AuthSection, ClusterSection, DnsSection, ListenSection, NetworkSection,
+    NodeConfig, NodeSection, PeerNode, ReplicationSection, TlsSection,
 };
 use crate::wan::{Wan, WanError, WanModel, WanNode};
 use meridian_replication::Timing;
@@ -318,6 +318,7 @@ impl Plan {
             admin: Default::default(),
             replication: self.timing(),
             store: Default::default(),
+            anycast: AnycastSection::default(),
             dns: self.dns(),
             log: Default::default(),
             policies: Vec::new(),

@@ -3,6 +3,7 @@
 use super::keys::new_key;
 use super::scrub::Scrubbed;
 use super::{failover, jwt, members, metrics, services, status};
+use crate::admin::anycast::AnycastStatus;
 use crate::admin::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use crate::admin::failover::{Failover, FailoverDone, FailoverPlan};
 use crate::admin::jwt::{
@@ -16,6 +17,7 @@ use crate::admin::types::{
     Switched, Switchover, TableInfo, TableMoving,
 };
 use crate::admin::{ApiError, ClusterAdmin, ErrorCode};
+use crate::anycast::Anycast;
 use crate::health::Health as HealthWatch;
 use crate::tables::{CatalogTable, Catalogs, ReplicatedTables};
 use meridian_api::{RequestContext, ServedBy, Tables};
@@ -41,8 +43,17 @@ pub struct NodeAdmin {
     tables: Arc<ReplicatedTables>,
     here: ServedBy,
     scrubbed: Arc<Scrubbed>,
-    health: Arc<HealthWatch>,
-    name_server: Arc<NameServer>,
+    steered: Steered,
+}
+
+/// What sends clients to regions.
+pub struct Steered {
+    /// By what.
+    pub health: Arc<HealthWatch>,
+    /// By DNS.
+    pub name_server: Arc<NameServer>,
+    /// By BGP.
+    pub anycast: Arc<Anycast>,
 }
 
 impl NodeAdmin {
@@ -53,9 +64,9 @@ impl NodeAdmin {
         catalogs: Arc<Catalogs>,
         tables: Arc<ReplicatedTables>,
         here: ServedBy,
-        (health, name_server): (Arc<HealthWatch>, Arc<NameServer>),
+        steered: Steered,
     ) -> Self {
-        Self { replication, catalogs, tables, here, scrubbed: Arc::default(), health, name_server }
+        Self { replication, catalogs, tables, here, scrubbed: Arc::default(), steered }
     }
 
     /// Where the scrubber counts.
@@ -390,9 +401,13 @@ impl ClusterAdmin for NodeAdmin {
         Ok(ServiceList { services: state.services().by_name.values().cloned().collect() })
     }
 
+    async fn anycast(&self) -> Result<AnycastStatus, ApiError> {
+        Ok(self.steered.anycast.status(&self.here.node))
+    }
+
     async fn services_status(&self) -> Result<ServicesStatus, ApiError> {
         // What this node judges by, whether or not the system group can be reached.
-        Ok(services::status(&self.health, &self.replication.system(), &self.here.node))
+        Ok(services::status(&self.steered.health, &self.replication.system(), &self.here.node))
     }
 
     async fn put_service(&self, service: Service, new: bool) -> Result<Service, ApiError> {
@@ -437,8 +452,9 @@ impl ClusterAdmin for NodeAdmin {
         let blocked = blocked.into_iter().map(|(group, node)| (group, name(node))).collect();
         let active = metrics::Active { conflicts, blocked };
         let mut text = metrics::text(&self.replication, &self.scrubbed, &active);
-        services::metrics(&self.health, &mut text);
-        crate::dns::metrics(&self.name_server, &mut text);
+        services::metrics(&self.steered.health, &mut text);
+        crate::dns::metrics(&self.steered.name_server, &mut text);
+        self.steered.anycast.metrics(&mut text);
         text
     }
 }

@@ -10,9 +10,10 @@ mod scrub;
 mod services;
 mod status;
 
-pub use admin::NodeAdmin;
+pub use admin::{NodeAdmin, Steered};
 
 use crate::admin as admin_api;
+use crate::anycast::Anycast;
 use crate::config::{AuthMode, ConfigError, Credentials, NodeConfig};
 use crate::dns::{self, Dns, Files, FilesError};
 use crate::files;
@@ -163,12 +164,18 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         health: Arc::clone(&health),
         replication: Arc::clone(&replication),
     };
+    let anycast = Anycast::new(
+        config.anycast.clone(),
+        Arc::clone(&health),
+        Arc::clone(&replication),
+        here.region.clone(),
+    );
     let node_admin = Arc::new(NodeAdmin::new(
         Arc::clone(&replication),
         catalogs,
         Arc::clone(&tables),
         here.clone(),
-        (Arc::clone(&health), name_server),
+        Steered { health: Arc::clone(&health), name_server, anycast: Arc::clone(&anycast) },
     ));
     let scrubbed = node_admin.scrubbed();
     let auth = match config.auth.mode {
@@ -183,6 +190,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
     let front = FrontConfig { deadline, clock, ..FrontConfig::new(here, auth) };
     tracing::info!(node = %config.node.id, region = %config.node.region, "the node is up");
 
+    let (close, shutdown) = after_withdrawal(shutdown, Arc::clone(&anycast));
     let (pretence, routes) = parent.map(|told| (told.pretence, told.routes)).unzip();
     let stopping = shutdown.clone();
     let serve_dynamodb =
@@ -208,6 +216,8 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         never = tend_active(Arc::clone(&tables)) => match never {},
         never = scrub::run(&store, config.store.scrub_rate.0, &scrubbed) => match never {},
         never = health.run() => match never {},
+        never = anycast.run() => match never {},
+        never = close => match never {},
         never = dns.run() => match never {},
     };
     replication.shutdown().await;
@@ -215,6 +225,18 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         store.close()?;
     }
     outcome
+}
+
+/// The end of a node's listeners: traffic goes elsewhere first. The future brings it about.
+fn after_withdrawal(asked: Shutdown, anycast: Arc<Anycast>) -> (impl Future<Output = Infallible>, Shutdown) {
+    let (trigger, shutdown) = Shutdown::new();
+    let close = async move {
+        asked.requested().await;
+        anycast.end().await;
+        trigger.fire();
+        std::future::pending().await
+    };
+    (close, shutdown)
 }
 
 fn unopened(error: StoreError, node: &NodeName) -> NodeError {

@@ -3,9 +3,9 @@
 use super::page::{first_word, sections};
 use super::{none, tree};
 use meridian::config::{
-    AdminSection, AuthSection, ClusterSection, DnsSection, ListenSection, LogSection, NameServerSection,
-    NetworkSection, NodeConfig, NodeSection, PeerNode, RedisSection, RegionSection, ReplicationSection,
-    Secret, StoreSection, TlsSection, ZoneFileSection,
+    AddressSection, AdminSection, AnycastSection, AuthSection, ClusterSection, DnsSection, ListenSection,
+    LogSection, NameServerSection, NetworkSection, NodeConfig, NodeSection, PeerNode, RedisSection,
+    RegionSection, ReplicationSection, Secret, StoreSection, TlsSection, ZoneFileSection,
 };
 use meridian_types::policy::DEFAULT_GROUPS;
 use meridian_types::{ConflictRule, Failback, NodeId, OnRegionLoss, Pattern, Policy, Replication, Span};
@@ -55,6 +55,17 @@ fn everything() -> NodeConfig {
             }],
             zone_files: vec![ZoneFileSection { zone: "a.b".parse().unwrap(), file: "z".into() }],
             ..DnsSection::default()
+        },
+        anycast: AnycastSection {
+            peers: vec!["192.0.2.1:179".parse().unwrap()],
+            router_id: Some([192, 0, 2, 1].into()),
+            next_hop: Some([192, 0, 2, 1].into()),
+            next_hop_v6: Some("2001:db8::1".parse().unwrap()),
+            addresses: vec![AddressSection {
+                network: "192.0.2.53/32".parse().unwrap(),
+                services: vec!["s".parse().unwrap()],
+            }],
+            ..AnycastSection::default()
         },
         log: LogSection::default(),
         policies: vec![Policy {

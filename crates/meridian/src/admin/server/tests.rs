@@ -1,6 +1,7 @@
 //! The admin API end to end over loopback, with a small in-memory cluster behind it.
 
 use super::*;
+use crate::admin::anycast::AnycastStatus;
 use crate::admin::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
 use crate::admin::failover::{FailoverDone, FailoverPlan};
 use crate::admin::jwt::{SignedToken, SigningKeyInfo, SigningKeyList, VerifiedToken};
@@ -135,6 +136,9 @@ impl ClusterAdmin for Memory {
     }
     async fn services(&self) -> Result<ServiceList, ApiError> {
         Ok(ServiceList { services: vec![] })
+    }
+    async fn anycast(&self) -> Result<AnycastStatus, ApiError> {
+        Ok(AnycastStatus { node: NodeName::new("n1").unwrap(), addresses: vec![], peers: vec![] })
     }
     async fn services_status(&self) -> Result<ServicesStatus, ApiError> {
         Ok(ServicesStatus { judge: NodeName::new("n1").unwrap(), regions: vec![], services: vec![] })
