@@ -7,6 +7,7 @@ pub mod anycast;
 pub mod cert;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod dev;
 pub mod dns;
 pub mod files;

@@ -8,6 +8,7 @@ mod cert;
 mod check;
 mod conflicts;
 mod connect;
+mod demo;
 mod dev;
 mod drill;
 mod failover;

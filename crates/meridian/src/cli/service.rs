@@ -24,6 +24,11 @@ pub(super) enum ServiceCommand {
     },
     /// Show which addresses the node announces by BGP, and why not
     Anycast,
+    /// Start a small sample application in every region of a development cluster, and register it
+    Demo(super::demo::DemoArgs),
+    /// Run one process of the sample application
+    #[command(hide = true)]
+    RunDemo(super::demo::RunDemoArgs),
     /// Remove a service
     Remove {
         /// Its name
@@ -111,6 +116,8 @@ pub(super) async fn run(command: ServiceCommand, global: &Global) -> Outcome {
                 }
             }
         }
+        ServiceCommand::Demo(args) => super::demo::start(args, global).await,
+        ServiceCommand::RunDemo(args) => super::demo::run(args).await,
         ServiceCommand::Anycast => super::anycast::run(global).await,
         ServiceCommand::Remove { name } => {
             connect(global).await?.remove_service(&name).await?;

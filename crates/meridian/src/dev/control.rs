@@ -72,6 +72,8 @@ pub async fn serve(listener: TcpListener, supervisor: Arc<Supervisor>, shutdown:
         .route("/v1/nodes/{id}/{order}", post(order_node))
         .route("/v1/nodes/{id}/pretence", post(order_pretence))
         .route("/v1/regions/{region}/{order}", post(order_region))
+        .route("/v1/apps", get(apps).post(start_apps))
+        .route("/v1/apps/{region}/{order}", post(order_app))
         .route("/v1/links", get(links).post(order_link))
         .with_state(supervisor);
     let guard = middleware::from_fn(|request: Request, next: Next| async move {
@@ -165,9 +167,51 @@ async fn order_region(
     State(supervisor): State<Arc<Supervisor>>,
     Path((region, order)): Path<(String, String)>,
 ) -> Answer {
-    let region = known_region(&supervisor, &region)?;
+    let (region, order) = (known_region(&supervisor, &region)?, parse_order(&order)?);
     let chosen: Vec<_> = supervisor.plan().nodes_of(&region).cloned().collect();
-    carry_out(&supervisor, parse_order(&order)?, chosen).await
+    // What stands in a region falls with it, and comes back behind it.
+    supervisor.apps.order(&region, order).map_err(app_failed)?;
+    let answer = carry_out(&supervisor, order, chosen).await?;
+    if order == Order::Start && supervisor.apps.knows(&region) {
+        supervisor.start_apps(&[region]).await.map_err(app_failed)?;
+    }
+    Ok(answer)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
+fn app_failed(error: std::io::Error) -> ApiError {
+    ApiError::internal(format!("the sample application: {error}"))
+}
+
+async fn apps(State(supervisor): State<Arc<Supervisor>>) -> Response {
+    json_reply(StatusCode::OK, &supervisor.apps.report())
+}
+
+/// Starts the sample application in every region that holds data.
+async fn start_apps(State(supervisor): State<Arc<Supervisor>>) -> Answer {
+    let plan = supervisor.plan();
+    let mut regions = plan.regions();
+    regions.retain(|region| Some(region) != plan.options.witness.as_ref());
+    let started = supervisor.start_apps(&regions).await.map_err(app_failed)?;
+    Ok(json_reply(StatusCode::CREATED, &started))
+}
+
+async fn order_app(
+    State(supervisor): State<Arc<Supervisor>>,
+    Path((region, order)): Path<(String, String)>,
+) -> Answer {
+    let (region, order) = (known_region(&supervisor, &region)?, parse_order(&order)?);
+    if !supervisor.apps.knows(&region) {
+        let message =
+            "the sample application does not run here; start it with `meridian service demo --host HOST`";
+        return Err(ApiError::not_found(message));
+    }
+    supervisor.apps.order(&region, order).map_err(app_failed)?;
+    let report = match order {
+        Order::Start => supervisor.start_apps(&[region]).await.map_err(app_failed)?,
+        _ => supervisor.apps.report(),
+    };
+    Ok(json_reply(StatusCode::OK, &report))
 }
 
 fn known_region(supervisor: &Supervisor, name: &str) -> Result<RegionName, ApiError> {

@@ -16,7 +16,7 @@ use super::plan::{Added, Plan};
 use crate::cert::{Authority, CertError};
 use crate::config::{ConfigError, Credentials, Secret};
 use crate::files::{self, PRIVATE, PUBLIC};
-use meridian_types::NodeName;
+use meridian_types::{NodeName, RegionName};
 use rand::Rng;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
@@ -372,6 +372,11 @@ impl Folder {
     #[must_use]
     pub fn log(&self, node: &NodeName) -> PathBuf {
         self.dir.join(format!("logs/{node}.log"))
+    }
+
+    /// The log of the sample application in a region.
+    pub(super) fn app_log(&self, region: &RegionName) -> PathBuf {
+        self.dir.join(format!("logs/demo-{region}.log"))
     }
 }
 

@@ -4,6 +4,7 @@
 //! are ready → serve the control API until told to end → stop every node. A run that is killed leaves a folder from which the
 //! next run starts: nodes end with their supervisor, and what could not is ended by the next one.
 
+pub mod apps;
 pub mod cluster_file;
 pub mod control;
 mod detach;

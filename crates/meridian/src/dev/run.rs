@@ -140,6 +140,7 @@ pub async fn run(
     trigger.fire();
     // Orders that are under way end before the last stop, so that none starts a node after it.
     _ = api.await;
+    supervisor.apps.end();
     let nodes = supervisor.plan().nodes.clone();
     let stopped = supervisor.carry_out(Order::Stop, &nodes).await;
     result?;

@@ -3,6 +3,7 @@
 //! Every node's standard input is a pipe whose other end lives in this process. However this process ends, the kernel
 //! closes that end, and the node (`--exit-with-parent`) ends too.
 
+use super::apps::{Apps, AppsAnswer, Launch};
 use super::cluster_file::{ClusterFile, CredentialsEntry, NodeEntry, RegionEntry, SupervisorEntry};
 use super::folder::{Folder, FolderError};
 use super::plan::{Plan, PlannedNode};
@@ -180,6 +181,8 @@ pub struct Supervisor {
     /// Held by the one order to add a node that may run.
     pub(super) adding: tokio::sync::Mutex<()>,
     slots: Mutex<BTreeMap<NodeName, Slot>>,
+    /// The sample application, if it was asked for.
+    pub(super) apps: Apps,
     /// Whether `cluster.json` is to be there; set when the cluster is ready, cleared when it stops.
     published: Mutex<bool>,
 }
@@ -195,6 +198,7 @@ impl Supervisor {
             secrets,
             adding: tokio::sync::Mutex::default(),
             slots,
+            apps: Apps::default(),
             published: Mutex::new(false),
         })
     }
@@ -283,6 +287,32 @@ impl Supervisor {
         }
         self.publish_changes();
         first_error.map_or(Ok(()), Err)
+    }
+
+    /// Starts the sample application in these regions, and waits until it listens.
+    ///
+    /// # Errors
+    /// When a process cannot be started, or does not listen in time; its log says why.
+    pub(super) async fn start_apps(&self, regions: &[RegionName]) -> std::io::Result<AppsAnswer> {
+        let plan = self.plan();
+        for region in regions {
+            let node = plan.nodes_of(region).map(|node| node.listen.dynamodb.port()).min();
+            let Some(base) = node else { continue };
+            let log = self.folder.app_log(region);
+            self.apps.start(
+                region,
+                base,
+                &Launch { binary: &self.secrets.binary, dir: self.folder.dir(), log },
+            )?;
+        }
+        for region in regions {
+            if !self.apps.ready(region).await {
+                let log = self.folder.app_log(region);
+                let why = format!("the application in {region} does not listen; see {}", log.display());
+                return Err(std::io::Error::other(why));
+            }
+        }
+        Ok(self.apps.report())
     }
 
     fn begin(self: &Arc<Self>, order: Order, node: &PlannedNode) -> Result<(), SupervisorError> {

@@ -28,6 +28,8 @@ struct State {
     voting: usize,
     /// The highest term in which this replica may have voted since it was opened.
     voted: u64,
+    /// When a candidate was last told that it would get the vote.
+    favoured: Option<Instant>,
 }
 
 impl State {
@@ -42,7 +44,7 @@ impl Promise {
     pub(crate) fn new(had_state: bool, floor: Option<LogPoint>) -> Arc<Self> {
         let opened = runtime::now();
         let remembers = had_state && !errs(Mistake::VoteEarly);
-        let state = State { renewed: remembers.then_some(opened), voting: 0, voted: 0 };
+        let state = State { renewed: remembers.then_some(opened), voting: 0, voted: 0, favoured: None };
         Arc::new(Self { state: Mutex::new(state), opened, floor })
     }
 
@@ -79,6 +81,16 @@ impl Promise {
             mark("a vote was refused for what a replica had that was given up");
         }
         reaches
+    }
+
+    /// A candidate is told that it would get this replica's vote.
+    pub(crate) fn favour(&self) {
+        self.lock().favoured = Some(runtime::now());
+    }
+
+    /// Whether a candidate was told so within `span`: then it is about to ask for the vote, and to stand against it would split the votes.
+    pub(crate) fn favours(&self, span: Duration) -> bool {
+        self.lock().favoured.is_some_and(|favoured| runtime::since(favoured) < span)
     }
 
     /// Begins a vote in `term`, unless a lease of length `lease` runs. `None` for `lease`: the leader itself asks for it.
@@ -155,6 +167,18 @@ mod tests {
         drop(promise.begin_vote(6, None).unwrap());
         assert!(!promise.renew(5), "voted for term 6");
         assert!(promise.renew(6));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_candidate_is_favoured_for_a_while() {
+        let promise = Promise::new(false, None);
+        let while_it_asks = Duration::from_millis(600);
+        assert!(!promise.favours(while_it_asks));
+        promise.favour();
+        tokio::time::advance(Duration::from_millis(599)).await;
+        assert!(promise.favours(while_it_asks));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!promise.favours(while_it_asks), "it may have died meanwhile");
     }
 
     #[test]

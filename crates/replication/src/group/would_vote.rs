@@ -21,11 +21,15 @@ impl Group {
     }
 
     /// Whether this replica would vote for a node that stands so: no lease of another runs, its log is no shorter, and
-    /// this replica has all that it ever acknowledged.
+    /// this replica has all that it ever acknowledged. If so, it does not stand itself for a while.
     pub(crate) fn would_vote(&self, candidate: Standing) -> bool {
         let leads = self.held_leadership().is_some() && self.lease().is_some();
         let last = candidate.last.as_ref().map(log_point);
         let free = !leads && !self.owes() && !self.promise.runs(self.timing.lease);
-        free && candidate.last >= self.standing().last && self.promise.reaches(last)
+        let would = free && candidate.last >= self.standing().last && self.promise.reaches(last);
+        if would {
+            self.promise.favour();
+        }
+        would
     }
 }

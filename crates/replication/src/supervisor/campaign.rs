@@ -67,7 +67,8 @@ impl Attempts {
         let alive = |other| node.shared.peers.silence(other) < timing.lease;
         let Some(turn) = election_turn(&placement, node.own(), alive) else { return };
         let now = runtime::now();
-        let due = alone || silent >= timing.lease + timing.turn() * turn;
+        let waited = silent >= timing.lease + timing.turn() * turn && !group.promise.favours(timing.turn());
+        let due = alone || waited;
         if !due || self.next.get(&group.id).is_some_and(|next| now < *next) {
             return;
         }
