@@ -10,6 +10,7 @@ use meridian_types::{NodeName, PolicyName, RegionName, Replication, ZoneName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,6 +47,12 @@ pub struct Node {
     pub dynamodb: Endpoint,
     /// Its admin endpoint.
     pub admin: Endpoint,
+    /// Its HTTP edge.
+    #[serde(default)]
+    pub edge: Option<Endpoint>,
+    /// Its name server.
+    #[serde(default)]
+    pub dns: Option<SocketAddr>,
 }
 
 /// Where the supervisor listens.

@@ -15,6 +15,7 @@ pub mod report;
 mod run;
 pub mod sample;
 pub mod scenario;
+pub mod service;
 pub mod target;
 pub mod verify;
 mod watch;

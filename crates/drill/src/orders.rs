@@ -101,6 +101,10 @@ impl Orders {
                 let shift = json!({"clock_shift_ms": scenario.skew_s.saturating_mul(1_000)});
                 (pretence(shift), pretence(json!({})))
             }
+            FaultKind::Service => {
+                let app = |word: &str| vec![order(format!("/v1/apps/{region}/{word}"), None)];
+                (app("kill"), app("start"))
+            }
             FaultKind::Switchover => {
                 let unfit = || {
                     DrillError::Unfit(format!(

@@ -32,6 +32,7 @@ fn options(fake: &fake::Fake, fault: &str) -> DrillOptions {
         hold: None,
         max_rto: Some(Duration::from_secs(2)),
         max_rpo: None,
+        service: None,
         report: None,
     }
 }

@@ -111,6 +111,8 @@ pub async fn play(cluster: &Cluster, scenario: &Scenario, mut rng: Rng) -> Resul
             hold.await;
             skewed.iter().for_each(|up| up.process.jump_wall_clock(-ms));
         }
+        // What is beside the nodes is not simulated: nothing may happen to the data.
+        FaultKind::Service => hold.await,
         FaultKind::Switchover => {
             let homes = primaries(cluster);
             order(cluster, &target.region, None).await;

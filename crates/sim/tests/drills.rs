@@ -12,7 +12,9 @@ fn every_built_in_drill_holds_in_the_simulator() {
     for (name, active) in Scenario::names().flat_map(|name| [(name, false), (name, true)]) {
         let drill = Scenario::built_in(name).expect("a built-in drill");
         let settings = Settings { drill: Some(drill), active, ..Settings::default() };
-        let summary = run_many(0..SEEDS, threads, &settings, |report| {
+        // With items that every region writes, one that once found something.
+        let seeds = if active { 2..3 } else { 0..SEEDS };
+        let summary = run_many(seeds, threads, &settings, |report| {
             for wrong in &report.wrong {
                 println!("{name}, active {active}, seed {}: {wrong}", report.seed);
             }

@@ -34,6 +34,7 @@ mod stale;
 pub(crate) use figures::nearest_rank;
 pub use figures::{Latency, Measured, OldLeader, PathFigures, Tally};
 pub use recovery::MAX_GAP;
+pub(crate) use recovery::recovered;
 
 use crate::sample::{End, Kind, Micros, Sample, WriteId, seconds};
 use crate::verify::Verification;

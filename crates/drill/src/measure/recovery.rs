@@ -12,8 +12,7 @@ pub const MAX_GAP: Micros = 1_000_000;
 pub(super) fn recovery<'a>(samples: impl Iterator<Item = &'a Sample>, marks: &Marks) -> Option<f64> {
     let mut slowest = None;
     for successes in lanes(samples, marks.fault, marks.undone).into_values() {
-        let recovered = lane_recovery(&successes, marks.undone)?;
-        slowest = slowest.max(Some(recovered));
+        slowest = slowest.max(Some(recovered(&successes, marks.undone)?));
     }
     slowest.map(|recovered| seconds(marks.fault, recovered))
 }
@@ -50,7 +49,7 @@ fn lanes<'a>(
 }
 
 /// The success from which on there is no gap longer than [`MAX_GAP`] until `until`.
-fn lane_recovery(successes: &[Micros], until: Micros) -> Option<Micros> {
+pub(crate) fn recovered(successes: &[Micros], until: Micros) -> Option<Micros> {
     let mut next = until;
     let mut recovered = None;
     for success in successes.iter().rev() {

@@ -5,6 +5,9 @@ use crate::measure::Measured;
 use crate::scenario::FaultKind;
 use crate::verify::Verification;
 
+/// How long users may be sent to a dead region by DNS, unless the scenario says so: the time to live of answers, and what notices it.
+const DNS_RTO_S: f64 = 15.0;
+
 /// One sentence for each reason not to pass.
 pub(super) fn missed(subject: &Subject, measured: &Measured, verification: &Verification) -> Vec<String> {
     let mut missed = Vec::new();
@@ -25,6 +28,27 @@ pub(super) fn missed(subject: &Subject, measured: &Measured, verification: &Veri
         );
         let is_missed = recovery.is_none_or(|rto| rto > objective);
         miss(is_missed, format!("{name}: {figure}; the objective is {objective} s"));
+    }
+    if let Some(service) = &subject.service {
+        let edge = subject.objectives.edge_rto_s.or(subject.objectives.rto_s);
+        let dns = subject.objectives.dns_rto_s.unwrap_or(DNS_RTO_S);
+        let ways =
+            [("through the edges", service.edge.rto_s, edge), ("by DNS", service.dns.rto_s, Some(dns))];
+        for (how, recovery, objective) in ways {
+            let Some(objective) = objective else { continue };
+            let figure = recovery.map_or_else(
+                || {
+                    format!(
+                        "the service's users did not all succeed again {how} while the fault was in force"
+                    )
+                },
+                |rto| format!("the service's users succeeded again {how} after {rto:.3} s"),
+            );
+            miss(
+                recovery.is_none_or(|rto| rto > objective),
+                format!("RTO {how}: {figure}; the objective is {objective} s"),
+            );
+        }
     }
     if let Some(objective) = subject.objectives.pause_s {
         let pause = measured.longest_pause_s;

@@ -12,6 +12,7 @@ use crate::error::DrillError;
 use crate::measure::{Latency, Marks, Measured, OldLeader, Tally};
 use crate::sample::Sample;
 use crate::scenario::{Objectives, Scenario};
+use crate::service::ServiceFigures;
 use crate::target::Target;
 use crate::verify::Verification;
 use meridian_types::{NodeName, PolicyName, RegionName, TableName};
@@ -44,6 +45,8 @@ pub struct Subject {
     pub final_refusals: u64,
     /// What could not be cleaned up, in words.
     pub leftover: Option<String>,
+    /// What the users of a service saw, if there was one.
+    pub service: Option<ServiceFigures>,
 }
 
 impl Subject {
@@ -140,6 +143,9 @@ pub struct Figures {
     pub stale_reads: u64,
     /// The recovery by the way that a client takes; `null` for a way that this drill does not drive.
     pub rto_by_path: RtoByPath,
+    /// What the users of the service saw, if the drill had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceFigures>,
     /// Until consistent reads succeeded again.
     #[serde(serialize_with = "maybe_milliseconds")]
     pub read_rto_s: Option<f64>,
@@ -296,7 +302,12 @@ impl Figures {
             lost_writes: measured.lost_writes,
             duplicate_effects: measured.duplicate_effects,
             stale_reads: measured.stale_reads,
-            rto_by_path: RtoByPath { api: measured.rto_s, edge: None, dns: None },
+            rto_by_path: RtoByPath {
+                api: measured.rto_s,
+                edge: subject.service.and_then(|service| service.edge.rto_s),
+                dns: subject.service.and_then(|service| service.dns.rto_s),
+            },
+            service: subject.service,
             read_rto_s: measured.read_rto_s,
             stale_consistent_reads: measured.stale_consistent_reads,
             stale_token_reads: measured.stale_token_reads,

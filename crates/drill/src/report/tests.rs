@@ -54,6 +54,7 @@ fn report(change: impl Fn(&mut Subject, &mut Verification)) -> DrillReport {
         moved: true,
         final_refusals: 0,
         leftover: None,
+        service: None,
     };
     let mut verification = Verification::default();
     change(&mut subject, &mut verification);

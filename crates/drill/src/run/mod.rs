@@ -11,13 +11,14 @@ use crate::measure::{Affected, measure};
 use crate::orders::Orders;
 use crate::progress::Progress;
 use crate::report::{DrillReport, Subject};
-use crate::scenario::{Objectives, Scenario};
+use crate::scenario::{FaultKind, Objectives, Scenario};
+use crate::service::{self, ServiceLoad};
 use crate::target::Target;
 use crate::verify::verify;
 use crate::workload::Load;
 use crate::workload::item::Items;
 use interrupt::Interrupt;
-use meridian_types::{PolicyName, RegionName, TableName};
+use meridian_types::{PolicyName, RegionName, Service, ServiceName, TableName};
 use phases::Phases;
 pub use repeat::repeat;
 use std::path::PathBuf;
@@ -44,6 +45,9 @@ pub struct DrillOptions {
     pub max_rto: Option<Duration>,
     /// The greatest loss that is good enough; `None` takes the scenario's.
     pub max_rpo: Option<Duration>,
+    /// A service whose users are driven too, through the edges and by DNS; a fault of a service is in the sample application's when none
+    /// is named.
+    pub service: Option<ServiceName>,
     /// A folder for the report's files.
     pub report: Option<PathBuf>,
 }
@@ -97,6 +101,7 @@ pub async fn run(options: DrillOptions, progress: impl Progress) -> Result<Drill
     if scenario.fault.is_of_links() && !supervisor.has_links().await? {
         return Err(DrillError::Unfit(NO_LINKS.to_owned()));
     }
+    let service = service_of(&options, &scenario, &cluster).await?;
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let run = u64::try_from(started.as_millis()).unwrap_or_default();
     let preparing = DrillTable::prepare(&cluster, options.table.as_ref(), &options.policy, run);
@@ -116,8 +121,14 @@ pub async fn run(options: DrillOptions, progress: impl Progress) -> Result<Drill
     let used = target.used(&cluster, scenario.fault);
     let load = Load::start(&used, &items, scenario.workload);
     let shared = Arc::clone(load.shared());
+    let edges_fall = scenario.fault.takes_away() && target.whole;
+    let users = service.map(|service| ServiceLoad::start(&cluster, &service, (&target, edges_fall), &shared));
+    let users = users.transpose();
     let mut phases = Phases::new(&used, &target, scenario.fault, &shared, &interrupt, &progress);
-    let driven = phases.drive(orders, &scenario, &table.policy).await;
+    let driven = match &users {
+        Ok(_) => phases.drive(orders, &scenario, &table.policy).await,
+        Err(error) => Err(DrillError::Unfit(error.to_string())),
+    };
     let timeline = phases.timeline();
     drop(phases);
     let samples = load.finish().await;
@@ -134,6 +145,10 @@ pub async fn run(options: DrillOptions, progress: impl Progress) -> Result<Drill
         progress.event(timeline.last().map_or(0.0, |event| event.at_s), left);
     }
     let (driven, samples) = (driven?, samples?);
+    let service = match users? {
+        Some(users) => Some(users.finish(&driven.marks).await?),
+        None => None,
+    };
     let verification = verified?.unwrap_or_default();
     let mut marks = driven.marks;
     marks.end = samples.last().map_or(marks.end, |last| last.returned);
@@ -152,12 +167,37 @@ pub async fn run(options: DrillOptions, progress: impl Progress) -> Result<Drill
         moved: driven.moved,
         final_refusals: shared.final_refusals(),
         leftover,
+        service,
     };
     let report = DrillReport::new(&subject, &measured, &verification, timeline, &samples, &marks);
     if let Some(folder) = &options.report {
         report.write_to(folder)?;
     }
     Ok(report)
+}
+
+/// The sample application's name.
+const SAMPLE: &str = "demo";
+
+/// The service whose users are driven.
+async fn service_of(
+    options: &DrillOptions,
+    scenario: &Scenario,
+    cluster: &ClusterFile,
+) -> Result<Option<Service>, DrillError> {
+    let sample = || ServiceName::new(SAMPLE).map_err(|error| DrillError::Broken(error.to_string()));
+    let name = match &options.service {
+        Some(name) => name.clone(),
+        None if scenario.fault == FaultKind::Service => sample()?,
+        None => return Ok(None),
+    };
+    if scenario.fault == FaultKind::Service && name != sample()? {
+        return Err(DrillError::Unfit(format!(
+            "only the processes of the sample application can be killed, and {name} is another service; \
+             start it with `meridian service demo --host HOST`, or drive {name} through another drill"
+        )));
+    }
+    service::find(cluster, &name).await.map(Some)
 }
 
 const NO_LINKS: &str = "nodes dial each other directly under --wan none, so no link can be cut or slowed; start the cluster \

@@ -20,6 +20,8 @@ pub enum FaultKind {
     DiskFull,
     /// The nodes' wall clocks are off.
     ClockSkew,
+    /// The region's process of a service is killed (SIGKILL), undone by starting it again; its nodes run on.
+    Service,
     /// No fault but a planned move: the region leads the table's policy.
     Switchover,
 }
@@ -54,6 +56,7 @@ impl FaultKind {
             Self::Slow => "reached over slow links",
             Self::DiskFull => "without room on the disk",
             Self::ClockSkew => "running on a wrong clock",
+            Self::Service => "without its process of the service",
             Self::Switchover => "made the leader as planned",
         }
     }
@@ -68,6 +71,7 @@ impl FaultKind {
             Self::Slow => "links as fast as before",
             Self::DiskFull => "disks have room",
             Self::ClockSkew => "clocks set right",
+            Self::Service => "the service's process started again",
             Self::Switchover => "leadership ordered back",
         }
     }

@@ -13,12 +13,13 @@ use meridian_types::{RegionName, Replication};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-const BUILT_IN: [(&str, &str); 10] = [
+const BUILT_IN: [(&str, &str); 11] = [
     ("region-kill", include_str!("../../scenarios/region-kill.toml")),
     ("region-freeze", include_str!("../../scenarios/region-freeze.toml")),
     ("region-partition", include_str!("../../scenarios/region-partition.toml")),
     ("region-oneway", include_str!("../../scenarios/region-oneway.toml")),
     ("region-slow", include_str!("../../scenarios/region-slow.toml")),
+    ("service-down", include_str!("../../scenarios/service-down.toml")),
     ("node-kill", include_str!("../../scenarios/node-kill.toml")),
     ("zone-kill", include_str!("../../scenarios/zone-kill.toml")),
     ("disk-full", include_str!("../../scenarios/disk-full.toml")),
@@ -212,6 +213,8 @@ impl Scenario {
                 objective("objectives.rpo_s", one.rpo_s),
                 objective("objectives.read_rto_s", one.read_rto_s),
                 objective("objectives.pause_s", one.pause_s),
+                objective("objectives.edge_rto_s", one.edge_rto_s),
+                objective("objectives.dns_rto_s", one.dns_rto_s),
             ]);
         }
         checks.extend([

@@ -21,11 +21,24 @@ pub struct Objectives {
     /// The longest time without a successful write on any lane of a region that is expected to serve.
     #[serde(deserialize_with = "limit", skip_serializing_if = "Option::is_none")]
     pub pause_s: Option<f64>,
+    /// With a service: the longest time until its users succeed again through every edge that is expected to run; left out, `rto_s`.
+    #[serde(deserialize_with = "limit", skip_serializing_if = "Option::is_none")]
+    pub edge_rto_s: Option<f64>,
+    /// With a service: the longest time until users succeed again at the backends that DNS names to them; left out, 15.
+    #[serde(deserialize_with = "limit", skip_serializing_if = "Option::is_none")]
+    pub dns_rto_s: Option<f64>,
 }
 
 impl Default for Objectives {
     fn default() -> Self {
-        Self { rto_s: Some(5.0), rpo_s: None, read_rto_s: None, pause_s: None }
+        Self {
+            rto_s: Some(5.0),
+            rpo_s: None,
+            read_rto_s: None,
+            pause_s: None,
+            edge_rto_s: None,
+            dns_rto_s: None,
+        }
     }
 }
 

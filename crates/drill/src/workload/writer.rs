@@ -7,6 +7,7 @@ use crate::sample::{End, Kind, Sample, WriteId};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// One lane of one region.
@@ -67,9 +68,16 @@ pub(super) async fn write(shared: Arc<Shared>, lane: Arc<Lane>, worker: u32) -> 
         };
         shared.note(&sample, reason);
         samples.push(sample);
-        next = (next + period).max(Instant::now());
+        next = next_turn(next, period, Instant::now());
     }
     samples
+}
+
+/// When a worker's turn comes next: turns that were missed are left out. To make up for them at once would bring all workers of a lane into
+/// step, and leave gaps between their writes that are not the cluster's.
+fn next_turn(last: Instant, period: Duration, now: Instant) -> Instant {
+    let missed = now.saturating_duration_since(last).as_nanos() / period.as_nanos().max(1);
+    last + period * u32::try_from(missed + 1).unwrap_or(u32::MAX)
 }
 
 fn request(shared: &Shared, lane: &Lane, sequence: u32) -> (&'static str, Value) {
@@ -102,5 +110,21 @@ fn told(shared: &Shared, sample: &mut Sample, answer: Answer) {
         if let Some(token) = answer.token {
             counter.set_token(token, sample.value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_keep_their_turns_after_a_standstill() {
+        let start = Instant::now();
+        let (ms, period) = (Duration::from_millis, Duration::from_millis(1_200));
+        let after = |turn: u64, now: u64| next_turn(start + ms(turn), period, start + ms(now)) - start;
+        assert_eq!(after(0, 230), ms(1_200), "the usual");
+        assert_eq!(after(0, 1_200), ms(2_400));
+        let turns = [0, 300, 600, 900].map(|turn| after(turn, 1_900));
+        assert_eq!(turns, [2_400, 2_700, 3_000, 2_100].map(ms));
     }
 }

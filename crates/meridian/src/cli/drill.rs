@@ -10,20 +10,23 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use meridian_drill::workload::Live;
 use meridian_drill::{DrillError, DrillOptions, DrillReport, Progress, RepeatedReport, Scenario, Verdict};
-use meridian_types::{PolicyName, RegionName, TableName};
+use meridian_types::{PolicyName, RegionName, ServiceName, TableName};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Arguments of `drill`.
 #[derive(Args)]
 pub(super) struct DrillArgs {
-    /// The drill: region-kill, region-freeze, region-partition, region-oneway, region-slow, node-kill, zone-kill, disk-full,
-    /// clock-skew, switchover, or a scenario's .toml file
+    /// The drill: region-kill, region-freeze, region-partition, region-oneway, region-slow, service-down, node-kill, zone-kill,
+    /// disk-full, clock-skew, switchover, or a scenario's .toml file
     #[arg(value_parser = scenario, value_name = "NAME")]
     drill: Scenario,
     /// The region that the fault is in; of a switchover, the one that is to lead
     #[arg(long, value_name = "REGION")]
     region: Option<RegionName>,
+    /// A service whose users are driven too, through the edges and by DNS; service-down is of the sample application `demo`
+    #[arg(long, value_name = "SERVICE")]
+    service: Option<ServiceName>,
     /// How long the fault stays
     #[arg(long = "for", value_parser = parse_duration, value_name = "TIME")]
     hold: Option<Duration>,
@@ -74,6 +77,7 @@ pub(super) async fn run(args: DrillArgs, global: &Global) -> Outcome {
         table: args.table,
         policy: args.policy,
         hold: args.hold,
+        service: args.service,
         max_rto: args.max_rto,
         max_rpo: args.max_rpo,
         report: args.report,

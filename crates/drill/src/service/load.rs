@@ -1,0 +1,197 @@
+//! The requests: a few at once through each edge, and a few of the clients of each region by DNS. All are safe (GET), so that a
+//! failure is one that a user of the service would see.
+
+use super::figures::{self, ServiceFigures};
+use super::resolver::Resolver;
+use crate::client::{Connection, Endpoint};
+use crate::cluster::ClusterFile;
+use crate::error::DrillError;
+use crate::measure::Marks;
+use crate::sample::Micros;
+use crate::target::Target;
+use crate::workload::Shared;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use meridian_types::Service;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+/// Requests of each kind under way at once, of the clients of one region.
+const AT_ONCE: usize = 4;
+/// Between two requests of one of them.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// How long a user waits.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// The networks in which `meridian dev` looks for the clients of its regions, in their order.
+const NETWORKS: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(192, 0, 2, 0), Ipv4Addr::new(198, 51, 100, 0), Ipv4Addr::new(203, 0, 113, 0)];
+
+/// The way of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
+    Edge,
+    Dns,
+}
+
+/// One request as its user saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sample {
+    pub way: Way,
+    /// The region whose clients it is of, as an index.
+    pub region: u8,
+    /// Which of them.
+    pub lane: u8,
+    pub invoked: Micros,
+    pub returned: Micros,
+    pub done: bool,
+}
+
+/// A running load. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct ServiceLoad {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<Vec<Sample>>,
+}
+
+/// What one user is told.
+struct User {
+    way: Way,
+    region: u8,
+    lane: u8,
+    host: String,
+    clock: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+}
+
+impl ServiceLoad {
+    /// Starts it: through the edges of regions that the fault leaves, and by DNS for the clients of every region.
+    ///
+    /// # Errors
+    /// [`DrillError::Unfit`] when the cluster file names no edge or name server.
+    pub(crate) fn start(
+        cluster: &ClusterFile,
+        service: &Service,
+        (target, edges_fall): (&Target, bool),
+        clock: &Arc<Shared>,
+    ) -> Result<Self, DrillError> {
+        let unfit = |what: &str| {
+            DrillError::Unfit(format!(
+                "the cluster's file names no {what}; start it anew with `meridian dev`"
+            ))
+        };
+        let host =
+            service.hosts.first().map(ToString::to_string).ok_or_else(|| unfit("host of the service"))?;
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let nodes = || cluster.regions.iter().flat_map(|region| &region.nodes);
+        let servers: Vec<SocketAddr> = nodes().filter_map(|node| node.dns).collect();
+        if servers.is_empty() {
+            return Err(unfit("name server"));
+        }
+        for (index, region) in (0u8..).zip(&cluster.regions) {
+            for lane in 0..u8::try_from(AT_ONCE).unwrap_or(u8::MAX) {
+                let user = |way| User {
+                    way,
+                    region: index,
+                    lane,
+                    host: host.clone(),
+                    clock: Arc::clone(clock),
+                    stop: stopped.clone(),
+                };
+                if !(edges_fall && index == target.path) {
+                    let edge = region.nodes.first().and_then(|node| node.edge.clone());
+                    tasks.spawn(through_edge(user(Way::Edge), edge.ok_or_else(|| unfit("edge"))?));
+                }
+                if let Some(network) = NETWORKS.get(usize::from(index)) {
+                    let resolver =
+                        Resolver::new(servers.clone(), &host, *network).map_err(DrillError::Unfit)?;
+                    tasks.spawn(by_dns(user(Way::Dns), resolver));
+                }
+            }
+        }
+        Ok(Self { stop, tasks })
+    }
+
+    /// Stops it, and gives its figures.
+    ///
+    /// # Errors
+    /// [`DrillError::Broken`] when a part of it panicked.
+    pub(crate) async fn finish(mut self, marks: &Marks) -> Result<ServiceFigures, DrillError> {
+        // With every task gone already there is nobody to tell.
+        let _ = self.stop.send(true);
+        let mut samples = Vec::new();
+        while let Some(ended) = self.tasks.join_next().await {
+            samples.extend(ended.map_err(|error| DrillError::Broken(error.to_string()))?);
+        }
+        Ok(figures::of(&samples, marks))
+    }
+}
+
+async fn through_edge(user: User, edge: Endpoint) -> Vec<Sample> {
+    let mut connection = Connection::new(edge);
+    let mut samples = Vec::new();
+    let mut next = Instant::now();
+    while !*user.stop.borrow() {
+        let invoked = user.clock.now();
+        let done = get(&mut connection, &user.host).await;
+        samples.push(user.sample(invoked, done));
+        next = pace(next).await;
+    }
+    samples
+}
+
+async fn by_dns(user: User, mut resolver: Resolver) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    let mut connection: Option<Connection> = None;
+    let mut next = Instant::now();
+    while !*user.stop.borrow() {
+        let invoked = user.clock.now();
+        let done = match resolver.resolve().await {
+            Ok(endpoints) => first_of(&endpoints, &mut connection, &user.host).await,
+            Err(reason) => {
+                tracing::debug!(reason, "not resolved");
+                false
+            }
+        };
+        samples.push(user.sample(invoked, done));
+        next = pace(next).await;
+    }
+    samples
+}
+
+/// As browsers do: the connection that there is as long as it leads where it should, else the best endpoint.
+async fn first_of(endpoints: &[SocketAddr], connection: &mut Option<Connection>, host: &str) -> bool {
+    let Some(best) = endpoints.first() else { return false };
+    let Ok(endpoint) = format!("http://{best}").parse::<Endpoint>() else { return false };
+    if connection.as_ref().is_none_or(|open| *open.endpoint() != endpoint) {
+        *connection = Some(Connection::new(endpoint));
+    }
+    match connection {
+        Some(open) => get(open, host).await,
+        None => false,
+    }
+}
+
+async fn get(connection: &mut Connection, host: &str) -> bool {
+    let request = Request::get("/").header(http::header::HOST, host).body(Full::new(Bytes::new()));
+    let Ok(request) = request else { return false };
+    connection.send(request, DEADLINE).await.is_ok_and(|response| response.status.is_success())
+}
+
+async fn pace(due: Instant) -> Instant {
+    let next = (due + INTERVAL).max(Instant::now());
+    sleep_until(next).await;
+    next
+}
+
+impl User {
+    fn sample(&self, invoked: Micros, done: bool) -> Sample {
+        let Self { way, region, lane, .. } = *self;
+        Sample { way, region, lane, invoked, returned: self.clock.now(), done }
+    }
+}
