@@ -2,9 +2,9 @@
 
 use super::keys::new_key;
 use super::scrub::Scrubbed;
-use super::{failover, jwt, members, metrics, services, status};
+use super::{expel, failover, jwt, members, metrics, services, status};
 use crate::admin::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
-use crate::admin::failover::{Failover, FailoverDone, FailoverPlan};
+use crate::admin::failover::{Expel, ExpulsionPlan, Failover, FailoverDone, FailoverPlan};
 use crate::admin::jwt::{
     CreateSigningKey, SignToken, SignedToken, SigningKeyInfo, SigningKeyList, VerifiedToken,
 };
@@ -110,6 +110,10 @@ pub(super) fn refused(error: SystemError) -> ApiError {
         | SystemError::NodeExists(_)
         | SystemError::NodeAnswers(_)
         | SystemError::NodeSilent(_)
+        | SystemError::LastRegion { .. }
+        | SystemError::NotExpelled(_)
+        | SystemError::RegionAnswers(_)
+        | SystemError::RegionSilent(_)
         | SystemError::HasSalvage(_)
         | SystemError::BeingFounded(_)
         | SystemError::OtherDisk(_)
@@ -318,6 +322,19 @@ impl ClusterAdmin for NodeAdmin {
 
     async fn drain_region(&self, region: &RegionName, drained: bool) -> Result<(), ApiError> {
         self.command(SystemCommand::DrainRegion { region: region.clone(), drained }).await
+    }
+
+    async fn expulsion_plan(&self, region: &RegionName) -> Result<ExpulsionPlan, ApiError> {
+        self.catch_up().await;
+        expel::plan(&self.replication, region).await
+    }
+
+    async fn expel_region(&self, region: &RegionName, order: Expel) -> Result<FailoverDone, ApiError> {
+        expel::execute(&self.replication, region, order).await
+    }
+
+    async fn readmit_region(&self, region: &RegionName) -> Result<(), ApiError> {
+        expel::readmit(&self.replication, region).await
     }
 
     async fn failover_plan(

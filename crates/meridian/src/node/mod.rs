@@ -1,6 +1,7 @@
 //! A running node: the store, replication, the DynamoDB and Redis fronts and the admin API, put together from its configuration.
 
 mod admin;
+mod expel;
 mod failover;
 mod jwt;
 mod keys;

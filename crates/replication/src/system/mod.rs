@@ -4,6 +4,7 @@
 //! those (creation times, ids of keys, placements) its proposer puts into the command.
 
 mod command;
+mod expel;
 mod level;
 mod members;
 mod moving;

@@ -276,6 +276,8 @@ impl SystemState {
             SystemCommand::RemoveService(name) => self.remove_service(name),
             SystemCommand::AddSigningKey { id, key, rotates } => self.add_signing_key(id, key, rotates),
             SystemCommand::DeleteSigningKey(id) => self.delete_signing_key(id),
+            SystemCommand::ExpelRegion(region) => self.expel_region(region),
+            SystemCommand::ReadmitRegion { region, planned } => self.readmit_region(&region, planned),
         }
     }
 

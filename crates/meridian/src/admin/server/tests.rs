@@ -93,6 +93,15 @@ impl ClusterAdmin for Memory {
     async fn drain_region(&self, region: &RegionName, _: bool) -> Result<(), ApiError> {
         Err(ApiError::not_found(format!("there is no region {region}")))
     }
+    async fn expulsion_plan(&self, region: &RegionName) -> Result<ExpulsionPlan, ApiError> {
+        Err(ApiError::not_found(format!("there is no region {region}")))
+    }
+    async fn expel_region(&self, region: &RegionName, _: Expel) -> Result<FailoverDone, ApiError> {
+        Err(ApiError::not_found(format!("there is no region {region}")))
+    }
+    async fn readmit_region(&self, region: &RegionName) -> Result<(), ApiError> {
+        Err(ApiError::not_found(format!("there is no region {region}")))
+    }
     async fn failover_plan(&self, from: RegionName, _: Option<PolicyName>) -> Result<FailoverPlan, ApiError> {
         Ok(FailoverPlan { from, answers: true, grace_ms: 0, groups: vec![] })
     }

@@ -8,12 +8,14 @@ mod admin;
 mod beside;
 mod collect;
 mod conflicts;
+mod fence;
 mod ledger;
 mod notes;
 mod origins;
 mod read;
 mod rows;
 mod run;
+mod salvage;
 mod tend;
 mod write;
 
@@ -21,6 +23,7 @@ pub(super) use origins::{MERGE_TAG, Origins, check_rules, rules};
 pub(super) use read::{get, query, scan};
 pub use run::run;
 pub(super) use tend::{ActiveRead, ActiveWrite, tend, tend_read};
+pub(super) use salvage::{SalvagedItem, current as salvage_current, restore};
 pub use write::Guard;
 pub(super) use write::write;
 

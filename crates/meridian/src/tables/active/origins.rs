@@ -3,6 +3,7 @@
 use crate::tables::catalog::{Catalog, CatalogTable};
 use meridian_dynamo::error::DynamoError;
 use meridian_merge::{AttributeRule, Origin, Rules};
+use meridian_replication::system::SystemState;
 use meridian_types::{ConflictRule, GroupId, RegionName};
 use std::collections::BTreeMap;
 use std::io;
@@ -21,6 +22,8 @@ pub(in crate::tables) struct Origins<'a> {
     pub(super) rules: &'a Rules,
     /// The regions by the number of their origin.
     pub(super) regions: &'a [RegionName],
+    /// The system state by which they are these.
+    pub(super) system: &'a SystemState,
 }
 
 impl<'a> Origins<'a> {
@@ -45,7 +48,7 @@ impl<'a> Origins<'a> {
         let own = Origin(u16::try_from(at / count).map_err(|_| strange())?);
         let share = entry.groups.iter().skip(at % count).step_by(count).copied();
         let others = share.filter(|other| *other != group).collect();
-        Ok(Some(Self { own, others, rules, regions: &entry.policy.regions }))
+        Ok(Some(Self { own, others, rules, regions: &entry.policy.regions, system: &catalog.system }))
     }
 
     /// The region of an origin.
