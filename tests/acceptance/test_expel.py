@@ -31,7 +31,7 @@ def test_an_expelled_region_brings_nothing_back(expelling, show):
     gone, kept = [f"gone-{number}" for number in range(30)], [f"kept-{number}" for number in range(10)]
     for table in tables:
         for number, name in enumerate(gone + kept):
-            update(expelling, REGIONS[number % 3], table, "ADD n :n SET old = :old", key=key(name), n={"N": "1"}, old={"S": "old"})
+            update(expelling, REGIONS[number % 3], table, "ADD n :n SET was = :old", key=key(name), n={"N": "1"}, old={"S": "old"})
         assert converged(expelling, table)["items"] == 40
 
     refused = expelling.cli("region", "expel", AWAY, "--yes")
@@ -44,7 +44,7 @@ def test_an_expelled_region_brings_nothing_back(expelling, show):
             # What only the severed region has: of an item that is deleted, of one that is there, and a new one.
             for name in ("gone-0", "gone-9", "kept-0", "new"):
                 update(expelling, AWAY, table, "ADD n :n SET late = :late", key=key(name), n={"N": "5"}, late={"S": "late"})
-            update(expelling, OTHER, table, "SET other = :o", key=key("kept-1"), o={"S": "o"})
+            update(expelling, OTHER, table, "SET extra = :o", key=key("kept-1"), o={"S": "o"})
         wait_until("it is said whom the tombstones wait for", lambda: waits_for(expelling))
         stored = [expelling.json("table", "checksum", table)["stored"] for table in tables]
         assert stored == [40, 40], "tombstones are there until somebody decides"
@@ -67,7 +67,7 @@ def test_an_expelled_region_brings_nothing_back(expelling, show):
     # Its clients are served meanwhile, of what the others have.
     for table in tables:
         wait_until("its own state is gone", lambda table=table: item_in(expelling, AWAY, table, key("gone-0")) is None)
-        assert item_in(expelling, AWAY, table, key("kept-1"))["other"] == {"S": "o"}
+        assert item_in(expelling, AWAY, table, key("kept-1"))["extra"] == {"S": "o"}
         written = update(expelling, AWAY, table, "ADD n :n", key=key("gone-0"), n={"N": "7"})
         assert written["Attributes"] == {**key("gone-0"), "n": {"N": "7"}}
     assert expelling.cli("region", "readmit", AWAY).returncode == 0

@@ -270,10 +270,7 @@ impl World {
             let seen = self.replicas[by].seen;
             self.drops += 1;
             self.append(origin, stamp, None, seen);
-        } else if !own.is_tombstone()
-            && self.view(by).item(&self.rules).is_none()
-            && !self.model.is_full()
-        {
+        } else if !own.is_tombstone() && self.view(by).item(&self.rules).is_none() && !self.model.is_full() {
             let view = self.view(by);
             let stamp = self.stamp(origin);
             let fragment = view.absorb(&self.rules, stamp, horizon).unwrap();

@@ -268,12 +268,7 @@ async fn expulsion_plan(State(admin): Admin, Path(name): Path<String>) -> Answer
     ok(&admin.expulsion_plan(&region_name(&name)?).await?)
 }
 
-async fn expel(
-    State(admin): Admin,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
+async fn expel(State(admin): Admin, Path(name): Path<String>, headers: HeaderMap, body: Bytes) -> Answer {
     ok(&admin.expel_region(&region_name(&name)?, json_body::<Expel>(&headers, &body)?).await?)
 }
 

@@ -125,7 +125,9 @@ fn announce(plan: &ExpulsionPlan) {
     if plan.answers {
         output::note(&format!("{region} answers: nothing needs to go on without it"));
     }
-    output::note(&format!("known to be in {region} alone, of active-active policies that answer before others have a write:"));
+    output::note(&format!(
+        "known to be in {region} alone, of active-active policies that answer before others have a write:"
+    ));
     for group in &plan.groups {
         let risk = risk(group.at_risk.as_ref());
         output::note(&format!("  group {} of policy {}: {risk}", group.group, group.policy));

@@ -120,6 +120,9 @@ pub(super) fn refused(error: SystemError) -> ApiError {
         | SystemError::LevelTooLow { .. }
         | SystemError::ServiceExists(_)
         | SystemError::HostTaken { .. }
+        | SystemError::TimeToLiveEnabled
+        | SystemError::TimeToLiveDisabled
+        | SystemError::TimeToLiveElsewhere(_)
         | SystemError::SigningKeyExists
         | SystemError::StaleRefounding { .. } => ErrorCode::Conflict,
         SystemError::BadToken(_) => ErrorCode::Unauthorized,
@@ -452,7 +455,7 @@ impl ClusterAdmin for NodeAdmin {
         let name = |node| state.nodes.get(&node).map_or_else(String::new, |node| node.name.to_string());
         let blocked = self.tables.tombstones_wait();
         let blocked = blocked.into_iter().map(|(group, node)| (group, name(node))).collect();
-        let active = metrics::Active { conflicts, blocked };
+        let active = metrics::Active { conflicts, blocked, expired: self.tables.expired_items() };
         let mut text = metrics::text(&self.replication, &self.scrubbed, &active);
         services::metrics(&self.health, &mut text);
         crate::dns::metrics(&self.name_server, &mut text);

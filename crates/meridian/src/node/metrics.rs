@@ -10,13 +10,15 @@ use std::sync::atomic::Ordering;
 /// Labels and a value.
 type Row = (String, f64);
 
-/// What active-active tables add.
+/// What tables add.
 #[derive(Debug, Default)]
 pub(super) struct Active {
     /// For each origin's group that this node leads: writes noted as lost, and items noted as in conflict.
     pub(super) conflicts: Vec<(GroupId, u64, u64)>,
     /// For the first group of each share whose tombstones wait: the node that they wait for.
     pub(super) blocked: BTreeMap<GroupId, String>,
+    /// Items that were deleted because they had expired.
+    pub(super) expired: u64,
 }
 
 impl Active {
@@ -116,6 +118,11 @@ pub(super) fn text(replication: &Replication, scrubbed: &Scrubbed, active: &Acti
         "meridian_disk_low",
         "1 when writes are refused for lack of space.",
         &one(u64::from(status.disk_low)),
+    );
+    gauge(
+        "meridian_expired_items_total",
+        "Items that this node has deleted since it started because they had expired.",
+        &one(active.expired),
     );
     let (behind, bytes) = replication.catching_up();
     gauge("meridian_catch_up_members", "Members of groups led here that are far behind.", &one(behind));

@@ -20,7 +20,7 @@ use crate::files;
 use crate::health::Health;
 use crate::parent::{Pretence, Routes, Told};
 use crate::shutdown::Shutdown;
-use crate::tables::{Catalogs, DynamoEvaluator, Guard, ReplicatedTables, moving, tend_active};
+use crate::tables::{Catalogs, DynamoEvaluator, Guard, ReplicatedTables, expire, moving, tend_active};
 use meridian_api::ServedBy;
 use meridian_api::dynamodb::{self, FrontConfig};
 use meridian_api::redis::{self, RedisConfig};
@@ -207,6 +207,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         never = redis::sweep(tables.clone(), redis_front) => match never {},
         never = moving::run(Arc::clone(&replication)) => match never {},
         never = tend_active(Arc::clone(&tables)) => match never {},
+        never = expire(Arc::clone(&tables), guard) => match never {},
         never = scrub::run(&store, config.store.scrub_rate.0, &scrubbed) => match never {},
         never = health.run() => match never {},
         never = dns.run() => match never {},

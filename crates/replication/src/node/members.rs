@@ -140,9 +140,8 @@ impl Replication {
                 return Err(SystemError::BeingFounded(group.id));
             }
             let Some(entry) = state.policies.get(&group.policy) else { continue };
-            let placement =
-                place_without(&entry.policy, group.ordinal, &nodes, &self.distances, expelled)
-                    .map_err(unplaced)?;
+            let placement = place_without(&entry.policy, group.ordinal, &nodes, &self.distances, expelled)
+                .map_err(unplaced)?;
             if placement != group.placement {
                 placements.insert(group.id, placement);
             }

@@ -216,6 +216,15 @@ pub enum SystemCommand {
     },
     /// Forgets a signing key; its tokens are refused from then on.
     DeleteSigningKey(String),
+    /// Says by which attribute a table's items expire, or that they do no more.
+    SetTimeToLive {
+        /// Which table.
+        name: TableName,
+        /// The attribute.
+        attribute: String,
+        /// Whether they expire.
+        enabled: bool,
+    },
     /// Has the active-active policies go on without a region: nothing waits for it.
     ExpelRegion(RegionName),
     /// Takes an expelled region back.
@@ -383,6 +392,15 @@ pub enum SystemError {
     /// A region that is to be taken back is away.
     #[error("no node of region {0} answers; start them, then readmit it")]
     RegionSilent(RegionName),
+    /// Items expire already.
+    #[error("TimeToLive is already enabled")]
+    TimeToLiveEnabled,
+    /// Items do not expire.
+    #[error("TimeToLive is already disabled")]
+    TimeToLiveDisabled,
+    /// Items expire by another attribute.
+    #[error("TimeToLive is active on a different AttributeName: current AttributeName is {0}")]
+    TimeToLiveElsewhere(String),
     /// No signing key of that id.
     #[error("signing key {0} does not exist; `meridian key jwt list` shows those that do")]
     NoSuchSigningKey(String),

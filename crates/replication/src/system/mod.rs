@@ -14,6 +14,7 @@ mod services;
 mod signing;
 mod state;
 mod stored;
+mod time_to_live;
 
 pub use command::{SystemCommand, SystemError, SystemReply};
 pub use members::{JoinToken, Joining, MAX_NODES, Planned, Started};

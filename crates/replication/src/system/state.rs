@@ -276,6 +276,9 @@ impl SystemState {
             SystemCommand::RemoveService(name) => self.remove_service(name),
             SystemCommand::AddSigningKey { id, key, rotates } => self.add_signing_key(id, key, rotates),
             SystemCommand::DeleteSigningKey(id) => self.delete_signing_key(id),
+            SystemCommand::SetTimeToLive { name, attribute, enabled } => {
+                self.set_time_to_live(&name, attribute, enabled)
+            }
             SystemCommand::ExpelRegion(region) => self.expel_region(region),
             SystemCommand::ReadmitRegion { region, planned } => self.readmit_region(&region, planned),
         }
@@ -384,9 +387,11 @@ impl SystemState {
             let mut owned = entries.flat_map(|entry| &entry.groups).chain(table.sweep.keys());
             !owned.all(|group| table.purged.contains(group))
         });
+        let tables = &self.tables;
+        self.since_2.time_to_live.retain(|of, _| *of != id || tables.values().any(|table| table.id == id));
     }
 
-    fn usable_table(&mut self, name: &TableName) -> Result<&mut TableEntry, SystemError> {
+    pub(super) fn usable_table(&mut self, name: &TableName) -> Result<&mut TableEntry, SystemError> {
         match self.tables.get_mut(name) {
             None => Err(SystemError::NoSuchTable(name.clone())),
             Some(table) if table.status == TableStatus::Active => Ok(table),

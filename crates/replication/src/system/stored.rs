@@ -8,7 +8,7 @@ use super::services::Services;
 use super::signing::SigningKey;
 use super::state::SystemState;
 use bytes::Bytes;
-use meridian_types::RegionName;
+use meridian_types::{RegionName, TableId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +23,8 @@ pub(super) struct Since2 {
     pub(super) signing_keys: BTreeMap<String, SigningKey>,
     /// Regions for which active-active policies do not wait.
     pub(super) expelled: BTreeSet<RegionName>,
+    /// The attributes that say when items expire.
+    pub(super) time_to_live: BTreeMap<TableId, String>,
 }
 
 /// Why a stored system state is not taken.

@@ -75,7 +75,10 @@ impl World {
         let passed = self.fences.iter().enumerate().all(|(log, fences)| {
             // A leader has all of its log, and so a fence at its end.
             let met = |fence: &&Fence| positions[log] + usize::from(own(log)) > fence.behind;
-            fences.iter().filter(met).all(|fence| positions.iter().zip(&fence.have).all(|(at, have)| at >= have))
+            fences
+                .iter()
+                .filter(met)
+                .all(|fence| positions.iter().zip(&fence.have).all(|(at, have)| at >= have))
         });
         assert!(passed || replica == exile.origin, "a fence holds up who was waited for");
         passed || !exile.fenced

@@ -67,15 +67,26 @@ impl Share<'_> {
     }
 
     /// Has every origin promise, behind a fence; the stamp that no origin's later write is earlier than.
-    async fn promise(&self, fence: &[Position]) -> Result<(Hlc, Vec<Position>), Unserved> {
+    async fn promise(&self, fence: &[Position]) -> Result<(Hlc, Vec<Position>), Blocked> {
         let mut earliest = Hlc::from_bits(u64::MAX);
         let mut positions = Vec::new();
         for group in self.groups {
-            let (promised, position) = self.write::<Hlc>(*group, ActiveWrite::Promise(fence.to_vec())).await?;
+            let promise = ActiveWrite::Promise(fence.to_vec());
+            let promised = self.write::<Hlc>(*group, promise).await;
+            let (promised, position) = promised.map_err(|error| self.blocked(*group, error))?;
             earliest = earliest.min(promised.unwrap_or_default());
             positions.push(position);
         }
         Ok((earliest, positions))
+    }
+
+    /// What an origin that does not promise waits for: its region, when that is not heard.
+    fn blocked(&self, group: GroupId, error: Unserved) -> Blocked {
+        let info = self.state.groups.get(&group);
+        let leaders = info.map(|info| self.state.leaders_of(info)).unwrap_or_default();
+        let away = |node: &&NodeId| **node != self.replication.own() && !self.replication.hears(**node);
+        let heard = leaders.iter().any(|node| !away(&node));
+        leaders.first().filter(|_| !heard).map_or(Blocked::Unserved(error), |node| Blocked::By(*node))
     }
 
     async fn await_everywhere(&self, positions: &[Position]) -> Result<(), Blocked> {

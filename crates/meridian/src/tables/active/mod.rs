@@ -22,8 +22,8 @@ mod write;
 pub(super) use origins::{MERGE_TAG, Origins, check_rules, rules};
 pub(super) use read::{get, query, scan};
 pub use run::run;
-pub(super) use tend::{ActiveRead, ActiveWrite, tend, tend_read};
 pub(super) use salvage::{SalvagedItem, current as salvage_current, restore};
+pub(super) use tend::{ActiveRead, ActiveWrite, tend, tend_read};
 pub use write::Guard;
 pub(super) use write::write;
 
