@@ -28,8 +28,8 @@ const ROUND: Duration = Duration::from_secs(10);
 const STEP: u32 = 500;
 const REST: Duration = Duration::from_millis(50);
 const REST_AFTER_ONE: Duration = Duration::from_millis(2);
-/// How much later each further origin deletes, in seconds: two rounds and some replication.
-const NEXT_ORIGIN_S: u64 = 30;
+/// How much later each further origin deletes, in seconds: a round and some replication.
+const NEXT_ORIGIN_S: u64 = 15;
 /// Bounds one request.
 const PATIENCE: Duration = Duration::from_secs(5);
 

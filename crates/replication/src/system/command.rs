@@ -373,7 +373,7 @@ pub enum SystemError {
     NoSigningKey,
     /// The region is needed.
     #[error(
-        "region {region} cannot be expelled: policy {policy} would have no region left; readmit another one first"
+        "region {region} cannot be expelled: policy {policy} would have too few regions left; readmit another one first"
     )]
     LastRegion {
         /// The region.

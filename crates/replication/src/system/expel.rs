@@ -63,8 +63,20 @@ impl SystemState {
                 return Err(SystemError::LastRegion { region, policy: entry.policy.name.clone() });
             }
         }
+        if let Some(group) = self.groups.values().find(|group| !self.goes_on_without(group, &region)) {
+            return Err(SystemError::LastRegion { region, policy: group.policy.clone() });
+        }
         self.since_2.expelled.insert(region);
         Ok(SystemReply::Done)
+    }
+
+    /// Whether a group has a majority of its votes elsewhere, or is founded anew.
+    fn goes_on_without(&self, group: &GroupInfo, region: &RegionName) -> bool {
+        let away = |of: &RegionName| of == region || self.expelled().contains(of);
+        let Placement { voters, data, .. } = &group.placement;
+        let there = voters.iter().filter(|voter| self.region_of(**voter).is_none_or(|of| !away(of))).count();
+        let touched = data.values().any(|of| of == region) && self.is_active_active(group);
+        !touched || there * 2 > voters.len() || sole_region(&group.placement).is_some_and(away)
     }
 
     pub(super) fn readmit_region(
@@ -79,5 +91,58 @@ impl SystemState {
         self.since_2.expelled.remove(region);
         self.move_groups(planned);
         Ok(SystemReply::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{NodeEntry, SystemCommand};
+    use super::*;
+    use meridian_types::{NodeName, ZoneName};
+
+    fn region(name: &str) -> RegionName {
+        RegionName::new(name).expect("a name")
+    }
+
+    fn state() -> SystemState {
+        let mut state = SystemState::default();
+        for (number, name) in [(1, "a"), (2, "b")] {
+            let entry = NodeEntry {
+                number: NodeId(number),
+                name: NodeName::new(&format!("n{number}")).expect("a name"),
+                region: region(name),
+                zone: ZoneName::new("z").expect("a name"),
+                witness: false,
+                peer: String::new(),
+                disk: None,
+                protocol: 2,
+                leaving: false,
+            };
+            state.nodes.insert(entry.number, entry);
+        }
+        state
+    }
+
+    #[test]
+    fn a_region_is_expelled_and_readmitted_once_every_node_knows_how() {
+        let mut state = state();
+        let expel = || SystemCommand::ExpelRegion(region("b"));
+        assert!(matches!(state.apply(expel()), Err(SystemError::LevelTooLow { .. })));
+        state.apply(SystemCommand::RaiseLevel(2)).expect("every node knows it");
+        let nowhere = state.apply(SystemCommand::ExpelRegion(region("c")));
+        assert_eq!(nowhere, Err(SystemError::NoSuchRegion(region("c"))));
+        let readmit = |at| SystemCommand::ReadmitRegion {
+            region: region("b"),
+            planned: Planned { at, placements: [].into() },
+        };
+        assert_eq!(state.apply(readmit(0)), Err(SystemError::NotExpelled(region("b"))));
+        state.apply(expel()).expect("it is there");
+        state.apply(expel()).expect("a second time it changes nothing");
+        assert!(state.is_expelled(NodeId(2)) && !state.is_expelled(NodeId(1)));
+        let bytes = state.to_bytes().expect("it is encoded");
+        assert_eq!(SystemState::from_bytes(&bytes).expect("it is whole").expelled(), state.expelled());
+        assert_eq!(state.apply(readmit(9)), Err(SystemError::StalePlan));
+        state.apply(readmit(state.placed_version())).expect("it is expelled");
+        assert!(state.expelled().is_empty());
     }
 }

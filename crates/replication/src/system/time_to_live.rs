@@ -33,3 +33,43 @@ impl SystemState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::{TableEntry, TableStatus};
+    use super::*;
+    use meridian_types::PolicyName;
+
+    #[test]
+    fn a_setting_changes_in_words_of_the_api_and_goes_with_its_table() {
+        let (name, id) = (TableName::new("items").expect("a name"), TableId(3));
+        let table = TableEntry {
+            id,
+            name: name.clone(),
+            policy: PolicyName::new("p").expect("a name"),
+            status: TableStatus::Active,
+            created_ms: 0,
+            definition: Vec::new(),
+            tags: [].into(),
+            purged: [].into(),
+            moving: None,
+            sweep: [].into(),
+            home: 0,
+            arrived: [].into(),
+        };
+        let mut state = SystemState::default();
+        state.tables.insert(name.clone(), table);
+        let mut set = |attribute: &str, enabled| state.set_time_to_live(&name, attribute.to_owned(), enabled);
+        assert_eq!(set("a", false), Err(SystemError::TimeToLiveDisabled));
+        assert_eq!(set("a", true), Ok(SystemReply::Done));
+        assert_eq!(set("a", true), Err(SystemError::TimeToLiveEnabled));
+        assert_eq!(set("b", true), Err(SystemError::TimeToLiveElsewhere("a".to_owned())));
+        assert_eq!(set("b", false), Err(SystemError::TimeToLiveElsewhere("a".to_owned())));
+        assert_eq!(state.time_to_live(id), Some(&"a".to_owned()));
+        state.since_2.level = 2;
+        state.apply(super::super::SystemCommand::DeleteTable(name)).expect("it is there");
+        let group = meridian_types::GroupId(1);
+        state.apply(super::super::SystemCommand::TablePurged { table: id, group }).expect("it is there");
+        assert_eq!(state.time_to_live(id), None);
+    }
+}

@@ -68,3 +68,69 @@ fn includes(group: &GroupInfo, wanted: Position, have: Position) -> bool {
         Required::Leader => wanted.incarnation < group.incarnation,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_placement::{CommitRule, Placement};
+    use meridian_replication::system::{LogPoint, Refoundation};
+    use meridian_types::{Incarnation, NodeId, PolicyName, RegionName};
+
+    fn at(group: u32, incarnation: u32, index: u64) -> Position {
+        Position { group: GroupId(group), incarnation: Incarnation(incarnation), index }
+    }
+
+    /// Group 1 is as it began; group 2 was founded anew at index 50.
+    fn state(cut: Option<u64>) -> SystemState {
+        let group = |id: u32| GroupInfo {
+            id: GroupId(id),
+            policy: PolicyName::new("p").unwrap(),
+            ordinal: 0,
+            incarnation: Incarnation(0),
+            placement: Placement {
+                voters: [].into(),
+                learners: [].into(),
+                witnesses: [].into(),
+                preferred_leaders: Vec::new(),
+                data: [].into(),
+                rule: CommitRule::Majority,
+            },
+            refoundations: Vec::new(),
+            founders: [].into(),
+            arriving: [].into(),
+        };
+        let next = Refoundation {
+            incarnation: Incarnation(1),
+            base: Incarnation(0),
+            from: RegionName::new("a").unwrap(),
+            seed: NodeId(1),
+            expected: LogPoint::default(),
+            cut: cut.map(|index| LogPoint { term: 1, index }),
+            decided_ms: 0,
+            automatic: false,
+            last_heard: None,
+            salvage: [].into(),
+        };
+        let anew = GroupInfo { incarnation: Incarnation(1), refoundations: vec![next], ..group(2) };
+        let mut state = SystemState::default();
+        state.groups.extend([(GroupId(1), group(1)), (GroupId(2), anew)]);
+        state
+    }
+
+    #[test]
+    fn replicas_are_looked_at_together_once_each_has_what_the_others_rely_on() {
+        let passes = |have: [Position; 2], fences: &[Vec<Position>]| check(&state(Some(50)), &have, fences).is_ok();
+        assert!(passes([at(1, 0, 0), at(2, 1, 50)], &[]));
+        assert!(!passes([at(1, 0, 0), at(2, 1, 49)], &[]), "its incarnation has begun with more");
+        assert!(!passes([at(1, 0, 0), at(2, 0, 99)], &[]), "of an incarnation that was given up");
+        let fence = [vec![], vec![at(1, 0, 7), at(2, 1, 60)]];
+        assert!(passes([at(1, 0, 7), at(2, 1, 60)], &fence));
+        assert!(!passes([at(1, 0, 6), at(2, 1, 60)], &fence) && !passes([at(1, 0, 7), at(2, 1, 59)], &fence));
+        // Up to the cut the old positions count; what was lost behind it is in no replica.
+        let before = |index| [vec![at(2, 0, index)]];
+        assert!(passes([at(1, 0, 0), at(2, 1, 50)], &before(50)) && passes([at(1, 0, 0), at(2, 1, 50)], &before(51)));
+        assert!(!passes([at(1, 0, 0), at(2, 1, 50)], &[vec![at(2, 2, 1)]]), "this node is behind");
+        assert!(check(&state(None), &[at(2, 1, 99)], &[]).is_err(), "nobody has founded it yet");
+        assert!(!passes([at(1, 0, 0), at(2, 1, 50)], &[vec![at(3, 0, 1)]]), "a group that is not here");
+    }
+}
