@@ -34,6 +34,13 @@ def test_an_expelled_region_brings_nothing_back(expelling, show):
             update(expelling, REGIONS[number % 3], table, "ADD n :n SET was = :old", key=key(name), n={"N": "1"}, old={"S": "old"})
         assert converged(expelling, table)["items"] == 40
 
+    # A table that answers once another region has a write: there is nothing that only one region has.
+    expelling.make_policy("pairs", "semi-sync", "--conflict", "crdt", pattern="active-active")
+    pairs = expelling.make_table("expel-pairs", "pairs")
+    for number, name in enumerate(gone):
+        update(expelling, REGIONS[number % 3], pairs, "ADD n :n", key=key(name), n={"N": "1"})
+    converged(expelling, pairs)
+
     refused = expelling.cli("region", "expel", AWAY, "--yes")
     assert refused.returncode != 0 and "answers" in refused.stderr
     with apart(expelling, AWAY):
@@ -45,6 +52,8 @@ def test_an_expelled_region_brings_nothing_back(expelling, show):
             for name in ("gone-0", "gone-9", "kept-0", "new"):
                 update(expelling, AWAY, table, "ADD n :n SET late = :late", key=key(name), n={"N": "5"}, late={"S": "late"})
             update(expelling, OTHER, table, "SET extra = :o", key=key("kept-1"), o={"S": "o"})
+        for name in gone:
+            expelling.client(HERE).delete_item(TableName=pairs, Key=key(name))
         wait_until("it is said whom the tombstones wait for", lambda: waits_for(expelling))
         stored = [expelling.json("table", "checksum", table)["stored"] for table in tables]
         assert stored == [40, 40], "tombstones are there until somebody decides"
@@ -58,6 +67,7 @@ def test_an_expelled_region_brings_nothing_back(expelling, show):
         assert expelled(expelling) == expelled(expelling, OTHER) == {AWAY}
         for table in tables:
             wait_until("tombstones are collected", lambda table=table: expelling.json("table", "checksum", table)["stored"] == 10)
+        wait_until("tombstones are collected", lambda: expelling.json("table", "checksum", pairs)["stored"] == 0)
         # It does not know of it, and goes on.
         assert update(expelling, AWAY, tables[0], "ADD n :n", key=key("new"), n={"N": "1"})["Attributes"]["n"] == {"N": "6"}
         refused = expelling.cli("region", "readmit", AWAY)
@@ -70,9 +80,11 @@ def test_an_expelled_region_brings_nothing_back(expelling, show):
         assert item_in(expelling, AWAY, table, key("kept-1"))["extra"] == {"S": "o"}
         written = update(expelling, AWAY, table, "ADD n :n", key=key("gone-0"), n={"N": "7"})
         assert written["Attributes"] == {**key("gone-0"), "n": {"N": "7"}}
+    assert update(expelling, AWAY, pairs, "ADD n :n", key=key("gone-0"), n={"N": "7"})["Attributes"]["n"] == {"N": "7"}
     assert expelling.cli("region", "readmit", AWAY).returncode == 0
     assert expelled(expelling) == set()
     expelling.settle()
+    assert converged(expelling, pairs)["items"] == 1
     for table in tables:
         assert converged(expelling, table)["items"] == 11
         for name in gone[1:] + ["new"]:

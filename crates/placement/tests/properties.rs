@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use meridian_placement::{
-    CommitGate, CommitRule, Distances, Node, Placement, Topology, place, place_system,
-    place_without, refound, sole_region,
+    CommitGate, CommitRule, Distances, Node, Placement, Topology, place, place_system, place_without,
+    refound, sole_region,
 };
 use meridian_types::{
     ConflictRule, NodeId, NodeName, OnRegionLoss, Pattern, Policy, PolicyName, RegionName, Replication,

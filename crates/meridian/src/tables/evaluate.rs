@@ -309,7 +309,9 @@ impl Evaluator for DynamoEvaluator {
         match decode(request)? {
             GroupWrite::Item(place, op) => self.write_item(place, &op, view),
             GroupWrite::Salvage(write) => self.salvage(&write, view),
-            GroupWrite::Move(write) => moving::evaluate(&write, view),
+            GroupWrite::Move(write) => moving::evaluate(&write, view, |table, stored| {
+                active::arrived_as(&self.catalogs.newest(), table, stored, view)
+            }),
             GroupWrite::Active(write) => {
                 self.with_origins(write.table(), view, |origins| active::tend(&write, origins, view))
             }

@@ -34,9 +34,11 @@ impl<'a> Beside<'a> {
     }
 
     fn check(&self, origins: &Origins<'_>) -> io::Result<()> {
-        let fences = self.views().into_iter().map(fence::kept).collect::<io::Result<Vec<_>>>()?;
+        let mut fences = self.views().into_iter().map(fence::kept).collect::<io::Result<Vec<_>>>()?;
         let mut have = self.positions();
         have.extend(self.own.neighbour(self.own.group()).map(|own| own.position));
+        let arrived = have.iter().filter_map(|have| origins.arrived.get(&have.group).copied());
+        fences.push(arrived.collect());
         fence::check(origins.system, &have, &fences)
     }
 

@@ -120,7 +120,7 @@ impl Share<'_> {
             let mut by_table: BTreeMap<TableId, Vec<(Hlc, Bytes)>> = BTreeMap::new();
             let mut orphans = Vec::new();
             for (note, at, item) in graves {
-                match table_of(&item).filter(|id| self.state.tables.values().any(|table| table.id == *id)) {
+                match table_of(&item).filter(|id| self.lives_here(*id)) {
                     Some(table) => by_table.entry(table).or_default().push((at, item)),
                     None => orphans.push(note),
                 }
@@ -138,6 +138,14 @@ impl Share<'_> {
                 }
             }
         }
+    }
+
+    /// Whether a table's items are in these groups.
+    fn lives_here(&self, id: TableId) -> bool {
+        let policy =
+            self.groups.first().and_then(|group| self.state.groups.get(group)).map(|group| &group.policy);
+        let table = self.state.tables.values().find(|table| table.id == id);
+        table.zip(policy).is_some_and(|(table, policy)| table.policies().contains(policy))
     }
 
     async fn forget_surplus(&self, group: GroupId) -> Result<(), Unserved> {

@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn replicas_are_looked_at_together_once_each_has_what_the_others_rely_on() {
-        let passes = |have: [Position; 2], fences: &[Vec<Position>]| check(&state(Some(50)), &have, fences).is_ok();
+        let passes =
+            |have: [Position; 2], fences: &[Vec<Position>]| check(&state(Some(50)), &have, fences).is_ok();
         assert!(passes([at(1, 0, 0), at(2, 1, 50)], &[]));
         assert!(!passes([at(1, 0, 0), at(2, 1, 49)], &[]), "its incarnation has begun with more");
         assert!(!passes([at(1, 0, 0), at(2, 0, 99)], &[]), "of an incarnation that was given up");
@@ -128,7 +129,10 @@ mod tests {
         assert!(!passes([at(1, 0, 6), at(2, 1, 60)], &fence) && !passes([at(1, 0, 7), at(2, 1, 59)], &fence));
         // Up to the cut the old positions count; what was lost behind it is in no replica.
         let before = |index| [vec![at(2, 0, index)]];
-        assert!(passes([at(1, 0, 0), at(2, 1, 50)], &before(50)) && passes([at(1, 0, 0), at(2, 1, 50)], &before(51)));
+        assert!(
+            passes([at(1, 0, 0), at(2, 1, 50)], &before(50))
+                && passes([at(1, 0, 0), at(2, 1, 50)], &before(51))
+        );
         assert!(!passes([at(1, 0, 0), at(2, 1, 50)], &[vec![at(2, 2, 1)]]), "this node is behind");
         assert!(check(&state(None), &[at(2, 1, 99)], &[]).is_err(), "nobody has founded it yet");
         assert!(!passes([at(1, 0, 0), at(2, 1, 50)], &[vec![at(3, 0, 1)]]), "a group that is not here");

@@ -5,6 +5,7 @@
 //! ([`beside`]): there is no second log to follow and nothing to repair.
 
 mod admin;
+mod arrive;
 mod beside;
 mod collect;
 mod conflicts;
@@ -19,6 +20,7 @@ mod salvage;
 mod tend;
 mod write;
 
+pub(super) use arrive::arrived_as;
 pub(super) use origins::{MERGE_TAG, Origins, check_rules, rules};
 pub(super) use read::{get, query, scan};
 pub use run::run;

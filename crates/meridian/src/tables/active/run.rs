@@ -124,7 +124,7 @@ async fn look(
             while *at < applied {
                 match replication.changes(*other, *at).await? {
                     Some(changes) if changes.upto > *at => {
-                        check(replication, *own, changes.keys.into_iter()).await?;
+                        check(replication, state, *own, changes.keys.into_iter()).await?;
                         *at = changes.upto;
                     }
                     // The log no longer goes back that far: all items are looked at.
@@ -157,12 +157,18 @@ async fn check_all(replication: &Replication, state: &SystemState, own: GroupId)
 /// Has noted what is to be noted of these items.
 async fn check(
     replication: &Replication,
+    state: &SystemState,
     own: GroupId,
     items: impl Iterator<Item = Bytes>,
 ) -> Result<(), Unserved> {
     let mut by_table: BTreeMap<TableId, Vec<Bytes>> = BTreeMap::new();
+    let Some(policy) = state.groups.get(&own).map(|group| &group.policy) else { return Ok(()) };
+    // What is on its way here, or gone, is in nobody's hands.
+    let lives = |id: &TableId| {
+        state.tables.values().any(|table| table.id == *id && table.policies().contains(policy))
+    };
     for item in items {
-        if let Some(table) = table_of(&item) {
+        if let Some(table) = table_of(&item).filter(lives) {
             by_table.entry(table).or_default().push(item);
         }
     }
