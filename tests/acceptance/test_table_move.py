@@ -131,7 +131,7 @@ def test_a_table_moves_to_active_active_under_load(lan, show):
         item = lan.client(reader).get_item(TableName=table, Key={"pk": {"S": f"user-{writer}-{reader}"}})["Item"]
         assert int(item["visits"]["N"]) == count, "no addition twice, and none lost"
     back = lan.cli("table", "move", table, "--policy", "active-passive-semi-sync")
-    assert back.returncode == 1 and "active-active" in back.stderr
+    assert back.returncode != 0 and "active-active" in back.stderr
     lan.client().delete_table(TableName=table)
 
 
