@@ -115,5 +115,5 @@ def test_an_expiry_happens_in_every_region_and_an_update_follows_the_rule(expiri
         else:
             # The later write is shown; under `merge` the other is kept as a conflict.
             assert prolonged is None
-    assert expiring.json("conflicts", "list", "--table", tables["merge"])["conflicts"]
+    wait_until("the conflict is listed", lambda: expiring.json("conflicts", "list", "--table", tables["merge"])["conflicts"])
     show("an expiry happened in every region")

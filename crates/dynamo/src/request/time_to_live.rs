@@ -69,22 +69,22 @@ mod tests {
     use alloc::string::ToString;
     use serde_json::json;
 
-    fn parse(specification: serde_json::Value) -> Result<UpdateTimeToLive, String> {
+    fn parse(specification: &serde_json::Value) -> Result<UpdateTimeToLive, String> {
         let body = json!({"TableName": "Music", "TimeToLiveSpecification": specification}).to_string();
         parse_update(body.as_bytes()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn what_is_missing_or_too_long_is_said() {
-        let good = parse(json!({"Enabled": true, "AttributeName": "until"})).unwrap();
+        let good = parse(&json!({"Enabled": true, "AttributeName": "until"})).unwrap();
         assert_eq!((good.table.as_str(), good.attribute.as_str(), good.enabled), ("Music", "until", true));
-        let missing = parse(json!({})).unwrap_err();
+        let missing = parse(&json!({})).unwrap_err();
         assert!(missing.starts_with("2 validation errors detected"), "{missing}");
-        assert!(parse(json!(null)).unwrap_err().contains("timeToLiveSpecification'"));
+        assert!(parse(&json!(null)).unwrap_err().contains("timeToLiveSpecification'"));
         for (name, words) in
             [(String::new(), "greater than or equal to 1"), ("x".repeat(256), "less than or equal to 255")]
         {
-            let refused = parse(json!({"Enabled": true, "AttributeName": name})).unwrap_err();
+            let refused = parse(&json!({"Enabled": true, "AttributeName": name})).unwrap_err();
             assert!(refused.contains(words), "{refused}");
         }
     }

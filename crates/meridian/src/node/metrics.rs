@@ -45,6 +45,11 @@ impl Active {
             "1 for each share of an active-active policy whose tombstones wait for a node that is away.",
             &waits.collect::<Vec<_>>(),
         );
+        gauge(
+            "meridian_expired_items_total",
+            "Items that this node has deleted since it started because they had expired.",
+            &[(String::new(), to_f64(self.expired))],
+        );
     }
 }
 
@@ -118,11 +123,6 @@ pub(super) fn text(replication: &Replication, scrubbed: &Scrubbed, active: &Acti
         "meridian_disk_low",
         "1 when writes are refused for lack of space.",
         &one(u64::from(status.disk_low)),
-    );
-    gauge(
-        "meridian_expired_items_total",
-        "Items that this node has deleted since it started because they had expired.",
-        &one(active.expired),
     );
     let (behind, bytes) = replication.catching_up();
     gauge("meridian_catch_up_members", "Members of groups led here that are far behind.", &one(behind));

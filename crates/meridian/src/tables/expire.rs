@@ -39,7 +39,7 @@ pub async fn run(tables: Arc<ReplicatedTables>, guard: Guard) -> Infallible {
         sleep(ROUND).await;
         // By a wrong clock too much would expire.
         if guard.trusts(tables.replication.clock_behind_ms()) {
-            tables.expire().await;
+            Box::pin(tables.expire()).await;
         }
     }
 }

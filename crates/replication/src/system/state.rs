@@ -196,14 +196,7 @@ impl SystemState {
                 self.create_policy(policy, groups)
             }
             SystemCommand::CreateTable { table } => self.create_table(table),
-            SystemCommand::ActivateTables(ids) => {
-                let creating = |table: &&mut TableEntry| table.status == TableStatus::Creating;
-                for table in self.tables.values_mut().filter(creating).filter(|table| ids.contains(&table.id))
-                {
-                    table.status = TableStatus::Active;
-                }
-                Ok(SystemReply::Done)
-            }
+            SystemCommand::ActivateTables(ids) => Ok(self.activate_tables(&ids)),
             SystemCommand::UpdateTable { name, definition, set_tags, remove_tags } => {
                 let table = self.usable_table(&name)?;
                 if let Some(definition) = definition {
@@ -282,6 +275,14 @@ impl SystemState {
             SystemCommand::ExpelRegion(region) => self.expel_region(region),
             SystemCommand::ReadmitRegion { region, planned } => self.readmit_region(&region, planned),
         }
+    }
+
+    fn activate_tables(&mut self, ids: &[TableId]) -> SystemReply {
+        let creating = |table: &&mut TableEntry| table.status == TableStatus::Creating;
+        for table in self.tables.values_mut().filter(creating).filter(|table| ids.contains(&table.id)) {
+            table.status = TableStatus::Active;
+        }
+        SystemReply::Done
     }
 
     fn drain_region(&mut self, region: RegionName, drained: bool) -> Result<SystemReply, SystemError> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::admin::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
-use crate::admin::failover::{FailoverDone, FailoverPlan};
+use crate::admin::failover::{ExpulsionPlan, FailoverDone, FailoverPlan};
 use crate::admin::jwt::{SignedToken, SigningKeyInfo, SigningKeyList, VerifiedToken};
 use crate::admin::members::{Joined, NewJoinToken, NodeList};
 use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageList};

@@ -30,8 +30,8 @@ type Looked = BTreeMap<(GroupId, GroupId), u64>;
 /// Runs as long as the node. Collecting waits for regions that are away, and must not hold up the rest.
 pub async fn run(tables: Arc<ReplicatedTables>) -> Infallible {
     tokio::select! {
-        never = keep_looking(&tables.replication) => never,
-        never = keep_collecting(&tables) => never,
+        never = Box::pin(keep_looking(&tables.replication)) => never,
+        never = Box::pin(keep_collecting(&tables)) => never,
     }
 }
 
