@@ -73,7 +73,7 @@ class Writer(threading.Thread):
         return self.update("crdt", key, "ADD members :s", s={"SS": [value]})
 
     def lww(self, key, value):
-        return self.update("lww", key, f"SET a{self.random.randrange(3)} = :v", v={"S": value})
+        return self.update("lww", key, f"SET a{self.random.randrange(3)} = :v", v={"S": f"{key['pk']['S']}/{value}"})
 
     def delete(self, key, value):
         self.client.delete_item(TableName="lww", Key=key)
@@ -149,10 +149,15 @@ def test_nothing_diverges_and_nothing_vanishes(cluster, show):
             siblings = kept.get("meridian:conflicts", {"M": {}})["M"].get("v", {"L": []})["L"]
             there = {member for sibling in siblings for member in sibling["M"]["value"]["SS"]}
             there |= set(kept.get("v", {"SS": []})["SS"])
+            assert there <= {*of("acknowledged", "app"), *of("unknown", "app")}, "values of another key"
             lost |= set(of("acknowledged", "app")) - there
             assert not lost, (region, key, sorted(lost)[:5])
             missing += len(lost)
             acknowledged += low + len(of("acknowledged", "set")) + len(of("acknowledged", "app"))
+        # Every value says to which key it was written.
+        for item in client.scan(TableName="lww")["Items"]:
+            key = item.pop("pk")["S"]
+            assert all(value["S"].startswith(f"{key}/") for value in item.values()), (region, key, item)
     refused = sum(writer.refused for writer in writers)
     show(f"{acknowledged // 3} updates acknowledged in {SECONDS:.0f} s, {refused} refused or conditions failed, {missing} missing")
     assert acknowledged > 0

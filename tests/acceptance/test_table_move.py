@@ -100,6 +100,41 @@ def test_a_table_moves_under_load_and_nothing_is_lost(lan, show):
         assert int(scanned[f"user-{writer}-{reader}"]["visits"]["N"]) == count, "no addition twice, and none lost"
 
 
+def test_a_table_moves_to_active_active_under_load(lan, show):
+    table = lan.make_table("going-active", "active-passive-semi-sync")
+    fill(lan, table)
+    with Load(lan, [table], REGIONS) as load, Users(lan, table) as users:
+        wait_until("the load runs on every path", lambda: load.recovered(0.0) is not None and load.count() > 200)
+        moved = lan.json("table", "move", table, "--policy", "active-active-crdt")
+        assert moved["policy"] == "active-active-crdt"
+        time.sleep(1.5)
+    show(
+        f"to active-active: {moved['copied_items']} items in {moved['took_s']} s; {load.count()} writes and {sum(users.added.values())} additions "
+        f"meanwhile, errors {load.errors}; longest pause of a path {longest_pause(load, load.paths):.3f} s"
+    )
+    assert load.errors == {}, "a move refuses nothing"
+    assert users.wrong == [], "every user reads their own writes"
+
+    def sums():
+        found = [lan.json("table", "checksum", table, region=region) for region in REGIONS]
+        return found[0] if len({(entry["checksum"], entry["items"]) for entry in found}) == 1 else None
+
+    whole = wait_until("all regions have the same items", sums)
+    keys = load.acknowledged[table] | {f"old-{number:05}" for number in range(ITEMS)}
+    for region in REGIONS:
+        assert lan.missing(table, keys, region) == [], region
+        # Every region takes writes by itself now.
+        put = lan.client(region).put_item(TableName=table, Item={"pk": {"S": f"by-{region}"}})
+        assert header(put, "x-meridian-region") == region
+    assert whole["items"] >= len(keys) + len(users.added)
+    for (writer, reader), count in users.added.items():
+        item = lan.client(reader).get_item(TableName=table, Key={"pk": {"S": f"user-{writer}-{reader}"}})["Item"]
+        assert int(item["visits"]["N"]) == count, "no addition twice, and none lost"
+    back = lan.cli("table", "move", table, "--policy", "active-passive-semi-sync")
+    assert back.returncode != 0 and "active-active" in back.stderr
+    lan.client().delete_table(TableName=table)
+
+
 def test_a_move_that_cannot_go_on_is_called_off(hurt):
     away = SURVIVORS[0]
     hurt.make_policy("move-strictly", "sync", "--on-region-loss", "block")

@@ -176,6 +176,7 @@ impl Tables for MemoryTables {
             definition,
             status: TableStatus::Active,
             created_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            time_to_live: None,
             item_count: 0,
             size_bytes: 0,
         });
@@ -263,6 +264,20 @@ impl Tables for MemoryTables {
     ) -> Result<Reply<()>, DynamoError> {
         let changed = self.change(name, |table| {
             table.definition.tags.retain(|key, _| !keys.contains(key));
+            Ok(())
+        })?;
+        Ok(changed.map(|_| ()))
+    }
+
+    async fn update_time_to_live(
+        &self,
+        _: &RequestContext,
+        name: &TableName,
+        attribute: &str,
+        enabled: bool,
+    ) -> Result<Reply<()>, DynamoError> {
+        let changed = self.change(name, |table| {
+            table.time_to_live = enabled.then(|| attribute.to_owned());
             Ok(())
         })?;
         Ok(changed.map(|_| ()))

@@ -157,6 +157,15 @@ pub trait Tables: Send + Sync + 'static {
         keys: &[String],
     ) -> Result<Reply<()>, DynamoError>;
 
+    /// Has the items of a table expire by an attribute, or no more. `ValidationException` when they do already, or by another attribute.
+    async fn update_time_to_live(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        attribute: &str,
+        enabled: bool,
+    ) -> Result<Reply<()>, DynamoError>;
+
     /// Evaluates and applies one write, at most once, as the table's policy says.
     async fn write(&self, ctx: &RequestContext, op: WriteOp) -> Result<Reply<WriteOutcome>, DynamoError>;
 

@@ -198,6 +198,15 @@ impl Tables for Held {
     ) -> Result<Reply<()>, DynamoError> {
         self.inner.untag_table(ctx, name, keys).await
     }
+    async fn update_time_to_live(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        attribute: &str,
+        enabled: bool,
+    ) -> Result<Reply<()>, DynamoError> {
+        self.inner.update_time_to_live(ctx, name, attribute, enabled).await
+    }
     async fn write(&self, _: &RequestContext, _: WriteOp) -> Result<Reply<WriteOutcome>, DynamoError> {
         Err(DynamoError::Throttling("busy".to_owned()))
     }

@@ -10,6 +10,7 @@ extern crate alloc;
 pub mod capacity;
 pub mod codec;
 pub mod error;
+pub mod expiry;
 pub mod expr;
 pub mod json;
 pub mod key;

@@ -112,6 +112,8 @@ pub struct TableDescription {
     pub status: TableStatus,
     /// When it was created, milliseconds since 1970.
     pub created_ms: u64,
+    /// The attribute that says when an item expires, if items do.
+    pub time_to_live: Option<String>,
     /// Items held, as of the last count; may lag.
     pub item_count: u64,
     /// Bytes of items held, as of the last count; may lag.
@@ -164,6 +166,15 @@ impl TableDescription {
             table.insert("TableClassSummary".to_owned(), json!({"TableClass": class.as_str()}));
         }
         Value::Object(table)
+    }
+
+    /// The `TimeToLiveDescription` of the API.
+    #[must_use]
+    pub fn time_to_live_json(&self) -> Value {
+        match &self.time_to_live {
+            Some(attribute) => json!({"TimeToLiveStatus": "ENABLED", "AttributeName": attribute}),
+            None => json!({"TimeToLiveStatus": "DISABLED"}),
+        }
     }
 
     /// A UUID-shaped text of the table's identity, stable for the table's life.

@@ -62,6 +62,12 @@ impl Fragment {
         self.context.newest()
     }
 
+    /// The horizon that was known when it was written: every write up to it had been applied by every replica.
+    #[must_use]
+    pub fn floor(&self) -> Hlc {
+        self.context.floor
+    }
+
     /// Whether nothing of the item is here, and nothing here could bring any of it back.
     #[must_use]
     pub fn is_tombstone(&self) -> bool {

@@ -66,6 +66,31 @@ fn crdts_keep_every_addition() {
     run(|_| ConflictRule::Crdt.into());
 }
 
+/// Runs histories in which a region is severed, expelled and taken back; says which was the first that went wrong.
+fn exiles(rule: ConflictRule, fenced: bool, histories: u64) -> Option<u64> {
+    (0..histories).find(|seed| {
+        let history = || {
+            let mut world = World::new(rule.into(), *seed);
+            world.exiles(fenced);
+            let steps = 20 + world.rng.below(60);
+            world.run(steps);
+        };
+        std::panic::catch_unwind(history).is_err()
+    })
+}
+
+#[test]
+fn an_expelled_region_brings_nothing_back() {
+    for rule in [ConflictRule::Lww, ConflictRule::Merge, ConflictRule::Crdt] {
+        assert_eq!(exiles(rule, true, histories() / 10), None, "{rule:?}: the seed");
+    }
+}
+
+#[test]
+fn without_its_fences_it_would() {
+    assert_ne!(exiles(ConflictRule::Crdt, false, 10_000), None);
+}
+
 /// Of these the model knows nothing: that writes show what they give, that replicas converge and that nothing is left over is checked.
 #[test]
 fn attributes_with_rules_of_their_own_converge() {

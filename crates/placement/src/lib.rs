@@ -32,7 +32,7 @@ pub use campaign::election_turn;
 pub use distance::{Distances, UNKNOWN_RTT_MS};
 pub use gate::{CommitGate, CommitRule};
 pub use leader::{FLAPPING_WINDOW_MS, LeaderChoice, MemberHealth, TransferRules, leader_choice};
-pub use place::{PlaceError, Placement, place, place_system};
+pub use place::{PlaceError, Placement, place, place_system, place_without};
 pub use quorum::quorum_reached;
 pub use refound::{Absence, Survivor, choose_survivor, gives_up, refound, sole_region};
 pub use topology::{Node, Topology, TopologyError};

@@ -2,6 +2,7 @@
 
 use crate::distance::Distances;
 use crate::gate::CommitRule;
+use crate::refound::sole_region;
 use crate::seats::seats;
 use crate::spread::{Share, pick, pick_odd};
 use crate::topology::{Node, Topology};
@@ -109,6 +110,30 @@ pub fn place(
     let mut placement = Placer::new(policy, share, topology)?.place(&order, &[], distances)?;
     placement.preferred_leaders.retain(|node| placement.data.get(node) == Some(origin));
     Ok(placement)
+}
+
+/// As [`place`], while some regions are given up for now (`without`): a group whose votes would all be in one of those lives in the first other
+/// region of its policy instead.
+///
+/// # Errors
+/// [`PlaceError`] when the cluster lacks nodes that the policy needs.
+pub fn place_without(
+    policy: &Policy,
+    ordinal: u32,
+    topology: &Topology,
+    distances: &Distances,
+    without: &BTreeSet<RegionName>,
+) -> Result<Placement, PlaceError> {
+    let placement = place(policy, ordinal, topology, distances)?;
+    let away = policy.origin(ordinal).is_some()
+        && sole_region(&placement).is_some_and(|region| without.contains(region));
+    if !away {
+        return Ok(placement);
+    }
+    let (gone, there): (Vec<_>, Vec<_>) =
+        policy.regions.iter().cloned().partition(|region| without.contains(region));
+    let order: Vec<_> = there.into_iter().chain(gone).collect();
+    Placer::new(policy, ordinal % policy.groups, topology)?.place(&order, &[], distances)
 }
 
 /// Places the system group: up to five voters, an odd number, spread over the regions (or the zones of a single region);

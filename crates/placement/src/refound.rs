@@ -60,7 +60,8 @@ pub fn refound(
     let others = policy.primary_order().into_iter().filter(|other| other != region);
     let order: Vec<RegionName> = core::iter::once(region.clone()).chain(others).collect();
     // Where all votes are in one region, distances decide nothing.
-    let mut placement = Placer::new(policy, ordinal, topology)?.place(&order, &[], &Distances::new())?;
+    let share = ordinal.checked_rem(policy.groups).unwrap_or(ordinal);
+    let mut placement = Placer::new(policy, share, topology)?.place(&order, &[], &Distances::new())?;
     if placement.voters.insert(seed)
         && let Some(last) = placement.preferred_leaders.pop()
     {

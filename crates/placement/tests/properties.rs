@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use meridian_placement::{
-    CommitGate, CommitRule, Distances, Node, Placement, Topology, place, place_system, refound, sole_region,
+    CommitGate, CommitRule, Distances, Node, Placement, Topology, place, place_system, place_without,
+    refound, sole_region,
 };
 use meridian_types::{
     ConflictRule, NodeId, NodeName, OnRegionLoss, Pattern, Policy, PolicyName, RegionName, Replication,
@@ -266,6 +267,35 @@ proptest! {
                     prop_assert!(answerable == 0 || elsewhere || alone);
                 }
                 Replication::Async => prop_assert_eq!(answerable, committed),
+            }
+        }
+    }
+
+    /// Without some regions, as long as a policy has another one, each group has a voter elsewhere that holds the data and may lead.
+    #[test]
+    fn active_active_groups_live_on_without_some_of_their_regions(
+        (topology, policy, without) in topology()
+            .prop_flat_map(|topology| (Just(topology.clone()), policy(&topology)))
+            .prop_flat_map(|(topology, policy)| {
+                let some = proptest::sample::subsequence(policy.regions.clone(), 0..=policy.regions.len() - 1);
+                (Just(topology), Just(policy), some)
+            })
+    ) {
+        let without: BTreeSet<RegionName> = without.into_iter().collect();
+        let none = BTreeSet::new();
+        for ordinal in 0..policy.group_count() {
+            let usual = place(&policy, ordinal, &topology, &Distances::new()).unwrap();
+            let there = place_without(&policy, ordinal, &topology, &Distances::new(), &none).unwrap();
+            prop_assert_eq!(&there, &usual);
+            let there = place_without(&policy, ordinal, &topology, &Distances::new(), &without).unwrap();
+            if policy.pattern == Pattern::ActiveActive {
+                prop_assert!(sole_region(&there).is_none_or(|region| !without.contains(region)));
+                let mut leads = there.voters.iter().filter_map(|voter| there.data.get(voter));
+                // Several at once may have a majority of the votes; that is refused.
+                prop_assert!(without.len() > 1 || leads.any(|region| !without.contains(region)));
+                prop_assert_eq!(there.data, usual.data);
+            } else {
+                prop_assert_eq!(there, usual);
             }
         }
     }

@@ -51,6 +51,10 @@ impl Unserved {
 
 impl From<std::io::Error> for Unserved {
     fn from(error: std::io::Error) -> Self {
-        Self::Storage(error.to_string())
+        match error.kind() {
+            // An evaluation lacks a replica that it needs; it has done nothing.
+            std::io::ErrorKind::NotConnected => Self::NoReplica,
+            _ => Self::Storage(error.to_string()),
+        }
     }
 }

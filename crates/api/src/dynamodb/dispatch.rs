@@ -35,8 +35,9 @@ macro_rules! operations {
 }
 
 operations! {
-    BatchGetItem, BatchWriteItem, CreateTable, DeleteItem, DeleteTable, DescribeLimits, DescribeTable, GetItem,
-    ListTables, ListTagsOfResource, PutItem, Query, Scan, TagResource, UntagResource, UpdateItem, UpdateTable,
+    BatchGetItem, BatchWriteItem, CreateTable, DeleteItem, DeleteTable, DescribeLimits, DescribeTable,
+    DescribeTimeToLive, GetItem, ListTables, ListTagsOfResource, PutItem, Query, Scan, TagResource, UntagResource, UpdateItem,
+    UpdateTable, UpdateTimeToLive,
 }
 
 /// A successful answer, before it is written as HTTP.
@@ -104,6 +105,8 @@ impl Call<'_> {
             Op::TagResource => self.tag_resource(body).await,
             Op::UntagResource => self.untag_resource(body).await,
             Op::ListTagsOfResource => self.list_tags(body).await,
+            Op::UpdateTimeToLive => self.update_time_to_live(body).await,
+            Op::DescribeTimeToLive => self.describe_time_to_live(body).await,
             Op::DescribeLimits => self.describe_limits(),
         };
         answer.map_err(|error| match operation {

@@ -3,7 +3,7 @@
 use super::dispatch::{Answer, Call, Operation};
 use crate::tables::{TableChange, table_not_found};
 use meridian_dynamo::error::DynamoError;
-use meridian_dynamo::request::{create_table, tables, tags};
+use meridian_dynamo::request::{create_table, tables, tags, time_to_live};
 use meridian_dynamo::table::TableDescription;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -95,6 +95,22 @@ impl Call<'_> {
         let tags: Vec<_> =
             table.definition.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
         Ok(Answer::own(text(&json!({"Tags": tags}))))
+    }
+
+    pub(super) async fn update_time_to_live(&self, body: &[u8]) -> Result<Answer, DynamoError> {
+        let request = time_to_live::parse_update(body)?;
+        let time_to_live::UpdateTimeToLive { table, attribute, enabled } = &request;
+        self.authorize(Operation::UpdateTimeToLive, Some(table))?;
+        let reply = self.tables.update_time_to_live(self.context, table, attribute, *enabled).await?;
+        let specification = json!({"Enabled": enabled, "AttributeName": attribute});
+        Ok(Answer::written(reply.map(|()| text(&json!({"TimeToLiveSpecification": specification})))))
+    }
+
+    pub(super) async fn describe_time_to_live(&self, body: &[u8]) -> Result<Answer, DynamoError> {
+        let name = tables::parse_name(body)?;
+        self.authorize(Operation::DescribeTimeToLive, Some(&name))?;
+        let table = self.tables.table(self.context, &name).await?.ok_or_else(|| table_not_found(&name))?;
+        Ok(Answer::own(text(&json!({"TimeToLiveDescription": table.time_to_live_json()}))))
     }
 
     pub(super) fn describe_limits(&self) -> Result<Answer, DynamoError> {

@@ -33,6 +33,7 @@ pub(crate) mod class {
         PROVISIONED_THROUGHPUT = "ProvisionedThroughput",
         PUT_REQUEST = "PutRequest",
         TAG = "Tag",
+        TIME_TO_LIVE = "TimeToLiveSpecification",
         WRITE_REQUEST = "WriteRequest",
     }
     pub(crate) const STRING: &str = "java.lang.String";

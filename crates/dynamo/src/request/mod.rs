@@ -19,5 +19,6 @@ pub mod query;
 pub mod scan;
 pub mod tables;
 pub mod tags;
+pub mod time_to_live;
 pub mod update_item;
 pub mod write;

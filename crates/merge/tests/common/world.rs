@@ -1,11 +1,15 @@
 //! Origins with their logs, replicas that apply them at different speeds, and the horizon that lets tombstones go.
 
+mod exile;
+
 use super::model::Model;
 use super::{Rng, item, key, map, number, schema, text, texts, update_of};
 use meridian_dynamo::write::{After, ReturnValues, WriteKind, WriteOp, evaluate};
 use meridian_dynamo::{AttributeValue, Item};
 use meridian_merge::{Effect, Fragment, Origin, Rules, Stamp};
 use meridian_types::{Hlc, HlcClock, TableName};
+
+use exile::{Exile, Fence};
 
 const NEVER_TOO_FAR: u64 = u64::MAX;
 
@@ -51,6 +55,10 @@ pub(crate) struct World {
     /// Everything that was ever stored.
     pub(crate) stored: Vec<Fragment>,
     pub(crate) drops: usize,
+    /// The region that is severed and expelled at times, in some worlds.
+    exile: Option<Exile>,
+    /// By log.
+    fences: Vec<Vec<Fence>>,
 }
 
 impl World {
@@ -75,6 +83,8 @@ impl World {
             coming: None,
             stored: Vec::new(),
             drops: 0,
+            exile: None,
+            fences: vec![Vec::new(); origins],
             rng,
         }
     }
@@ -87,6 +97,7 @@ impl World {
     pub(crate) fn run(&mut self, steps: usize) {
         for _ in 0..steps {
             self.now += self.rng.next() % 5;
+            self.turn();
             let origin = self.rng.below(self.origins());
             match self.rng.below(10) {
                 0..4 => self.write(origin),
@@ -110,6 +121,7 @@ impl World {
                 }
             }
         }
+        self.come_home();
         self.deliver_all();
         self.check_converged();
         self.check_forgotten();
@@ -121,21 +133,24 @@ impl World {
     }
 
     fn stamp(&mut self, origin: usize) -> Stamp {
+        let newest = self.view(self.evaluator(origin)).newest();
+        self.clocks[origin].observe(newest, 0, NEVER_TOO_FAR).unwrap();
         let hlc = self.clocks[origin].tick(self.now + self.skews[origin]);
         Stamp { hlc, origin: Origin(origin as u16) }
     }
 
     /// A random request at an origin; one that the API refuses changes nothing.
     fn write(&mut self, origin: usize) {
-        if self.model.is_full() {
+        let by = self.evaluator(origin);
+        if self.model.is_full() || !self.may_be_read(by) {
             return;
         }
-        let view = self.view(origin);
+        let view = self.view(by);
         let op = if self.narrow { narrow_op(&mut self.rng) } else { random_op(&mut self.rng, self.deletes) };
         let before = view.item(&self.rules);
         let Ok(evaluated) = evaluate(&schema(), before.as_ref(), &op) else { return };
         let stamp = self.stamp(origin);
-        let floor = self.horizons[origin];
+        let floor = self.horizons[by];
         let written = view.write(&self.rules, &schema(), &op, stamp, floor).unwrap();
         let Some(fragment) = written.fragment else { return };
         let (effect, expected) = match (&op.kind, evaluated.after) {
@@ -147,7 +162,7 @@ impl World {
         };
         assert_eq!(fragment.item(&self.rules), expected, "{op:?}\non {view:?}");
         assert_eq!(fragment.newest(), stamp.hlc);
-        let seen = self.model.write(stamp, self.replicas[origin].seen, &effect);
+        let seen = self.model.write(stamp, self.replicas[by].seen, &effect);
         self.append(origin, stamp, Some(fragment), seen);
     }
 
@@ -157,12 +172,21 @@ impl World {
             assert_eq!(Fragment::decode(&bytes).as_ref(), Ok(fragment));
             self.stored.push(fragment.clone());
         }
-        self.logs[origin].push(Entry { stamp, fragment, horizon: self.horizons[origin], seen });
-        self.deliver(origin, origin);
-        self.check(origin);
+        let by = self.evaluator(origin);
+        self.logs[origin].push(Entry { stamp, fragment, horizon: self.horizons[by], seen });
+        while self.replicas[by].positions[origin] < self.logs[origin].len() {
+            self.take(origin, by);
+        }
+        self.check(by);
     }
 
     fn deliver(&mut self, origin: usize, replica: usize) {
+        if self.reaches(origin, replica) {
+            self.take(origin, replica);
+        }
+    }
+
+    fn take(&mut self, origin: usize, replica: usize) {
         let there = &mut self.replicas[replica];
         let Some(entry) = self.logs[origin].get(there.positions[origin]) else { return };
         there.positions[origin] += 1;
@@ -179,8 +203,10 @@ impl World {
     fn deliver_all(&mut self) {
         for replica in 0..self.replicas.len() {
             for origin in 0..self.origins() {
-                while self.replicas[replica].positions[origin] < self.logs[origin].len() {
-                    self.deliver(origin, replica);
+                while self.reaches(origin, replica)
+                    && self.replicas[replica].positions[origin] < self.logs[origin].len()
+                {
+                    self.take(origin, replica);
                 }
             }
         }
@@ -189,13 +215,16 @@ impl World {
     /// The candidate is what every replica has applied and no origin will write before; it is the horizon once they have also
     /// applied all that had been written by then, since that was evaluated before its origin had applied the candidate.
     fn advance_horizon(&mut self) {
-        let applied_by_all = |lengths: &[usize]| {
-            self.replicas
-                .iter()
-                .all(|replica| replica.positions.iter().zip(lengths).all(|(at, end)| at >= end))
-        };
+        if self.is_stuck() {
+            return;
+        }
+        let common = self.common();
+        let applied_by_all = |lengths: &[usize]| common.iter().zip(lengths).all(|(at, end)| at >= end);
         match self.coming.take() {
-            Some((horizon, lengths)) if applied_by_all(&lengths) => self.horizon = horizon,
+            Some((horizon, lengths)) if applied_by_all(&lengths) => {
+                self.horizon = horizon;
+                self.fence(&lengths);
+            }
             Some(coming) => self.coming = Some(coming),
             None => {
                 // No origin stamps anything earlier any more.
@@ -203,14 +232,13 @@ impl World {
                     self.stamp(origin);
                 }
                 let ticked: Vec<Hlc> = (0..self.origins()).map(|origin| self.stamp(origin).hlc).collect();
-                let missing = self.replicas.iter().flat_map(|replica| {
-                    self.logs.iter().zip(&replica.positions).flat_map(|(log, at)| &log[*at..])
-                });
+                let missing = self.logs.iter().zip(&common).flat_map(|(log, at)| &log[*at..]);
                 let before = |stamp: Stamp| Hlc::new(stamp.hlc.wall_ms() - 1, 0);
                 let applied = missing.map(|entry| before(entry.stamp)).min();
                 let candidate = ticked.into_iter().chain(applied).min().unwrap_or_default();
                 if candidate > self.horizon {
                     self.coming = Some((candidate, self.logs.iter().map(Vec::len).collect()));
+                    self.fence(&common);
                 }
             }
         }
@@ -229,31 +257,32 @@ impl World {
 
     /// An origin learns of the horizon and does what can be done for the item.
     fn collect(&mut self, origin: usize) {
-        self.horizons[origin] = self.horizons[origin].max(self.horizon);
-        let horizon = self.horizons[origin];
-        let Some(own) = self.replicas[origin].fragments[origin].clone() else { return };
-        let all = self.replicas[origin].fragments.iter().flatten();
+        let by = self.evaluator(origin);
+        if self.is_stuck() || !self.may_be_read(by) {
+            return;
+        }
+        self.horizons[by] = self.horizons[by].max(self.horizon);
+        let horizon = self.horizons[by];
+        let Some(own) = self.replicas[by].fragments[origin].clone() else { return };
+        let all = self.replicas[by].fragments.iter().flatten();
         if all.clone().all(|fragment| fragment.can_drop(horizon)) {
             let stamp = self.stamp(origin);
-            let seen = self.replicas[origin].seen;
+            let seen = self.replicas[by].seen;
             self.drops += 1;
             self.append(origin, stamp, None, seen);
-        } else if !own.is_tombstone()
-            && self.view(origin).item(&self.rules).is_none()
-            && !self.model.is_full()
-        {
-            let view = self.view(origin);
+        } else if !own.is_tombstone() && self.view(by).item(&self.rules).is_none() && !self.model.is_full() {
+            let view = self.view(by);
             let stamp = self.stamp(origin);
             let fragment = view.absorb(&self.rules, stamp, horizon).unwrap();
             assert_eq!(fragment.resolve(&self.rules).item, None);
-            let seen = self.model.absorb(stamp, self.replicas[origin].seen);
+            let seen = self.model.absorb(stamp, self.replicas[by].seen);
             self.append(origin, stamp, Some(fragment), seen);
         }
     }
 
     /// What a replica shows is what the model says of the writes that it has.
     fn check(&mut self, replica: usize) {
-        if !self.rules.attributes.is_empty() {
+        if !self.rules.attributes.is_empty() || !self.may_be_read(replica) {
             // The model knows no rules of attributes; all else is checked of them too.
             return;
         }

@@ -2,7 +2,7 @@
 
 use super::anycast::AnycastStatus;
 use super::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
-use super::failover::{Failover, FailoverDone, FailoverPlan};
+use super::failover::{Expel, ExpulsionPlan, Failover, FailoverDone, FailoverPlan};
 use super::jwt::{
     CreateSigningKey, SignToken, SignedToken, SigningKeyInfo, SigningKeyList, VerifiedToken, VerifyToken,
 };
@@ -266,6 +266,30 @@ impl AdminClient {
     pub async fn drain_region(&self, region: &RegionName, drained: bool) -> Result<()> {
         let order = if drained { "drain" } else { "undrain" };
         self.send(Method::POST, &format!("/v1/regions/{region}/{order}"), None::<&()>).await
+    }
+
+    /// `GET /v1/regions/{name}/expel`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn expulsion_plan(&self, region: &RegionName) -> Result<ExpulsionPlan> {
+        self.get(&format!("/v1/regions/{region}/expel")).await
+    }
+
+    /// `POST /v1/regions/{name}/expel`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn expel_region(&self, region: &RegionName, order: Expel) -> Result<FailoverDone> {
+        self.send(Method::POST, &format!("/v1/regions/{region}/expel"), Some(&order)).await
+    }
+
+    /// `POST /v1/regions/{name}/readmit`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn readmit_region(&self, region: &RegionName) -> Result<()> {
+        self.send(Method::POST, &format!("/v1/regions/{region}/readmit"), None::<&()>).await
     }
 
     /// `GET /v1/failover`.

@@ -29,6 +29,29 @@ pub struct FailoverPlan {
     pub groups: Vec<PlannedGroup>,
 }
 
+/// `GET /v1/regions/{name}/expel`: what going on without the region would do to the active-active policies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpulsionPlan {
+    /// The region.
+    pub region: RegionName,
+    /// Whether something is heard from it. Then it is not expelled.
+    pub answers: bool,
+    /// Whether it is expelled already.
+    pub expelled: bool,
+    /// The groups of its writes that are founded anew from what the other regions have. Those of semi-sync policies are not among them: the others have
+    /// all that they have acknowledged.
+    pub groups: Vec<PlannedGroup>,
+}
+
+/// `POST /v1/regions/{name}/expel`: the order to go on without it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expel {
+    /// Must be true: what other regions lack is lost until the region is back.
+    #[serde(default)]
+    pub accept_loss: bool,
+}
+
 /// A group of a region that may be given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedGroup {

@@ -18,7 +18,7 @@ pub use server::serve;
 use anycast::AnycastStatus;
 use async_trait::async_trait;
 use conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
-use failover::{Failover, FailoverDone, FailoverPlan};
+use failover::{Expel, ExpulsionPlan, Failover, FailoverDone, FailoverPlan};
 use jwt::{CreateSigningKey, SignToken, SignedToken, SigningKeyInfo, SigningKeyList, VerifiedToken};
 use members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use meridian_types::{NodeName, Policy, PolicyName, RegionName, Service, ServiceName, TableName};
@@ -101,6 +101,15 @@ pub trait ClusterAdmin: Send + Sync + 'static {
 
     /// Keeps leaders out of a region, or lets them in again.
     async fn drain_region(&self, region: &RegionName, drained: bool) -> Result<(), ApiError>;
+
+    /// What going on without a region would do to the active-active policies.
+    async fn expulsion_plan(&self, region: &RegionName) -> Result<ExpulsionPlan, ApiError>;
+
+    /// Has the active-active policies go on without a region; [`ErrorCode::Conflict`] when it answers.
+    async fn expel_region(&self, region: &RegionName, order: Expel) -> Result<FailoverDone, ApiError>;
+
+    /// Takes an expelled region back; [`ErrorCode::Conflict`] when it does not answer, or is not expelled.
+    async fn readmit_region(&self, region: &RegionName) -> Result<(), ApiError>;
 
     /// What giving a region up would do, for the groups of one policy or of all.
     async fn failover_plan(

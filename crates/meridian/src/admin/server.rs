@@ -2,7 +2,7 @@
 
 use super::ClusterAdmin;
 use super::conflicts::ConflictId;
-use super::failover::Failover;
+use super::failover::{Expel, Failover};
 use super::jwt::{CreateSigningKey, SignToken, VerifyToken};
 use super::members::{CreateJoinToken, Join};
 use super::salvage::{MAX_IDS, SalvageId, SalvageOrder};
@@ -79,6 +79,8 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
         .route("/v1/switchover", post(switch_over))
         .route("/v1/regions/{name}/drain", post(drain))
         .route("/v1/regions/{name}/undrain", post(undrain))
+        .route("/v1/regions/{name}/expel", get(expulsion_plan).post(expel))
+        .route("/v1/regions/{name}/readmit", post(readmit))
         .route("/v1/failover", get(failover_plan).post(failover))
         .route("/v1/salvage", get(salvage).post(decide_salvage))
         .route("/v1/salvage/{id}", get(salvage_entry))
@@ -260,6 +262,19 @@ async fn drain(State(admin): Admin, Path(name): Path<String>) -> Answer {
 
 async fn undrain(State(admin): Admin, Path(name): Path<String>) -> Answer {
     admin.drain_region(&region_name(&name)?, false).await?;
+    gone()
+}
+
+async fn expulsion_plan(State(admin): Admin, Path(name): Path<String>) -> Answer {
+    ok(&admin.expulsion_plan(&region_name(&name)?).await?)
+}
+
+async fn expel(State(admin): Admin, Path(name): Path<String>, headers: HeaderMap, body: Bytes) -> Answer {
+    ok(&admin.expel_region(&region_name(&name)?, json_body::<Expel>(&headers, &body)?).await?)
+}
+
+async fn readmit(State(admin): Admin, Path(name): Path<String>) -> Answer {
+    admin.readmit_region(&region_name(&name)?).await?;
     gone()
 }
 

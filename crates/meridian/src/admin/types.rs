@@ -60,6 +60,9 @@ pub struct RegionStatus {
     /// Whether leaders are kept out of it.
     #[serde(default)]
     pub drained: bool,
+    /// Whether active-active policies go on without it.
+    #[serde(default)]
+    pub expelled: bool,
     /// Its nodes.
     pub nodes: Vec<NodeStatus>,
     /// What losing the region now would lose: acknowledged writes of async policies that no other region has. `null` when no group stands

@@ -43,6 +43,11 @@ pub(super) async fn run(args: FailoverArgs, global: &Global) -> Outcome {
         Format::Json => output::json(&done)?,
         Format::Table => show(&done),
     }
+    failures(&done)
+}
+
+/// An error when some groups do not go on.
+pub(super) fn failures(done: &FailoverDone) -> Outcome {
     let failed: Vec<_> = done.groups.iter().filter(|group| group.error.is_some()).collect();
     if let Some(first) = failed.first() {
         let why = first.error.as_deref().unwrap_or_default();
@@ -88,7 +93,8 @@ fn announce(plan: &FailoverPlan) {
     }
 }
 
-fn show(done: &FailoverDone) {
+/// Prints what has become of each group.
+pub(super) fn show(done: &FailoverDone) {
     let mut grid =
         Grid::new(&["GROUP", "POLICY", "INC", "PRIMARY", "SEED", "CUT", "LAST KNOWN AT RISK", "ERROR"]);
     for group in &done.groups {

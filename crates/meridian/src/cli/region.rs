@@ -1,9 +1,13 @@
-//! `meridian region`: drains a region before work on it, and takes it back.
+//! `meridian region`: drains a region before work on it, has the others go on without one that is away, and takes it back.
 
 use super::connect::connect;
+use super::failover::{failures, risk, show};
+use super::failure::Failure;
 use super::output::{self, Format, Grid, Tone};
 use super::switchover::follow;
 use super::{Global, Outcome};
+use crate::admin::AdminClient;
+use crate::admin::failover::{Expel, ExpulsionPlan};
 use clap::Subcommand;
 use meridian_types::RegionName;
 use std::time::{Duration, Instant};
@@ -23,6 +27,19 @@ pub(super) enum RegionCommand {
     },
     /// Let leaders into a region again
     Undrain {
+        /// The region
+        region: RegionName,
+    },
+    /// Have the active-active policies go on without a region that is away: tombstones no longer wait for it
+    Expel {
+        /// The region
+        region: RegionName,
+        /// Do it; without this only what it means is printed
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Take an expelled region back, once its nodes answer
+    Readmit {
         /// The region
         region: RegionName,
     },
@@ -50,6 +67,11 @@ pub(super) async fn run(command: RegionCommand, global: &Global) -> Outcome {
             .await?;
             Some(region)
         }
+        RegionCommand::Expel { region, yes } => return expel(&client, region, yes, global).await,
+        RegionCommand::Readmit { region } => {
+            client.readmit_region(&region).await?;
+            Some(region)
+        }
         RegionCommand::Undrain { region } => {
             client.drain_region(&region, false).await?;
             Some(region)
@@ -60,7 +82,7 @@ pub(super) async fn run(command: RegionCommand, global: &Global) -> Outcome {
     match global.output {
         Format::Json => output::json(&serde_json::json!({ "regions": status.regions })),
         Format::Table => {
-            let mut grid = Grid::new(&["REGION", "HEALTH", "NODES", "LEADS", "DRAINED"]);
+            let mut grid = Grid::new(&["REGION", "HEALTH", "NODES", "LEADS", "DRAINED", "EXPELLED"]);
             for entry in &status.regions {
                 let leads =
                     status.groups.iter().filter(|group| group.leader_region.as_ref() == Some(&entry.name));
@@ -70,10 +92,52 @@ pub(super) async fn run(command: RegionCommand, global: &Global) -> Outcome {
                     (entry.nodes.len().to_string(), Tone::Plain),
                     (leads.count().to_string(), Tone::Plain),
                     (if entry.drained { "yes" } else { "no" }.to_owned(), Tone::Plain),
+                    (if entry.expelled { "yes" } else { "no" }.to_owned(), Tone::Plain),
                 ]);
             }
             grid.emit();
             Ok(())
         }
+    }
+}
+
+async fn expel(client: &AdminClient, region: RegionName, yes: bool, global: &Global) -> Outcome {
+    let plan = client.expulsion_plan(&region).await?;
+    announce(&plan);
+    if !yes {
+        if global.output == Format::Json {
+            output::json(&plan)?;
+        }
+        return Err(Failure::usage(format!(
+            "nothing was done: to go on without {region} run `meridian region expel {region} --yes`"
+        )));
+    }
+    let done = client.expel_region(&region, Expel { accept_loss: true }).await?;
+    match global.output {
+        Format::Json => output::json(&done)?,
+        Format::Table => show(&done),
+    }
+    failures(&done)
+}
+
+fn announce(plan: &ExpulsionPlan) {
+    let region = &plan.region;
+    if plan.answers {
+        output::note(&format!("{region} answers: nothing needs to go on without it"));
+    }
+    output::note(&format!(
+        "known to be in {region} alone, of active-active policies that answer before others have a write:"
+    ));
+    for group in &plan.groups {
+        let risk = risk(group.at_risk.as_ref());
+        output::note(&format!("  group {} of policy {}: {risk}", group.group, group.policy));
+    }
+    for line in [
+        "what its clients have written since it was cut off is not known. All of that is missing in the other regions until its nodes are back; then it is",
+        "listed, item by item, as salvage, and nothing of it is applied by itself. It goes on taking writes of active-active tables for as long as it is cut off.",
+        "Its nodes keep their data, and show nothing of these policies before they have what the others have decided without them. Tables of other policies",
+        "are not touched.",
+    ] {
+        output::note(line);
     }
 }

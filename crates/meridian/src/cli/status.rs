@@ -38,7 +38,9 @@ fn show(status: &Status) {
             let leads = status.groups.iter().filter(|group| group.leader.as_ref() == Some(&node.id)).count();
             regions.toned(vec![
                 (region.name.to_string(), Tone::Plain),
-                if region.drained {
+                if region.expelled {
+                    (format!("{}, expelled", region.health), Tone::Doubtful)
+                } else if region.drained {
                     (format!("{}, drained", region.health), Tone::Doubtful)
                 } else {
                     (region.health.to_string(), tone(region.health))

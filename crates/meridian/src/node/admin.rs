@@ -2,10 +2,10 @@
 
 use super::keys::new_key;
 use super::scrub::Scrubbed;
-use super::{failover, jwt, members, metrics, services, status};
+use super::{expel, failover, jwt, members, metrics, services, status};
 use crate::admin::anycast::AnycastStatus;
 use crate::admin::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
-use crate::admin::failover::{Failover, FailoverDone, FailoverPlan};
+use crate::admin::failover::{Expel, ExpulsionPlan, Failover, FailoverDone, FailoverPlan};
 use crate::admin::jwt::{
     CreateSigningKey, SignToken, SignedToken, SigningKeyInfo, SigningKeyList, VerifiedToken,
 };
@@ -121,12 +121,19 @@ pub(super) fn refused(error: SystemError) -> ApiError {
         | SystemError::NodeExists(_)
         | SystemError::NodeAnswers(_)
         | SystemError::NodeSilent(_)
+        | SystemError::LastRegion { .. }
+        | SystemError::NotExpelled(_)
+        | SystemError::RegionAnswers(_)
+        | SystemError::RegionSilent(_)
         | SystemError::HasSalvage(_)
         | SystemError::BeingFounded(_)
         | SystemError::OtherDisk(_)
         | SystemError::LevelTooLow { .. }
         | SystemError::ServiceExists(_)
         | SystemError::HostTaken { .. }
+        | SystemError::TimeToLiveEnabled
+        | SystemError::TimeToLiveDisabled
+        | SystemError::TimeToLiveElsewhere(_)
         | SystemError::SigningKeyExists
         | SystemError::StaleRefounding { .. } => ErrorCode::Conflict,
         SystemError::BadToken(_) => ErrorCode::Unauthorized,
@@ -331,6 +338,19 @@ impl ClusterAdmin for NodeAdmin {
         self.command(SystemCommand::DrainRegion { region: region.clone(), drained }).await
     }
 
+    async fn expulsion_plan(&self, region: &RegionName) -> Result<ExpulsionPlan, ApiError> {
+        self.catch_up().await;
+        expel::plan(&self.replication, region).await
+    }
+
+    async fn expel_region(&self, region: &RegionName, order: Expel) -> Result<FailoverDone, ApiError> {
+        expel::execute(&self.replication, region, order).await
+    }
+
+    async fn readmit_region(&self, region: &RegionName) -> Result<(), ApiError> {
+        expel::readmit(&self.replication, region).await
+    }
+
     async fn failover_plan(
         &self,
         from: RegionName,
@@ -450,7 +470,7 @@ impl ClusterAdmin for NodeAdmin {
         let name = |node| state.nodes.get(&node).map_or_else(String::new, |node| node.name.to_string());
         let blocked = self.tables.tombstones_wait();
         let blocked = blocked.into_iter().map(|(group, node)| (group, name(node))).collect();
-        let active = metrics::Active { conflicts, blocked };
+        let active = metrics::Active { conflicts, blocked, expired: self.tables.expired_items() };
         let mut text = metrics::text(&self.replication, &self.scrubbed, &active);
         services::metrics(&self.steered.health, &mut text);
         crate::dns::metrics(&self.steered.name_server, &mut text);

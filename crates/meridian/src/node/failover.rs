@@ -15,9 +15,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long other nodes are asked what they have heard.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// The leases must run out, the survivors answer and the seeds found their groups.
-const DEADLINE: Duration = Duration::from_secs(25);
+pub(super) const DEADLINE: Duration = Duration::from_secs(25);
 
 #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
 fn refused(error: FailoverError) -> ApiError {
@@ -117,6 +117,15 @@ pub(super) async fn execute(
     }
     let order = FailoverOrder { from: from.clone(), policy, automatic: false };
     let done = replication.fail_over(order, Instant::now() + DEADLINE).await.map_err(refused)?;
+    Ok(summed_up(replication, from, done))
+}
+
+/// What came of founding groups anew, in the admin API's words.
+pub(super) fn summed_up(
+    replication: &Replication,
+    from: RegionName,
+    done: Vec<GroupFailover>,
+) -> FailoverDone {
     let state = replication.system();
     let name = |node: NodeId| -> Option<(NodeName, RegionName)> {
         state.nodes.get(&node).map(|entry| (entry.name.clone(), entry.region.clone()))
@@ -134,5 +143,5 @@ pub(super) async fn execute(
             error: done.error,
         }
     });
-    Ok(FailoverDone { from, groups: groups.collect() })
+    FailoverDone { from, groups: groups.collect() }
 }

@@ -10,13 +10,15 @@ use std::sync::atomic::Ordering;
 /// Labels and a value.
 type Row = (String, f64);
 
-/// What active-active tables add.
+/// What tables add.
 #[derive(Debug, Default)]
 pub(super) struct Active {
     /// For each origin's group that this node leads: writes noted as lost, and items noted as in conflict.
     pub(super) conflicts: Vec<(GroupId, u64, u64)>,
     /// For the first group of each share whose tombstones wait: the node that they wait for.
     pub(super) blocked: BTreeMap<GroupId, String>,
+    /// Items that were deleted because they had expired.
+    pub(super) expired: u64,
 }
 
 impl Active {
@@ -42,6 +44,11 @@ impl Active {
             "meridian_tombstones_wait",
             "1 for each share of an active-active policy whose tombstones wait for a node that is away.",
             &waits.collect::<Vec<_>>(),
+        );
+        gauge(
+            "meridian_expired_items_total",
+            "Items that this node has deleted since it started because they had expired.",
+            &[(String::new(), to_f64(self.expired))],
         );
     }
 }

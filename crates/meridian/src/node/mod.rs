@@ -1,6 +1,7 @@
 //! A running node: the store, replication, the DynamoDB and Redis fronts and the admin API, put together from its configuration.
 
 mod admin;
+mod expel;
 mod failover;
 mod jwt;
 mod keys;
@@ -20,7 +21,7 @@ use crate::files;
 use crate::health::Health;
 use crate::parent::{Pretence, Routes, Told};
 use crate::shutdown::Shutdown;
-use crate::tables::{Catalogs, DynamoEvaluator, Guard, ReplicatedTables, moving, tend_active};
+use crate::tables::{Catalogs, DynamoEvaluator, Guard, ReplicatedTables, expire, moving, tend_active};
 use meridian_api::ServedBy;
 use meridian_api::dynamodb::{self, FrontConfig};
 use meridian_api::redis::{self, RedisConfig};
@@ -178,16 +179,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         Steered { health: Arc::clone(&health), name_server, anycast: Arc::clone(&anycast) },
     ));
     let scrubbed = node_admin.scrubbed();
-    let auth = match config.auth.mode {
-        AuthMode::Sigv4 => dynamodb::AuthMode::SigV4,
-        AuthMode::None => dynamodb::AuthMode::None,
-    };
-    let (deadline, clock) = (config.replication.request_timeout, runtime::wall_clock as fn() -> SystemTime);
-    let table = config.redis.table.clone();
-    let sweep_after = config.redis.sweep_after;
-    let redis_front =
-        RedisConfig { deadline, clock, sweep_after, ..RedisConfig::new(table, here.clone(), auth) };
-    let front = FrontConfig { deadline, clock, ..FrontConfig::new(here, auth) };
+    let (front, redis_front) = fronts(&config, here);
     tracing::info!(node = %config.node.id, region = %config.node.region, "the node is up");
 
     let (close, shutdown) = after_withdrawal(shutdown, Arc::clone(&anycast));
@@ -214,6 +206,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         never = redis::sweep(tables.clone(), redis_front) => match never {},
         never = moving::run(Arc::clone(&replication)) => match never {},
         never = tend_active(Arc::clone(&tables)) => match never {},
+        never = expire(Arc::clone(&tables), guard) => match never {},
         never = scrub::run(&store, config.store.scrub_rate.0, &scrubbed) => match never {},
         never = health.run() => match never {},
         never = anycast.run() => match never {},
@@ -225,6 +218,19 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         store.close()?;
     }
     outcome
+}
+
+/// What the fronts of DynamoDB and of Redis are told.
+fn fronts(config: &NodeConfig, here: ServedBy) -> (FrontConfig, RedisConfig) {
+    let auth = match config.auth.mode {
+        AuthMode::Sigv4 => dynamodb::AuthMode::SigV4,
+        AuthMode::None => dynamodb::AuthMode::None,
+    };
+    let (deadline, clock) = (config.replication.request_timeout, runtime::wall_clock as fn() -> SystemTime);
+    let table = config.redis.table.clone();
+    let sweep_after = config.redis.sweep_after;
+    let redis = RedisConfig { deadline, clock, sweep_after, ..RedisConfig::new(table, here.clone(), auth) };
+    (FrontConfig { deadline, clock, ..FrontConfig::new(here, auth) }, redis)
 }
 
 /// The end of a node's listeners: traffic goes elsewhere first. The future brings it about.

@@ -69,6 +69,7 @@ fn regions(
         }
     }
     for region in &mut regions {
+        region.expelled = state.expelled().contains(&region.name);
         region.drained = state.drained_regions.contains(&region.name);
         let lost = region.nodes.iter().filter(|node| node.health == Verdict::Lost).count();
         region.health = match lost {
@@ -97,6 +98,7 @@ fn new_region(entry: &NodeEntry, node: NodeStatus) -> RegionStatus {
         name: entry.region.clone(),
         health: node.health,
         drained: false,
+        expelled: false,
         nodes: vec![node],
         loses: None,
     }

@@ -94,6 +94,7 @@ fn describe(entry: &TableEntry, system: &SystemState) -> Option<(TableName, Cata
             system::TableStatus::Deleting => TableStatus::Deleting,
         },
         created_ms: entry.created_ms,
+        time_to_live: system.time_to_live(entry.id).cloned(),
         item_count: 0,
         size_bytes: 0,
     };

@@ -13,7 +13,7 @@ use meridian_dynamo::key::{ItemKey, TableSchema};
 use meridian_dynamo::read::{GetOp, Page, PageBuilder, QueryOp, ScanOp};
 use meridian_dynamo::value::Item;
 use meridian_dynamo::write::{After, WriteOp, WriteOutcome, evaluate};
-use meridian_replication::{Evaluation, Evaluator, Mutation, View};
+use meridian_replication::{Evaluation, Evaluator, Mutation, View, table_of};
 use meridian_types::hash::partition_hash;
 use meridian_types::{TableId, TableName};
 use serde::{Deserialize, Serialize};
@@ -187,6 +187,23 @@ impl DynamoEvaluator {
         )
     }
 
+    /// Evaluates a decision on salvage, of a table that may be active-active.
+    fn salvage(&self, write: &SalvageWrite, view: &dyn View) -> io::Result<Evaluation> {
+        let catalog = self.catalogs.newest();
+        let id = table_of(&write.look.key);
+        let table = catalog.tables().find(|(_, table)| Some(table.description.id) == id);
+        let origins = table.map(|(_, table)| Origins::of(&catalog, table, view.group())).transpose()?;
+        salvage::evaluate(write, view, |value, force| match (table, origins.flatten()) {
+            (Some((name, table)), Some(origins)) => {
+                let schema = &table.description.definition.schema;
+                let (of, item) = ((&origins, schema, name), (&write.look.key, value));
+                let restored = active::restore(of, item, force, view, self.guard)?;
+                Ok(restored.ok_or(salvage::Decided::Changed))
+            }
+            _ => salvage::apply_plain(write, (value, force), view),
+        })
+    }
+
     /// The origins of an active-active table beside this group, for `tend`.
     fn with_origins<T>(
         &self,
@@ -291,8 +308,10 @@ impl Evaluator for DynamoEvaluator {
     fn write(&self, request: &[u8], view: &dyn View) -> io::Result<Evaluation> {
         match decode(request)? {
             GroupWrite::Item(place, op) => self.write_item(place, &op, view),
-            GroupWrite::Salvage(write) => salvage::evaluate(&write, view),
-            GroupWrite::Move(write) => moving::evaluate(&write, view),
+            GroupWrite::Salvage(write) => self.salvage(&write, view),
+            GroupWrite::Move(write) => moving::evaluate(&write, view, |table, stored| {
+                active::arrived_as(&self.catalogs.newest(), table, stored, view)
+            }),
             GroupWrite::Active(write) => {
                 self.with_origins(write.table(), view, |origins| active::tend(&write, origins, view))
             }
@@ -304,7 +323,10 @@ impl Evaluator for DynamoEvaluator {
             GroupRead::Get(place, op) => self.get(place, &op, view),
             GroupRead::Query(place, op) => self.query(place, &op, view),
             GroupRead::Scan(place, scan) => self.scan(place, &scan, view),
-            GroupRead::Salvage(looks) => salvage::look(&looks, view),
+            GroupRead::Salvage(looks) => salvage::look(&looks, view, |key| {
+                let current = |origins: &Origins<'_>| active::salvage_current(origins, key, view);
+                self.with_origins(table_of(key), view, |origins| origins.map(current).transpose())
+            }),
             GroupRead::MoveRows(read) => moving::rows(&read, view),
             GroupRead::MoveChanged(read) => moving::changed(&read, view),
             GroupRead::Active(read) => {

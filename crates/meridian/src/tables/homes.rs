@@ -8,7 +8,7 @@ use bytes::Bytes;
 use meridian_api::RequestContext;
 use meridian_dynamo::error::DynamoError;
 use meridian_replication::{MergedRead, ReadConsistency, Unserved};
-use meridian_types::{GroupId, NodeId, PolicyName, Position};
+use meridian_types::{Demand, GroupId, NodeId, PolicyName, Position};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -102,6 +102,25 @@ impl ReplicatedTables {
             }
         }
         Err(unserved(refused))
+    }
+
+    /// Reads from a group that this node leads.
+    pub(super) async fn read_led<T: DeserializeOwned>(
+        &self,
+        catalog: &Catalog,
+        group: GroupId,
+        read: &GroupRead<'_>,
+        deadline: Instant,
+    ) -> Result<Answer<T>, DynamoError> {
+        let request = encode(read).map_err(internal)?;
+        let here = ReadConsistency::Local { seen: Demand::Nothing, max_staleness: None };
+        let done = self.replication.read(group, request, here, deadline).await.map_err(unserved)?;
+        let info = catalog.system.groups.get(&group);
+        let homes = match info.is_some_and(|info| catalog.system.is_active_active(info)) {
+            true => Homes::Origins(vec![group]),
+            false => Homes::One(group),
+        };
+        Ok(homes.open(&done.response, done.position, (done.served_by, done.consistent))?.answer)
     }
 
     /// Reads from the groups of an item, as the operation and the client's headers ask.

@@ -120,6 +120,19 @@ impl ReplicatedTables {
         self.change_tags(ctx, name, BTreeMap::new(), keys.to_vec()).await
     }
 
+    pub(super) async fn set_time_to_live(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        attribute: &str,
+        enabled: bool,
+    ) -> Result<Reply<()>, DynamoError> {
+        self.description(ctx, name).await?;
+        let attribute = attribute.to_owned();
+        self.command(ctx, SystemCommand::SetTimeToLive { name: name.clone(), attribute, enabled }).await?;
+        Ok(self.reply(ctx, (), [], self.replication.own(), true))
+    }
+
     async fn change_tags(
         &self,
         ctx: &RequestContext,

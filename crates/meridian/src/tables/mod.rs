@@ -6,6 +6,7 @@
 mod active;
 mod catalog;
 mod evaluate;
+mod expire;
 mod homes;
 mod keys;
 mod manage;
@@ -20,4 +21,5 @@ mod serve;
 pub use active::{Guard, run as tend_active};
 pub use catalog::{Catalog, CatalogTable, Catalogs};
 pub use evaluate::DynamoEvaluator;
+pub use expire::run as expire;
 pub use serve::ReplicatedTables;

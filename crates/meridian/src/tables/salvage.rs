@@ -6,7 +6,7 @@ use bytes::Bytes;
 use meridian_dynamo::codec::decode_item;
 use meridian_dynamo::value::Item;
 use meridian_replication::{Evaluation, Mutation, View, is_salvaged, salvage_done, salvage_mark};
-use meridian_types::Incarnation;
+use meridian_types::{Hlc, Incarnation};
 use serde::{Deserialize, Serialize};
 use std::io;
 
@@ -27,6 +27,8 @@ pub(super) struct Seen {
     pub(super) current: Option<Bytes>,
     /// The index of the newest entry that changed it.
     pub(super) changed_at: u64,
+    /// Of an active-active item, up to where deletes may have been forgotten; `current` is what all origins have.
+    pub(super) horizon: Hlc,
 }
 
 /// A decision on one item, as the leader evaluates it.
@@ -65,22 +67,37 @@ pub(super) fn read(looks: Vec<Look>) -> GroupRead<'static> {
     GroupRead::Salvage(looks)
 }
 
-/// Looks items up.
-pub(super) fn look(looks: &[Look], view: &dyn View) -> io::Result<Bytes> {
+/// Looks items up; `merged` tells what there is of an active-active one.
+pub(super) fn look(
+    looks: &[Look],
+    view: &dyn View,
+    merged: impl Fn(&Bytes) -> io::Result<Option<(Option<Bytes>, Hlc)>>,
+) -> io::Result<Bytes> {
     let seen: Vec<Seen> = looks
         .iter()
         .map(|look| {
             let mark = view.get(&salvage_mark(look.incarnation, &look.key))?;
             let done = is_salvaged(mark.as_ref(), look.index);
-            Ok(Seen { done, current: view.get(&look.key)?, changed_at: view.changed_at(&look.key)? })
+            let (current, horizon) = match merged(&look.key)? {
+                Some(merged) => merged,
+                None => (view.get(&look.key)?, Hlc::default()),
+            };
+            Ok(Seen { done, current, changed_at: view.changed_at(&look.key)?, horizon })
         })
         .collect::<io::Result<_>>()?;
     encode(&seen)
 }
 
-/// Evaluates a decision: the item and the mark that it is decided are written as one, so a repetition changes nothing.
-pub(super) fn evaluate(write: &SalvageWrite, view: &dyn View) -> io::Result<Evaluation> {
-    let SalvageWrite { place, look, cut, act } = write;
+/// What an item is given by a decision, or why not.
+pub(super) type Applied = Result<Vec<Mutation>, Decided>;
+
+/// Evaluates a decision: the item and the mark that it is decided are written as one, so a repetition changes nothing. `apply` gives the item a value.
+pub(super) fn evaluate(
+    write: &SalvageWrite,
+    view: &dyn View,
+    apply: impl FnOnce(Option<&Bytes>, bool) -> io::Result<Applied>,
+) -> io::Result<Evaluation> {
+    let SalvageWrite { look, act, .. } = write;
     let mark_key = salvage_mark(look.incarnation, &look.key);
     let answer = |decided: Decided, mutations: Vec<Mutation>| {
         Ok(Evaluation { mutations, response: encode(&decided)? })
@@ -90,17 +107,27 @@ pub(super) fn evaluate(write: &SalvageWrite, view: &dyn View) -> io::Result<Eval
     }
     let mut mutations = vec![Mutation { key: mark_key, value: Some(salvage_done(look.index)) }];
     if let Act::Apply { value, force } = act {
-        let (changed_at, current) = (view.changed_at(&look.key)?, view.get(&look.key)?);
-        if !force && has_changed(changed_at, Some(*cut), current.as_ref(), value.as_ref()) {
-            return answer(Decided::Changed, Vec::new());
-        }
-        let item = Mutation { key: look.key.clone(), value: value.clone() };
-        match capture(view, *place, vec![item])? {
-            Some(items) => mutations.extend(items),
-            None => return answer(Decided::Moved, Vec::new()),
+        match apply(value.as_ref(), *force)? {
+            Ok(items) => mutations.extend(items),
+            Err(why) => return answer(why, Vec::new()),
         }
     }
     answer(Decided::Done, mutations)
+}
+
+/// Gives a value to an item that its group has to itself.
+pub(super) fn apply_plain(
+    write: &SalvageWrite,
+    (value, force): (Option<&Bytes>, bool),
+    view: &dyn View,
+) -> io::Result<Applied> {
+    let SalvageWrite { place, look, cut, .. } = write;
+    let (changed_at, current) = (view.changed_at(&look.key)?, view.get(&look.key)?);
+    if !force && has_changed(changed_at, Some(*cut), current.as_ref(), value) {
+        return Ok(Err(Decided::Changed));
+    }
+    let item = Mutation { key: look.key.clone(), value: value.cloned() };
+    Ok(capture(view, *place, vec![item])?.ok_or(Decided::Moved))
 }
 
 /// Whether an item has become another since the cut, or since ever when none is known. A write that was sent again after the failover
@@ -167,11 +194,9 @@ mod tests {
     impl State {
         fn decide(&mut self, index: u64, act: Act) -> Decided {
             let look = Look { incarnation: Incarnation(0), key: Bytes::from_static(b"key"), index };
-            let evaluation = evaluate(
-                &SalvageWrite { place: Place { table: TableId(1), home: 0 }, look, cut: 10, act },
-                self,
-            )
-            .unwrap();
+            let write = SalvageWrite { place: Place { table: TableId(1), home: 0 }, look, cut: 10, act };
+            let apply = |value: Option<&Bytes>, force| apply_plain(&write, (value, force), self);
+            let evaluation = evaluate(&write, self, apply).unwrap();
             for Mutation { key, value } in evaluation.mutations {
                 self.0.insert(key, (100, value));
             }

@@ -1,5 +1,6 @@
 //! Listing salvage and deciding on it, for the admin API.
 
+use super::active::SalvagedItem;
 use super::catalog::{Catalog, CatalogTable};
 use super::evaluate::{GroupWrite, decode, encode};
 use super::moving::Place;
@@ -11,6 +12,7 @@ use crate::admin::salvage::{
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use meridian_dynamo::json::item_to_json;
+use meridian_merge::Rules;
 use meridian_replication::{LostWrite, ReadConsistency, SalvageAt, Unserved, table_of};
 use meridian_types::{GroupId, TableId, TableName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -185,7 +187,11 @@ fn table_in<'a>(catalog: &'a Catalog, key: &Bytes) -> Option<(&'a TableName, &'a
 }
 
 fn entry(catalog: &Catalog, lost: &LostWrite, seen: &Seen) -> SalvageEntry {
-    let table = table_in(catalog, &lost.key).map(|(name, _)| name);
+    let table = table_in(catalog, &lost.key);
+    if let Some((name, rules)) = table.and_then(|(name, table)| Some((name, table.rules.as_deref()?))) {
+        return merged_entry(name, rules, lost, seen);
+    }
+    let table = table.map(|(name, _)| name);
     let (old, current) = (item(lost.value.as_ref()), item(seen.current.as_ref()));
     let schema = table.and_then(|name| catalog.table(name)).map(|table| &table.description.definition.schema);
     let key = schema.zip(old.as_ref().or(current.as_ref())).map(|(schema, item)| schema.key_attributes(item));
@@ -204,6 +210,25 @@ fn entry(catalog: &Catalog, lost: &LostWrite, seen: &Seen) -> SalvageEntry {
             seen.current.as_ref(),
             lost.value.as_ref(),
         ),
+        writes: lost.writes,
+        written_ms: lost.stamp_ms,
+    }
+}
+
+/// One of an active-active table.
+fn merged_entry(name: &TableName, rules: &Rules, lost: &LostWrite, seen: &Seen) -> SalvageEntry {
+    let item = SalvagedItem::of(rules, lost.value.as_ref(), seen.current.as_ref(), seen.horizon);
+    // What cannot be read is shown as unknown; nothing is applied of it.
+    let item = item.unwrap_or_else(|_| SalvagedItem { changed: true, ..SalvagedItem::default() });
+    SalvageEntry {
+        id: id_of(lost),
+        group: lost.group,
+        incarnation: lost.incarnation.0,
+        table: Some(name.clone()),
+        key: item.key.as_ref().map(item_to_json),
+        old: item.lost.as_ref().map(item_to_json),
+        current: item.now.as_ref().map(item_to_json),
+        changed: item.changed,
         writes: lost.writes,
         written_ms: lost.stamp_ms,
     }

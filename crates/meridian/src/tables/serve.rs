@@ -14,6 +14,7 @@ use meridian_types::hash::partition_hash;
 use meridian_types::{GroupId, NodeId, Position, TableId, TableName};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -28,13 +29,15 @@ pub struct ReplicatedTables {
     pub(super) here: ServedBy,
     /// For the first group of each share whose tombstones wait: the node that they wait for.
     pub(super) waiting: Mutex<BTreeMap<GroupId, NodeId>>,
+    /// Items that this node has deleted since it started because they had expired.
+    pub(super) expired: AtomicU64,
 }
 
 impl ReplicatedTables {
     /// Serves in the name of `here`.
     #[must_use]
     pub fn new(replication: Arc<Replication>, catalogs: Arc<Catalogs>, here: ServedBy) -> Self {
-        Self { replication, catalogs, here, waiting: Mutex::default() }
+        Self { replication, catalogs, here, waiting: Mutex::default(), expired: AtomicU64::new(0) }
     }
 
     /// The catalog, once this node has caught up with the system leader.
@@ -181,6 +184,16 @@ impl Tables for ReplicatedTables {
         keys: &[String],
     ) -> Result<Reply<()>, DynamoError> {
         self.untag(ctx, name, keys).await
+    }
+
+    async fn update_time_to_live(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        attribute: &str,
+        enabled: bool,
+    ) -> Result<Reply<()>, DynamoError> {
+        self.set_time_to_live(ctx, name, attribute, enabled).await
     }
 
     async fn write(&self, ctx: &RequestContext, op: WriteOp) -> Result<Reply<WriteOutcome>, DynamoError> {

@@ -161,7 +161,15 @@ impl Replication {
             self.outwait_leases(region, session).await?;
         }
         let state = self.system();
-        let groups = wanted(&state)?.into_iter().map(|group| self.refound_group(group, order, &state));
+        let without = BTreeSet::from([order.from.clone()]);
+        let groups = wanted(&state)?.into_iter().map(|group| async {
+            let (done, command) = self.plan_refounding(group, order, &without, &state).await;
+            if let Some(command) = command {
+                // By this node alone: it is the one that has waited.
+                self.system_write_here(command).await?.0?;
+            }
+            Ok::<_, FailoverError>(done)
+        });
         let mut done =
             futures_util::future::join_all(groups).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         self.await_foundings(&mut done).await;
@@ -189,25 +197,27 @@ impl Replication {
         }
     }
 
-    async fn refound_group(
+    /// From whose state a group goes on without some regions, and the command that says so; none when it cannot.
+    pub(super) async fn plan_refounding(
         self: &Arc<Self>,
         group: &GroupInfo,
         order: &FailoverOrder,
+        without: &BTreeSet<RegionName>,
         state: &SystemState,
-    ) -> Result<GroupFailover, FailoverError> {
-        let refused = |why: String| GroupFailover { error: Some(why), ..GroupFailover::of(group) };
+    ) -> (GroupFailover, Option<SystemCommand>) {
+        let refused = |why: String| (GroupFailover { error: Some(why), ..GroupFailover::of(group) }, None);
         let Some(policy) = state.policies.get(&group.policy).map(|entry| &entry.policy) else {
-            return Ok(refused("its policy is not known".to_owned()));
+            return refused("its policy is not known".to_owned());
         };
-        let answers = self.survey(group, &order.from).await;
+        let answers = self.survey(group, without).await;
         let survivors: Vec<Survivor> = answers.into_iter().filter_map(Surveyed::survivor).collect();
         let Some(chosen) = choose_survivor(&survivors, &policy.primary_order()) else {
-            return Ok(refused("no replica outside the region answers that has anything of it".to_owned()));
+            return refused("no replica outside the region answers that has anything of it".to_owned());
         };
         let placement =
             match meridian_placement::refound(policy, group.ordinal, &self.everyone(), chosen.node) {
                 Ok(placement) => placement,
-                Err(error) => return Ok(refused(error.to_string())),
+                Err(error) => return refused(error.to_string()),
             };
         let next = Refoundation {
             incarnation: Incarnation(group.incarnation.0 + 1),
@@ -229,8 +239,7 @@ impl Replication {
         };
         tracing::warn!(group = %group.id, seed = %chosen.node, expected = ?next.expected, "founding anew");
         let command = SystemCommand::Refound { group: group.id, refoundation: Box::new(next), placement };
-        self.system_write_here(command).await?.0?;
-        Ok(answer)
+        (answer, Some(command))
     }
 
     /// Regions besides the lost one in which somebody may lead the group: those with a voter, as there is while a group moves, and
@@ -240,17 +249,17 @@ impl Replication {
         group: &GroupInfo,
         without: &RegionName,
     ) -> Vec<RegionName> {
-        let answers = self.survey(group, without).await;
+        let answers = self.survey(group, &BTreeSet::from([without.clone()])).await;
         let suspect = answers.into_iter().filter(|of| of.answer.is_none_or(|answer| answer.votes));
         suspect.map(|of| of.region).collect()
     }
 
-    /// How far the replicas outside a region are: of the newest incarnation that has a state.
-    async fn survey(self: &Arc<Self>, group: &GroupInfo, without: &RegionName) -> Vec<Surveyed> {
+    /// How far the replicas outside some regions are: of the newest incarnation that has a state.
+    async fn survey(self: &Arc<Self>, group: &GroupInfo, without: &BTreeSet<RegionName>) -> Vec<Surveyed> {
         let id = ReplicaId { group: group.id, incarnation: group.founded() };
         // Two round trips: a link that has just come up may have to carry other things first.
         let deadline = runtime::now() + self.shared.timing.heartbeat * 2;
-        let outside = group.placement.data.iter().filter(|(_, region)| *region != without);
+        let outside = group.placement.data.iter().filter(|(_, region)| !without.contains(*region));
         let asked = outside.map(|(node, region)| async move {
             let answer = self.survey_node(*node, id, deadline).await;
             Surveyed { node: *node, region: region.clone(), answer }
@@ -274,7 +283,7 @@ impl Replication {
         Ok(Survey { end, votes })
     }
 
-    async fn await_foundings(&self, done: &mut [GroupFailover]) {
+    pub(super) async fn await_foundings(&self, done: &mut [GroupFailover]) {
         let deadline = runtime::now() + FOUNDING_PATIENCE;
         for group in done.iter_mut().filter(|group| group.error.is_none()) {
             loop {

@@ -6,9 +6,9 @@ use crate::runtime;
 use crate::system::{
     JoinToken, Joining, NodeEntry, Planned, SystemCommand, SystemError, SystemReply, SystemState,
 };
-use meridian_placement::{Placement, Topology, place_system};
-use meridian_types::{NodeId, NodeName};
-use std::collections::BTreeMap;
+use meridian_placement::{Placement, Topology, place_system, place_without};
+use meridian_types::{NodeId, NodeName, RegionName};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -126,6 +126,16 @@ impl Replication {
         state: &SystemState,
         nodes: impl Iterator<Item = meridian_placement::Node>,
     ) -> Result<Planned, SystemError> {
+        self.plan_without(state, nodes, state.expelled())
+    }
+
+    /// Which groups move when these are the nodes that there are, and these regions are expelled.
+    pub(super) fn plan_without(
+        &self,
+        state: &SystemState,
+        nodes: impl Iterator<Item = meridian_placement::Node>,
+        expelled: &BTreeSet<RegionName>,
+    ) -> Result<Planned, SystemError> {
         let nodes = Topology::new(nodes).map_err(|error| SystemError::BadPolicy(error.to_string()))?;
         let unplaced = |error: meridian_placement::PlaceError| SystemError::BadPolicy(error.to_string());
         place_system(&nodes).map_err(unplaced)?;
@@ -135,7 +145,7 @@ impl Replication {
                 return Err(SystemError::BeingFounded(group.id));
             }
             let Some(entry) = state.policies.get(&group.policy) else { continue };
-            let placement = meridian_placement::place(&entry.policy, group.ordinal, &nodes, &self.distances)
+            let placement = place_without(&entry.policy, group.ordinal, &nodes, &self.distances, expelled)
                 .map_err(unplaced)?;
             if placement != group.placement {
                 placements.insert(group.id, placement);

@@ -4,6 +4,7 @@ mod changes;
 mod client;
 pub(crate) mod departed;
 mod dispatch;
+mod expel;
 mod failover;
 mod grants;
 mod identity;

@@ -2,7 +2,7 @@
 
 use crate::node::Replication;
 use crate::system::{Credential, GroupInfo, NodeEntry, SystemCommand, SystemError};
-use meridian_placement::{PlaceError, place};
+use meridian_placement::{PlaceError, place_without};
 use meridian_types::{GroupId, Incarnation, Policy};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl Replication {
 
     /// Where each group of a policy lives, by ordinal; without ids.
     pub(super) fn place_groups(&self, policy: &Policy) -> Result<Vec<GroupInfo>, SystemError> {
-        let nodes = self.staying();
+        let (nodes, state) = (self.staying(), self.system());
         let regions = nodes.regions().into_iter().collect();
         policy.validate(&regions).map_err(|errors| SystemError::bad_policy(&errors))?;
         (0..policy.group_count())
@@ -41,7 +41,7 @@ impl Replication {
                     policy: policy.name.clone(),
                     ordinal,
                     incarnation: Incarnation(0),
-                    placement: place(policy, ordinal, &nodes, &self.distances)?,
+                    placement: place_without(policy, ordinal, &nodes, &self.distances, state.expelled())?,
                     refoundations: Vec::new(),
                     founders: BTreeSet::new(),
                     arriving: BTreeSet::new(),

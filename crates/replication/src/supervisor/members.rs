@@ -71,7 +71,10 @@ pub(super) fn placement(node: &Replication, group: GroupId) -> Option<Placement>
     let system = node.system();
     let mut placement = match group {
         GroupId::SYSTEM => node.system_placement()?,
-        _ => system.groups.get(&group)?.placement.clone(),
+        _ => {
+            let group = system.groups.get(&group)?;
+            Placement { preferred_leaders: system.leaders_of(group), ..group.placement.clone() }
+        }
     };
     placement.preferred_leaders = system.undrained(&placement.preferred_leaders);
     Some(placement)

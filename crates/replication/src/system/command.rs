@@ -216,6 +216,24 @@ pub enum SystemCommand {
     },
     /// Forgets a signing key; its tokens are refused from then on.
     DeleteSigningKey(String),
+    /// Says by which attribute a table's items expire, or that they do no more.
+    SetTimeToLive {
+        /// Which table.
+        name: TableName,
+        /// The attribute.
+        attribute: String,
+        /// Whether they expire.
+        enabled: bool,
+    },
+    /// Has the active-active policies go on without a region: nothing waits for it.
+    ExpelRegion(RegionName),
+    /// Takes an expelled region back.
+    ReadmitRegion {
+        /// Which region.
+        region: RegionName,
+        /// Where the groups live with it.
+        planned: Planned,
+    },
 }
 
 /// What a committed command answers.
@@ -353,6 +371,36 @@ pub enum SystemError {
     /// There is no signing key yet.
     #[error("there is no signing key; make the first with `meridian key jwt create`")]
     NoSigningKey,
+    /// The region is needed.
+    #[error(
+        "region {region} cannot be expelled: policy {policy} would have too few regions left; readmit another one first"
+    )]
+    LastRegion {
+        /// The region.
+        region: RegionName,
+        /// The policy.
+        policy: PolicyName,
+    },
+    /// The region is not expelled.
+    #[error("region {0} is not expelled; `meridian region list` shows those that are")]
+    NotExpelled(RegionName),
+    /// A region that is to be expelled is there.
+    #[error(
+        "region {0} answers, so nothing needs to go on without it: what it lacks it gets by itself, and tombstones are collected then"
+    )]
+    RegionAnswers(RegionName),
+    /// A region that is to be taken back is away.
+    #[error("no node of region {0} answers; start them, then readmit it")]
+    RegionSilent(RegionName),
+    /// Items expire already.
+    #[error("TimeToLive is already enabled")]
+    TimeToLiveEnabled,
+    /// Items do not expire.
+    #[error("TimeToLive is already disabled")]
+    TimeToLiveDisabled,
+    /// Items expire by another attribute.
+    #[error("TimeToLive is active on a different AttributeName: current AttributeName is {0}")]
+    TimeToLiveElsewhere(String),
     /// No signing key of that id.
     #[error("signing key {0} does not exist; `meridian key jwt list` shows those that do")]
     NoSuchSigningKey(String),

@@ -15,6 +15,10 @@ const ACTIVE_ACTIVE: u32 = 2;
 const SIGNING_KEYS: u32 = 2;
 /// The level that brought services.
 const SERVICES: u32 = 2;
+/// The level that brought items that expire.
+const TIME_TO_LIVE: u32 = 2;
+/// The level that brought regions that are expelled.
+const EXPULSION: u32 = 2;
 /// The level that brought tables whose items are under several policies.
 const RESIDENCY: u32 = 2;
 
@@ -33,6 +37,8 @@ impl SystemCommand {
             }
             Self::CreateTable { table } if table.residency().next().is_some() => RESIDENCY,
             Self::PutService { .. } | Self::RemoveService(_) => SERVICES,
+            Self::SetTimeToLive { .. } => TIME_TO_LIVE,
+            Self::ExpelRegion(_) | Self::ReadmitRegion { .. } => EXPULSION,
             Self::AddSigningKey { .. } | Self::DeleteSigningKey(_) => SIGNING_KEYS,
             Self::Found { .. }
             | Self::CreatePolicy { .. }

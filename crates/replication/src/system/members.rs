@@ -231,11 +231,11 @@ impl SystemState {
         Ok(SystemReply::Done)
     }
 
-    fn check_plan(&self, planned: &Planned) -> Result<(), SystemError> {
+    pub(super) fn check_plan(&self, planned: &Planned) -> Result<(), SystemError> {
         if planned.at == self.placed { Ok(()) } else { Err(SystemError::StalePlan) }
     }
 
-    fn move_groups(&mut self, planned: Planned) {
+    pub(super) fn move_groups(&mut self, planned: Planned) {
         for (id, placement) in planned.placements {
             if let Some(group) = self.groups.get_mut(&id) {
                 group.placement = placement;

@@ -4,6 +4,7 @@
 //! those (creation times, ids of keys, placements) its proposer puts into the command.
 
 mod command;
+mod expel;
 mod level;
 mod members;
 mod moving;
@@ -13,6 +14,7 @@ mod services;
 mod signing;
 mod state;
 mod stored;
+mod time_to_live;
 
 pub use command::{SystemCommand, SystemError, SystemReply};
 pub use members::{JoinToken, Joining, MAX_NODES, Planned, Started};

@@ -81,16 +81,13 @@ impl SystemState {
                  new table and copy the items"
             )));
         }
-        if table.policy != to {
-            let active = |name: &&PolicyName| {
-                policies.get(*name).is_some_and(|entry| entry.policy.pattern == Pattern::ActiveActive)
-            };
-            if let Some(policy) = [&table.policy, &to].into_iter().find(active) {
-                return Err(SystemError::BadPolicy(format!(
-                    "policy {policy} is active-active: its tables keep what each region has written, and cannot be moved to or \
-                     from another policy yet; make a new table and copy the items"
-                )));
-            }
+        let from = policies.get(&table.policy);
+        if table.policy != to && from.is_some_and(|from| from.policy.pattern == Pattern::ActiveActive) {
+            return Err(SystemError::BadPolicy(format!(
+                "policy {} is active-active: its tables keep what each region has written, and cannot be moved to \
+                 another policy yet; make a new table and copy the items",
+                table.policy
+            )));
         }
         if table.moving.as_ref().is_some_and(|moving| moving.to == to)
             || table.moving.is_none() && table.policy == to && table.status == TableStatus::Active

@@ -4,7 +4,7 @@ use super::command::{SystemError, SystemReply};
 use super::state::{GroupInfo, SystemState};
 use crate::replica_id::ReplicaId;
 use meridian_placement::Placement;
-use meridian_types::{GroupId, Incarnation, NodeId, PolicyName, Position, RegionName};
+use meridian_types::{GroupId, Incarnation, NodeId, Pattern, PolicyName, Position, RegionName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -155,7 +155,9 @@ impl SystemState {
         info.incarnation = next;
         info.placement = placement;
         info.refoundations.push(refoundation);
-        self.prefer_region_of(seed, &policy);
+        if self.policies.get(&policy).is_none_or(|entry| entry.policy.pattern != Pattern::ActiveActive) {
+            self.prefer_region_of(seed, &policy);
+        }
         self.cancel_moves_through(group);
         Ok(SystemReply::Done)
     }

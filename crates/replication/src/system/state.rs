@@ -196,14 +196,7 @@ impl SystemState {
                 self.create_policy(policy, groups)
             }
             SystemCommand::CreateTable { table } => self.create_table(table),
-            SystemCommand::ActivateTables(ids) => {
-                let creating = |table: &&mut TableEntry| table.status == TableStatus::Creating;
-                for table in self.tables.values_mut().filter(creating).filter(|table| ids.contains(&table.id))
-                {
-                    table.status = TableStatus::Active;
-                }
-                Ok(SystemReply::Done)
-            }
+            SystemCommand::ActivateTables(ids) => Ok(self.activate_tables(&ids)),
             SystemCommand::UpdateTable { name, definition, set_tags, remove_tags } => {
                 let table = self.usable_table(&name)?;
                 if let Some(definition) = definition {
@@ -276,7 +269,20 @@ impl SystemState {
             SystemCommand::RemoveService(name) => self.remove_service(name),
             SystemCommand::AddSigningKey { id, key, rotates } => self.add_signing_key(id, key, rotates),
             SystemCommand::DeleteSigningKey(id) => self.delete_signing_key(id),
+            SystemCommand::SetTimeToLive { name, attribute, enabled } => {
+                self.set_time_to_live(&name, attribute, enabled)
+            }
+            SystemCommand::ExpelRegion(region) => self.expel_region(region),
+            SystemCommand::ReadmitRegion { region, planned } => self.readmit_region(&region, planned),
         }
+    }
+
+    fn activate_tables(&mut self, ids: &[TableId]) -> SystemReply {
+        let creating = |table: &&mut TableEntry| table.status == TableStatus::Creating;
+        for table in self.tables.values_mut().filter(creating).filter(|table| ids.contains(&table.id)) {
+            table.status = TableStatus::Active;
+        }
+        SystemReply::Done
     }
 
     fn drain_region(&mut self, region: RegionName, drained: bool) -> Result<SystemReply, SystemError> {
@@ -382,9 +388,11 @@ impl SystemState {
             let mut owned = entries.flat_map(|entry| &entry.groups).chain(table.sweep.keys());
             !owned.all(|group| table.purged.contains(group))
         });
+        let tables = &self.tables;
+        self.since_2.time_to_live.retain(|of, _| *of != id || tables.values().any(|table| table.id == id));
     }
 
-    fn usable_table(&mut self, name: &TableName) -> Result<&mut TableEntry, SystemError> {
+    pub(super) fn usable_table(&mut self, name: &TableName) -> Result<&mut TableEntry, SystemError> {
         match self.tables.get_mut(name) {
             None => Err(SystemError::NoSuchTable(name.clone())),
             Some(table) if table.status == TableStatus::Active => Ok(table),

@@ -8,8 +8,9 @@ use super::services::Services;
 use super::signing::SigningKey;
 use super::state::SystemState;
 use bytes::Bytes;
+use meridian_types::{RegionName, TableId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What level 2 has brought. Fields are added at the end, until a version with level 2 is released.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,10 @@ pub(super) struct Since2 {
     pub(super) services: Services,
     /// Keys that sign tokens, by id.
     pub(super) signing_keys: BTreeMap<String, SigningKey>,
+    /// Regions for which active-active policies do not wait.
+    pub(super) expelled: BTreeSet<RegionName>,
+    /// The attributes that say when items expire.
+    pub(super) time_to_live: BTreeMap<TableId, String>,
 }
 
 /// Why a stored system state is not taken.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::admin::anycast::AnycastStatus;
 use crate::admin::conflicts::{ConflictEntry, ConflictId, ConflictList, ResolveConflict, TableChecksum};
-use crate::admin::failover::{FailoverDone, FailoverPlan};
+use crate::admin::failover::{ExpulsionPlan, FailoverDone, FailoverPlan};
 use crate::admin::jwt::{SignedToken, SigningKeyInfo, SigningKeyList, VerifiedToken};
 use crate::admin::members::{Joined, NewJoinToken, NodeList};
 use crate::admin::salvage::{SalvageDone, SalvageEntry, SalvageList};
@@ -92,6 +92,15 @@ impl ClusterAdmin for Memory {
         Ok(Switched { policies: request.policy.into_iter().collect() })
     }
     async fn drain_region(&self, region: &RegionName, _: bool) -> Result<(), ApiError> {
+        Err(ApiError::not_found(format!("there is no region {region}")))
+    }
+    async fn expulsion_plan(&self, region: &RegionName) -> Result<ExpulsionPlan, ApiError> {
+        Err(ApiError::not_found(format!("there is no region {region}")))
+    }
+    async fn expel_region(&self, region: &RegionName, _: Expel) -> Result<FailoverDone, ApiError> {
+        Err(ApiError::not_found(format!("there is no region {region}")))
+    }
+    async fn readmit_region(&self, region: &RegionName) -> Result<(), ApiError> {
         Err(ApiError::not_found(format!("there is no region {region}")))
     }
     async fn failover_plan(&self, from: RegionName, _: Option<PolicyName>) -> Result<FailoverPlan, ApiError> {

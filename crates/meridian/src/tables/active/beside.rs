@@ -1,5 +1,6 @@
 //! The fragments of an item that this node has: that of the group which evaluates, and those of the other origins' groups.
 
+use super::fence;
 use super::notes::{self, Note};
 use super::origins::Origins;
 use bytes::Bytes;
@@ -16,7 +17,8 @@ pub(super) struct Beside<'a> {
 
 impl<'a> Beside<'a> {
     /// # Errors
-    /// When this node lacks the replica of an origin, which it does while it is new or being filled again.
+    /// `NotConnected` when this node lacks the replica of an origin, or one has not what the others rely on: it is new, or being filled
+    /// again.
     pub(super) fn of(own: &'a dyn View, origins: &Origins<'_>) -> io::Result<Self> {
         let others = origins.others.iter().map(|group| {
             own.neighbour(*group).ok_or_else(|| {
@@ -26,7 +28,18 @@ impl<'a> Beside<'a> {
                 )
             })
         });
-        Ok(Self { own, others: others.collect::<io::Result<_>>()? })
+        let beside = Self { own, others: others.collect::<io::Result<_>>()? };
+        beside.check(origins)?;
+        Ok(beside)
+    }
+
+    fn check(&self, origins: &Origins<'_>) -> io::Result<()> {
+        let mut fences = self.views().into_iter().map(fence::kept).collect::<io::Result<Vec<_>>>()?;
+        let mut have = self.positions();
+        have.extend(self.own.neighbour(self.own.group()).map(|own| own.position));
+        let arrived = have.iter().filter_map(|have| origins.arrived.get(&have.group).copied());
+        fences.push(arrived.collect());
+        fence::check(origins.system, &have, &fences)
     }
 
     /// What the others' states include at least.

@@ -3,7 +3,9 @@
 //! The *horizon* of a share of the items is found in two rounds over all its origins. Each origin promises that it writes nothing earlier than a
 //! stamp any more; once every replica has applied the promises, whoever evaluates a write knows all that is earlier. What was evaluated before that
 //! is in the logs by the time of a second promise, and once every replica has applied that one too, nothing that is still to be applied
-//! anywhere was written in ignorance of what is earlier than the first promises. A region that is away stops this, and is named.
+//! anywhere was written in ignorance of what is earlier than the first promises. A region that is away stops this, and is named. One that is expelled is
+//! not waited for: the second promises and the horizon are written behind a [`fence`](super::fence), which keeps its nodes from evaluating
+//! anything before they have what was waited for.
 
 use super::tend::{ActiveRead, ActiveWrite};
 use crate::tables::evaluate::{GroupRead, GroupWrite, decode, encode};
@@ -51,12 +53,12 @@ impl Share<'_> {
         if !any {
             return Ok(());
         }
-        let (promised, positions) = self.promise().await?;
-        self.await_everywhere(&positions).await?;
-        let (_, positions) = self.promise().await?;
-        self.await_everywhere(&positions).await?;
+        let (promised, first) = self.promise(&[]).await?;
+        self.await_everywhere(&first).await?;
+        let (_, second) = self.promise(&first).await?;
+        self.await_everywhere(&second).await?;
         for group in self.groups {
-            self.write::<()>(*group, ActiveWrite::Horizon(promised)).await?;
+            self.write::<()>(*group, ActiveWrite::Horizon(promised, second.clone())).await?;
         }
         for group in self.groups {
             self.bury(*group, promised).await?;
@@ -64,16 +66,27 @@ impl Share<'_> {
         Ok(())
     }
 
-    /// Has every origin promise; the stamp that no origin's later write is earlier than.
-    async fn promise(&self) -> Result<(Hlc, Vec<Position>), Unserved> {
+    /// Has every origin promise, behind a fence; the stamp that no origin's later write is earlier than.
+    async fn promise(&self, fence: &[Position]) -> Result<(Hlc, Vec<Position>), Blocked> {
         let mut earliest = Hlc::from_bits(u64::MAX);
         let mut positions = Vec::new();
         for group in self.groups {
-            let (promised, position) = self.write::<Hlc>(*group, ActiveWrite::Promise).await?;
+            let promise = ActiveWrite::Promise(fence.to_vec());
+            let promised = self.write::<Hlc>(*group, promise).await;
+            let (promised, position) = promised.map_err(|error| self.blocked(*group, error))?;
             earliest = earliest.min(promised.unwrap_or_default());
             positions.push(position);
         }
         Ok((earliest, positions))
+    }
+
+    /// What an origin that does not promise waits for: its region, when that is not heard.
+    fn blocked(&self, group: GroupId, error: Unserved) -> Blocked {
+        let info = self.state.groups.get(&group);
+        let leaders = info.map(|info| self.state.leaders_of(info)).unwrap_or_default();
+        let away = |node: &&NodeId| **node != self.replication.own() && !self.replication.hears(**node);
+        let heard = leaders.iter().any(|node| !away(&node));
+        leaders.first().filter(|_| !heard).map_or(Blocked::Unserved(error), |node| Blocked::By(*node))
     }
 
     async fn await_everywhere(&self, positions: &[Position]) -> Result<(), Blocked> {
@@ -82,7 +95,8 @@ impl Share<'_> {
         let holders = self.groups.iter().filter_map(|group| self.state.groups.get(group));
         let nodes: std::collections::BTreeSet<NodeId> =
             holders.flat_map(|group| group.placement.data.keys().copied()).collect();
-        let waits = nodes.into_iter().map(|node| {
+        let nodes = nodes.into_iter().filter(|node| !self.state.is_expelled(*node));
+        let waits = nodes.map(|node| {
             let request = request.clone();
             async move {
                 let deadline = Instant::now() + PATIENCE;
@@ -106,7 +120,7 @@ impl Share<'_> {
             let mut by_table: BTreeMap<TableId, Vec<(Hlc, Bytes)>> = BTreeMap::new();
             let mut orphans = Vec::new();
             for (note, at, item) in graves {
-                match table_of(&item).filter(|id| self.state.tables.values().any(|table| table.id == *id)) {
+                match table_of(&item).filter(|id| self.lives_here(*id)) {
                     Some(table) => by_table.entry(table).or_default().push((at, item)),
                     None => orphans.push(note),
                 }
@@ -124,6 +138,14 @@ impl Share<'_> {
                 }
             }
         }
+    }
+
+    /// Whether a table's items are in these groups.
+    fn lives_here(&self, id: TableId) -> bool {
+        let policy =
+            self.groups.first().and_then(|group| self.state.groups.get(group)).map(|group| &group.policy);
+        let table = self.state.tables.values().find(|table| table.id == id);
+        table.zip(policy).is_some_and(|(table, policy)| table.policies().contains(policy))
     }
 
     async fn forget_surplus(&self, group: GroupId) -> Result<(), Unserved> {

@@ -5,21 +5,26 @@
 //! ([`beside`]): there is no second log to follow and nothing to repair.
 
 mod admin;
+mod arrive;
 mod beside;
 mod collect;
 mod conflicts;
+mod fence;
 mod ledger;
 mod notes;
 mod origins;
 mod read;
 mod rows;
 mod run;
+mod salvage;
 mod tend;
 mod write;
 
+pub(super) use arrive::arrived_as;
 pub(super) use origins::{MERGE_TAG, Origins, check_rules, rules};
 pub(super) use read::{get, query, scan};
 pub use run::run;
+pub(super) use salvage::{SalvagedItem, current as salvage_current, restore};
 pub(super) use tend::{ActiveRead, ActiveWrite, tend, tend_read};
 pub use write::Guard;
 pub(super) use write::write;

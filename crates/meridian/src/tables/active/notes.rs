@@ -21,6 +21,8 @@ pub(super) enum Note {
     Conflict = 5,
     /// How many writes have been noted as lost.
     LostCount = 6,
+    /// What whoever looks at the group must have applied of the others, see [`fence`](super::fence).
+    Fence = 7,
 }
 
 fn note(note: Note, room: usize) -> BytesMut {

@@ -3,7 +3,8 @@
 use crate::tables::catalog::{Catalog, CatalogTable};
 use meridian_dynamo::error::DynamoError;
 use meridian_merge::{AttributeRule, Origin, Rules};
-use meridian_types::{ConflictRule, GroupId, RegionName};
+use meridian_replication::system::SystemState;
+use meridian_types::{ConflictRule, GroupId, Position, RegionName};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -21,21 +22,31 @@ pub(in crate::tables) struct Origins<'a> {
     pub(super) rules: &'a Rules,
     /// The regions by the number of their origin.
     pub(super) regions: &'a [RegionName],
+    /// The system state by which they are these.
+    pub(super) system: &'a SystemState,
+    /// What was there when the table came from another policy, if it did.
+    pub(super) arrived: &'a BTreeMap<GroupId, Position>,
 }
 
 impl<'a> Origins<'a> {
-    /// Those beside `group`; nothing when the table is not active-active.
+    /// Those beside `group`; nothing when the group has its items to itself.
     ///
     /// # Errors
-    /// When the group is not one of the table's.
+    /// When the group is not one of the table's, or not yet as far as this node knows.
     pub(in crate::tables) fn of(
         catalog: &'a Catalog,
         table: &'a CatalogTable,
         group: GroupId,
     ) -> io::Result<Option<Self>> {
-        let Some(rules) = table.rules.as_deref() else { return Ok(None) };
         let strange = || io::Error::new(io::ErrorKind::NotFound, "the table does not live in this group");
-        let policy = &catalog.system.groups.get(&group).ok_or_else(strange)?.policy;
+        let info = catalog.system.groups.get(&group).ok_or_else(strange)?;
+        if !catalog.system.is_active_active(info) {
+            // Whether a table that has left is still asked for here, the group's own notes tell.
+            return Ok(None);
+        }
+        let early = || io::Error::new(io::ErrorKind::NotConnected, "the table is not here yet; try again");
+        let rules = table.rules.as_deref().ok_or_else(early)?;
+        let policy = &info.policy;
         if *policy != table.policy && !table.residency.iter().any(|(_, named)| named == policy) {
             return Err(strange());
         }
@@ -45,7 +56,14 @@ impl<'a> Origins<'a> {
         let own = Origin(u16::try_from(at / count).map_err(|_| strange())?);
         let share = entry.groups.iter().skip(at % count).step_by(count).copied();
         let others = share.filter(|other| *other != group).collect();
-        Ok(Some(Self { own, others, rules, regions: &entry.policy.regions }))
+        Ok(Some(Self {
+            own,
+            others,
+            rules,
+            regions: &entry.policy.regions,
+            system: &catalog.system,
+            arrived: &table.arrived,
+        }))
     }
 
     /// The region of an origin.

@@ -27,31 +27,44 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Up to where the other origins' logs were looked through, by (the group that this node leads, the other group).
 type Looked = BTreeMap<(GroupId, GroupId), u64>;
 
-/// Runs as long as the node.
+/// Runs as long as the node. Collecting waits for regions that are away, and must not hold up the rest.
 pub async fn run(tables: Arc<ReplicatedTables>) -> Infallible {
-    let replication = &tables.replication;
+    tokio::select! {
+        never = Box::pin(keep_looking(&tables.replication)) => never,
+        never = Box::pin(keep_collecting(&tables)) => never,
+    }
+}
+
+async fn keep_looking(replication: &Replication) -> Infallible {
     let mut looked = Looked::new();
-    let mut collected = Instant::now();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let state = replication.system();
-        let has_tables = |entry: &&PolicyEntry| {
-            entry.policy.pattern == Pattern::ActiveActive
-                && state.tables.values().any(|table| table.policies().contains(&entry.policy.name))
-        };
-        let entries: Vec<&PolicyEntry> = state.policies.values().filter(has_tables).collect();
-        for share in entries.iter().flat_map(|entry| shares(entry)) {
+        for share in active_shares(&state) {
             if let Err(error) = look(replication, &state, &share, &mut looked).await {
                 tracing::debug!(%error, "concurrent writes are looked for later");
             }
         }
-        if collected.elapsed() >= COLLECT_EVERY {
-            for groups in entries.iter().flat_map(|entry| shares(entry)) {
-                collect(&tables, &state, &groups).await;
-            }
-            collected = Instant::now();
-        }
     }
+}
+
+async fn keep_collecting(tables: &ReplicatedTables) -> Infallible {
+    loop {
+        tokio::time::sleep(COLLECT_EVERY).await;
+        let state = tables.replication.system();
+        let shares = active_shares(&state);
+        let collected = shares.iter().map(|groups| collect(tables, &state, groups));
+        futures_util::future::join_all(collected).await;
+    }
+}
+
+/// The groups of each share of the items of all active-active policies that have tables.
+fn active_shares(state: &SystemState) -> Vec<Vec<GroupId>> {
+    let has_tables = |entry: &&PolicyEntry| {
+        entry.policy.pattern == Pattern::ActiveActive
+            && state.tables.values().any(|table| table.policies().contains(&entry.policy.name))
+    };
+    state.policies.values().filter(has_tables).flat_map(shares).collect()
 }
 
 /// The groups of each share of a policy's items, by origin.
@@ -111,7 +124,7 @@ async fn look(
             while *at < applied {
                 match replication.changes(*other, *at).await? {
                     Some(changes) if changes.upto > *at => {
-                        check(replication, *own, changes.keys.into_iter()).await?;
+                        check(replication, state, *own, changes.keys.into_iter()).await?;
                         *at = changes.upto;
                     }
                     // The log no longer goes back that far: all items are looked at.
@@ -144,12 +157,18 @@ async fn check_all(replication: &Replication, state: &SystemState, own: GroupId)
 /// Has noted what is to be noted of these items.
 async fn check(
     replication: &Replication,
+    state: &SystemState,
     own: GroupId,
     items: impl Iterator<Item = Bytes>,
 ) -> Result<(), Unserved> {
     let mut by_table: BTreeMap<TableId, Vec<Bytes>> = BTreeMap::new();
+    let Some(policy) = state.groups.get(&own).map(|group| &group.policy) else { return Ok(()) };
+    // What is on its way here, or gone, is in nobody's hands.
+    let lives = |id: &TableId| {
+        state.tables.values().any(|table| table.id == *id && table.policies().contains(policy))
+    };
     for item in items {
-        if let Some(table) = table_of(&item) {
+        if let Some(table) = table_of(&item).filter(lives) {
             by_table.entry(table).or_default().push(item);
         }
     }

@@ -6,6 +6,7 @@
 
 use super::beside::{Beside, encode, join};
 use super::conflicts::{self, Found};
+use super::fence;
 use super::ledger::{self, MAX_LOST};
 use super::notes::{self, Note};
 use super::origins::Origins;
@@ -13,7 +14,7 @@ use crate::tables::evaluate;
 use bytes::Bytes;
 use meridian_merge::Stamp;
 use meridian_replication::{Evaluation, Mutation, View};
-use meridian_types::{Hlc, HlcClock, TableId};
+use meridian_types::{Hlc, HlcClock, Position, TableId};
 use serde::{Deserialize, Serialize};
 use std::io;
 
@@ -23,10 +24,11 @@ const MAX_COUNTED: u64 = 100_000;
 /// A write of that kind, to the group of one origin.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::tables) enum ActiveWrite {
-    /// Promises that every later write has a later stamp than any so far; answers the bits of the newest.
-    Promise,
-    /// Raises the horizon.
-    Horizon(Hlc),
+    /// Promises that every later write has a later stamp than any so far; answers the bits of the newest. From then on nobody looks at the group who has
+    /// not applied these positions of the origins' groups.
+    Promise(Vec<Position>),
+    /// Raises the horizon; with positions as for a promise.
+    Horizon(Hlc, Vec<Position>),
     /// Drops fragments by their graves: those at (stamp, item) of one table, as far as the horizon lets them go. Answers the items of which another
     /// origin still has a live fragment.
     Bury(TableId, Vec<(Hlc, Bytes)>),
@@ -69,7 +71,7 @@ impl ActiveWrite {
     pub(in crate::tables) fn table(&self) -> Option<TableId> {
         match self {
             Self::Bury(table, _) | Self::Absorb(table, _) | Self::Check(table, _) => Some(*table),
-            Self::Promise | Self::Horizon(_) | Self::Forget(_) => None,
+            Self::Promise(_) | Self::Horizon(..) | Self::Forget(_) => None,
         }
     }
 }
@@ -94,17 +96,17 @@ pub(in crate::tables) fn tend(
 ) -> io::Result<Evaluation> {
     let put = |key, value| Mutation { key, value: Some(value) };
     match (write, origins) {
-        (ActiveWrite::Promise, _) => {
+        (ActiveWrite::Promise(fence), _) => {
             let newest = notes::number(view, Note::Promise)?.max(Hlc::new(view.clock().wall_ms, 0).to_bits());
-            let mutations = vec![put(notes::single(Note::Promise), notes::kept(newest))];
+            let mut mutations = vec![put(notes::single(Note::Promise), notes::kept(newest))];
+            mutations.extend(fence::raise(view, fence)?);
             Ok(Evaluation { mutations, response: evaluate::encode(&Hlc::from_bits(newest))? })
         }
-        (ActiveWrite::Horizon(horizon), _) => {
+        (ActiveWrite::Horizon(horizon, fence), _) => {
             let horizon = notes::number(view, Note::Horizon)?.max(horizon.to_bits());
-            Ok(Evaluation {
-                mutations: vec![put(notes::single(Note::Horizon), notes::kept(horizon))],
-                response: Bytes::new(),
-            })
+            let mut mutations = vec![put(notes::single(Note::Horizon), notes::kept(horizon))];
+            mutations.extend(fence::raise(view, fence)?);
+            Ok(Evaluation { mutations, response: Bytes::new() })
         }
         (ActiveWrite::Forget(keys), _) => {
             let gone = keys.iter().map(|key| Mutation { key: key.clone(), value: None }).collect();

@@ -25,6 +25,11 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// Whether a clock can be trusted.
+    pub(in crate::tables) fn trusts(self, behind_ms: i64) -> bool {
+        u128::from(behind_ms.unsigned_abs()) <= self.max_clock_offset.as_millis()
+    }
+
     /// A stamp later than `seen`, from a clock that can be trusted.
     ///
     /// # Errors

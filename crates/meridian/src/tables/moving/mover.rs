@@ -163,10 +163,13 @@ impl<C: Cluster> Mover<C> {
         Ok((moving.phase, moving.to.clone()))
     }
 
-    /// The new groups, by ordinal.
+    /// The new groups, by ordinal; of an active-active policy those of its first origin.
     fn targets(&self, id: u64) -> Result<Vec<GroupId>, Ended> {
         let (_, to) = self.phase(id)?;
-        Ok(self.cluster.system().policies.get(&to).ok_or(Ended::Over)?.groups.clone())
+        let state = self.cluster.system();
+        let entry = state.policies.get(&to).ok_or(Ended::Over)?;
+        let count = usize::try_from(entry.policy.groups).map_err(io::Error::other)?;
+        Ok(entry.groups.iter().take(count).copied().collect())
     }
 
     /// The source's ordinal among the groups of its policy, and how many they are.

@@ -144,8 +144,12 @@ pub(in crate::tables) fn capture(
     }
 }
 
-/// Evaluates a write of a move.
-pub(in crate::tables) fn evaluate(write: &MoveWrite, view: &dyn View) -> io::Result<Evaluation> {
+/// Evaluates a write of a move; `arrived_as` tells how this group keeps what another has stored.
+pub(in crate::tables) fn evaluate(
+    write: &MoveWrite,
+    view: &dyn View,
+    arrived_as: impl Fn(TableId, &Bytes) -> io::Result<Bytes>,
+) -> io::Result<Evaluation> {
     let (answer, mutations) = match write {
         MoveWrite::Start { table, id } => start(*table, *id, view)?,
         MoveWrite::Stay { table, id } => stay(*table, *id, view)?,
@@ -155,8 +159,14 @@ pub(in crate::tables) fn evaluate(write: &MoveWrite, view: &dyn View) -> io::Res
         MoveWrite::Import { from, source, rows } => {
             let taken = target(*from, *source, view)?
                 == Some(Target { id: from.id, epoch: from.epoch, sealed: false });
-            let mutation = |(key, value): &Row| Mutation { key: key.clone(), value: value.clone() };
-            if taken { (MoveAnswer::Done, rows.iter().map(mutation).collect()) } else { stale() }
+            let mutation = |(key, value): &Row| {
+                let value = value.as_ref().map(|value| arrived_as(from.table, value)).transpose()?;
+                Ok(Mutation { key: key.clone(), value })
+            };
+            match taken {
+                true => (MoveAnswer::Done, rows.iter().map(mutation).collect::<io::Result<_>>()?),
+                false => stale(),
+            }
         }
         MoveWrite::Seal { from, source } => seal(*from, *source, view)?,
     };

@@ -194,7 +194,7 @@ impl Cluster for Arc<World> {
         let done = {
             let mut groups = held(&self.groups);
             let rows = groups.get_mut(&group).unwrap();
-            let evaluation = evaluate(&write, rows)?;
+            let evaluation = evaluate(&write, rows, |_, stored| Ok(stored.clone()))?;
             rows.apply(evaluation.mutations);
             let position = Position { group, incarnation: Incarnation(0), index: rows.index };
             (decode(&evaluation.response)?, position)
