@@ -79,6 +79,7 @@ mod tests {
             backends: [(RegionName::new(region).unwrap(), vec!["tcp://192.0.2.1:1".parse().unwrap()])].into(),
             policy: ServicePolicy::Nearest,
             ttl_s: 10,
+            edge: meridian_types::service::EdgeOptions::default(),
         }
     }
 
