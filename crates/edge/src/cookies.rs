@@ -78,7 +78,8 @@ pub fn set_token(token: &Token, tls: bool) -> Option<HeaderValue> {
 
 fn value(name: &str, text: &str, age_s: u64, tls: bool) -> Option<HeaderValue> {
     let secure = if tls { "; Secure" } else { "" };
-    HeaderValue::try_from(format!("{name}={text}; Max-Age={age_s}; Path=/; HttpOnly; SameSite=Lax{secure}")).ok()
+    HeaderValue::try_from(format!("{name}={text}; Max-Age={age_s}; Path=/; HttpOnly; SameSite=Lax{secure}"))
+        .ok()
 }
 
 #[cfg(test)]
@@ -106,7 +107,10 @@ mod tests {
         let brought = take(&mut headers);
         let mut both = a;
         both.join(&b);
-        assert_eq!(brought, Brought { region: Some(RegionName::new("eu-west-1").unwrap()), token: Some(both) });
+        assert_eq!(
+            brought,
+            Brought { region: Some(RegionName::new("eu-west-1").unwrap()), token: Some(both) }
+        );
         assert_eq!(headers, cookies(&["sid=1; x=a=b", "y=2"]));
     }
 

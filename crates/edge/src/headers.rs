@@ -3,7 +3,8 @@
 //! Source: RFC 9110, section 7.6; RFC 7239.
 
 use http::header::{
-    CONNECTION, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
@@ -85,21 +86,19 @@ pub struct Came<'a> {
 /// Sets `Forwarded` and its older relatives. What the sender says there counts only when it is trusted.
 pub fn set_forwarded(headers: &mut HeaderMap, came: Came<'_>) {
     let joined = |name: &HeaderName| {
-        let values: Vec<&str> =
-            headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).filter(|v| !v.is_empty()).collect();
+        let values: Vec<&str> = headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .filter(|v| !v.is_empty())
+            .collect();
         let joined = values.join(", ");
         (came.trusted && !joined.is_empty() && joined.len() <= MAX_CHAIN).then_some(joined)
     };
     let (chain, addresses) = (joined(&FORWARDED), joined(&X_FORWARDED_FOR));
     let (proto, host) = (joined(&X_FORWARDED_PROTO), joined(&X_FORWARDED_HOST));
-    for name in [
-        FORWARDED,
-        X_FORWARDED_FOR,
-        X_FORWARDED_HOST,
-        X_FORWARDED_PROTO,
-        X_FORWARDED_PORT,
-        X_REAL_IP,
-    ] {
+    for name in [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_FORWARDED_PORT, X_REAL_IP]
+    {
         headers.remove(name);
     }
     let scheme = if came.tls { "https" } else { "http" };
@@ -130,7 +129,8 @@ pub fn set_forwarded(headers: &mut HeaderMap, came: Came<'_>) {
 #[must_use]
 pub fn client_behind(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let values: Vec<&str> = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).collect();
-    let addresses = values.iter().flat_map(|value| value.split(',')).map(|text| text.trim().parse::<IpAddr>());
+    let addresses =
+        values.iter().flat_map(|value| value.split(',')).map(|text| text.trim().parse::<IpAddr>());
     let addresses: Vec<IpAddr> = addresses.map(|address| address.ok()).collect::<Option<_>>()?;
     addresses.iter().rev().find(|address| !trusted(**address)).or(addresses.first()).copied()
 }
@@ -185,7 +185,10 @@ mod tests {
         set_forwarded(&mut headers, came(false));
         assert_eq!(headers[FORWARDED], "for=192.0.2.7;host=\"shop.x.y\";proto=https");
         assert_eq!(headers[X_FORWARDED_FOR], "192.0.2.7");
-        assert_eq!((&headers[X_FORWARDED_PROTO], &headers[X_FORWARDED_HOST]), (&"https".parse().unwrap(), &"shop.x.y".parse().unwrap()));
+        assert_eq!(
+            (&headers[X_FORWARDED_PROTO], &headers[X_FORWARDED_HOST]),
+            (&"https".parse().unwrap(), &"shop.x.y".parse().unwrap())
+        );
         assert!(!headers.contains_key(X_REAL_IP));
         let mut headers = map(&said);
         set_forwarded(&mut headers, came(true));

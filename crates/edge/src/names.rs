@@ -23,7 +23,9 @@ impl<T> Names<T> {
             for name in own {
                 let name = name.to_ascii_lowercase();
                 match name.strip_prefix("*.") {
-                    Some(parent) => names.starred.entry(parent.to_owned()).or_insert_with(|| Arc::clone(&value)),
+                    Some(parent) => {
+                        names.starred.entry(parent.to_owned()).or_insert_with(|| Arc::clone(&value))
+                    }
                     None => names.exact.entry(name).or_insert_with(|| Arc::clone(&value)),
                 };
             }
@@ -49,7 +51,8 @@ mod tests {
 
     #[test]
     fn exact_then_star_then_the_first() {
-        let own = |names: &[&str], value: u8| (names.iter().map(ToString::to_string).collect(), Arc::new(value));
+        let own =
+            |names: &[&str], value: u8| (names.iter().map(ToString::to_string).collect(), Arc::new(value));
         let names = Names::new([own(&["a.x.y", "*.Z.y"], 1), own(&["*.x.y", "b.z.y", "a.x.y"], 2)]);
         let found = |name| *names.find(name).unwrap();
         assert_eq!([Some("A.x.Y"), Some("c.z.y"), Some("b.z.y"), Some("q.x.y")].map(found), [1, 1, 2, 2]);

@@ -23,8 +23,9 @@ pub struct Candidate {
 /// its share says. When all that is left is out, it is asked all the same: a judge that errs must not take the service down by itself.
 #[must_use]
 pub fn pick(candidates: &[Candidate], draw: u64) -> Option<usize> {
-    let open: Vec<usize> =
-        (0..candidates.len()).filter(|index| candidates.get(*index).is_some_and(|c| !c.tried && !c.full)).collect();
+    let open: Vec<usize> = (0..candidates.len())
+        .filter(|index| candidates.get(*index).is_some_and(|c| !c.tried && !c.full))
+        .collect();
     let tried_rank = |rank| candidates.iter().any(|c| c.tried && c.rank == rank);
     let class = |index: usize| {
         let c = candidates.get(index)?;

@@ -82,10 +82,7 @@ impl Fault {
 /// Whether a status says that the server cannot serve now, as opposed to what it thinks of the request.
 #[must_use]
 pub fn is_failure(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-    )
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
 }
 
 #[cfg(test)]
@@ -95,7 +92,8 @@ mod tests {
     #[test]
     fn a_write_that_may_have_happened_is_never_sent_twice() {
         let plain = HeaderMap::new();
-        let keyed: HeaderMap = [(IDEMPOTENCY_KEY.parse().unwrap(), "7".parse().unwrap())].into_iter().collect();
+        let keyed: HeaderMap =
+            [(IDEMPOTENCY_KEY.parse().unwrap(), "7".parse().unwrap())].into_iter().collect();
         for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE] {
             assert_eq!(Repeat::of(&method, &plain), Repeat::Safe, "{method}");
         }

@@ -33,7 +33,8 @@ impl Served {
         let (key, _) = client_key(client, u8::MAX);
         let steering = Steering::of(&self.service.policy);
         let mut choice = choose(&steering, &self.verdicts, Client { distances, key });
-        if let Some(place) = wrote.and_then(|region| choice.regions.iter().position(|other| other == region)) {
+        if let Some(place) = wrote.and_then(|region| choice.regions.iter().position(|other| other == region))
+        {
             choice.regions[..=place].rotate_right(1);
         }
         choice

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod dev;
 pub mod dns;
+pub mod edge;
 pub mod files;
 pub mod health;
 pub mod http;

@@ -44,6 +44,11 @@ const TOO_SLOW: u8 = 3;
 const BROKEN: u8 = 4;
 
 impl Flow {
+    /// Of a request without a body.
+    pub(super) fn done() -> Self {
+        Self(AtomicU8::new(DONE))
+    }
+
     fn set(&self, state: u8) {
         self.0.store(state, Ordering::Relaxed);
     }

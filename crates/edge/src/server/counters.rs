@@ -18,6 +18,10 @@ pub struct Counters {
     pub retries: AtomicU64,
     /// Requests sent to a second region because the first was slow.
     pub hedges: AtomicU64,
+    /// Requests served from the cache.
+    pub hits: AtomicU64,
+    /// Requests that waited for another one's response.
+    pub collapsed: AtomicU64,
     /// Connections in another protocol that are open.
     pub tunnels: AtomicU64,
 }

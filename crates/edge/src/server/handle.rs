@@ -1,15 +1,17 @@
 //! One request from its arrival to its response.
 
 use super::body::{AnyBody, Inbound, Outbound};
+use super::caching::Lookup;
 use super::forward::{Answer, Nothing, Outgoing};
 use super::kept::Kept;
 use super::live::{Live, LiveService};
 use super::options::Plain;
 use super::{Inner, Place, reply, tunnel};
+use crate::cache::Key;
 use crate::cookies::{self, Brought};
 use crate::headers::{self, CLAIMS, Came, TOKEN};
 use crate::pace::Pace;
-use crate::retry::Repeat;
+use crate::retry::{Fault, Repeat};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, SET_COOKIE, UPGRADE};
@@ -42,11 +44,19 @@ struct Ready {
     client: IpAddr,
     head: Parts,
     brought: Brought,
+    /// The host that was asked.
+    host: String,
+    /// It is somebody's session.
+    guarded: bool,
     upgrade: Option<HeaderValue>,
 }
 
 /// Answers one request.
-pub(super) async fn handle(edge: Arc<Inner>, peer: Peer, mut request: Request<Incoming>) -> Response<AnyBody> {
+pub(super) async fn handle(
+    edge: Arc<Inner>,
+    peer: Peer,
+    mut request: Request<Incoming>,
+) -> Response<AnyBody> {
     let client_upgrade = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
     let response = match ready(&edge, &peer, head).await {
@@ -87,7 +97,8 @@ async fn ready(edge: &Inner, peer: &Peer, mut head: Parts) -> Result<Ready, Refu
     }
     // Nobody but the edge says whose session it is.
     head.headers.remove(CLAIMS);
-    if route.jwt {
+    let guarded = route.jwt;
+    if guarded {
         let claims = session(edge, &head.headers).await?;
         head.headers.insert(CLAIMS, claims);
     }
@@ -118,7 +129,7 @@ async fn ready(edge: &Inner, peer: &Peer, mut head: Parts) -> Result<Ready, Refu
     head.uri = Uri::from(path);
     head.version = Version::HTTP_11;
     head.extensions = http::Extensions::new();
-    Ok(Ready { live, service, client, head, brought, upgrade })
+    Ok(Ready { live, service, client, head, brought, host, guarded, upgrade })
 }
 
 /// The host that a request names, once.
@@ -145,7 +156,8 @@ fn authority(head: &Parts) -> Result<String, Refusal> {
 async fn session(edge: &Inner, headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = given.and_then(|text| text.split_once(' '));
-    let token = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    let token =
+        bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     let Some(token) = token else { return Err(reply::unauthorized(None)) };
     let claims = edge.sessions.verify(token).await.map_err(|why| reply::unauthorized(Some(&why)))?;
     // Claims may hold what a header cannot.
@@ -159,13 +171,14 @@ async fn serve(
     body: Incoming,
     client_upgrade: OnUpgrade,
 ) -> Response<AnyBody> {
-    let Ready { live, service, client, head, brought, upgrade } = ready;
+    let Ready { live, service, client, head, brought, host, guarded, upgrade } = ready;
     let repeat = match Repeat::of(&head.method, &head.headers) {
         // Two connections at once would be one too many.
         Repeat::Safe if upgrade.is_some() => Repeat::Idempotent,
         repeat => repeat,
     };
-    let (inbound, flow) = Inbound::new(body, edge.options.max_body, Pace { least: edge.options.min_body_rate });
+    let (inbound, flow) =
+        Inbound::new(body, edge.options.max_body, Pace { least: edge.options.min_body_rate });
     let body = match Kept::of(inbound, repeat).await {
         Ok(body) => body,
         Err(_) => {
@@ -175,6 +188,19 @@ async fn serve(
     };
     let home = (live.locate)(client);
     let choice = service.served.order(home.as_ref(), client, brought.region.as_ref());
+    let key = Key { service: service.served.service.name.clone(), host, path: head.uri.to_string() };
+    let cached = service.served.service.edge.cache && !guarded;
+    if cached && matches!(head.method, Method::GET | Method::HEAD) && upgrade.is_none() && body.is_empty() {
+        let (edge, service, order) = (Arc::clone(edge), Arc::clone(&service), choice.regions);
+        let lookup = Lookup { edge, service, order, head, key };
+        let mut response = match lookup.serve().await {
+            Ok(response) => response,
+            Err(nothing) => return reply::nothing(nothing),
+        };
+        carry_token(response.headers_mut(), brought.token, peer.tls);
+        *response.version_mut() = Version::HTTP_11;
+        return response;
+    }
     let outgoing =
         Outgoing { edge, service: &service, order: &choice.regions, head: &head, repeat, body, flow: &flow };
     let Answer { mut response, lease, region } = match outgoing.run().await {
@@ -183,21 +209,22 @@ async fn serve(
     };
     let changes = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if changes && upgrade.is_none() {
-        return reply::nothing(Nothing::Fault(crate::retry::Fault::Unknown("changed the protocol unasked")));
+        return reply::nothing(Nothing::Fault(Fault::Unknown("changed the protocol unasked")));
     }
     let protocol = response.headers().get(UPGRADE).cloned();
     headers::remove_hop_by_hop(response.headers_mut());
-    let unsafe_done = may_change(&head.method) && (response.status().is_success() || response.status().is_redirection());
-    let sticky_ms = service.served.service.edge.sticky_ms;
-    if unsafe_done && sticky_ms > 0 {
-        append(response.headers_mut(), cookies::set_region(&region, sticky_ms, peer.tls));
+    let status = response.status();
+    if may_change(&head.method) && (status.is_success() || status.is_redirection()) {
+        let sticky_ms = service.served.service.edge.sticky_ms;
+        if sticky_ms > 0 {
+            append(response.headers_mut(), cookies::set_region(&region, sticky_ms, peer.tls));
+        }
+        if cached {
+            // What was there before the change is not what is there now (RFC 9111, section 4.4).
+            edge.forget(&key);
+        }
     }
-    let seen = response.headers().get(TOKEN).and_then(|value| value.to_str().ok()?.parse::<Token>().ok());
-    if let Some(seen) = seen {
-        let mut token = brought.token.unwrap_or_default();
-        token.join(&seen);
-        append(response.headers_mut(), cookies::set_token(&token, peer.tls));
-    }
+    carry_token(response.headers_mut(), brought.token, peer.tls);
     if let Ok(value) = HeaderValue::try_from(region.as_str()) {
         response.headers_mut().insert(headers::REGION, value);
     }
@@ -210,6 +237,16 @@ async fn serve(
         return response.map(|_| super::body::empty());
     }
     response.map(|body| Outbound::new(body, lease).boxed_unsync())
+}
+
+/// Has the client keep what the backend has let it see, with all that it had seen.
+fn carry_token(headers: &mut HeaderMap, brought: Option<Token>, tls: bool) {
+    let seen = headers.get(TOKEN).and_then(|value| value.to_str().ok()?.parse::<Token>().ok());
+    if let Some(seen) = seen {
+        let mut token = brought.unwrap_or_default();
+        token.join(&seen);
+        append(headers, cookies::set_token(&token, tls));
+    }
 }
 
 /// Whether a request of this method may change something.

@@ -68,6 +68,11 @@ impl Kept {
         }
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+    }
+
     /// Whether it can be sent (again).
     pub(super) fn is_there(&self) -> bool {
         !matches!(self, Self::Stream(None))

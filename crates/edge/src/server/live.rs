@@ -47,9 +47,10 @@ impl Upstreams {
             };
             // Those that may not be asked now keep what is known of them.
             served.service.backends.values().flatten().for_each(|backend| _ = upstream(backend));
-            let usable = served.usable.iter().map(|(region, backends)| {
-                (region.clone(), backends.iter().map(&mut upstream).collect())
-            });
+            let usable = served
+                .usable
+                .iter()
+                .map(|(region, backends)| (region.clone(), backends.iter().map(&mut upstream).collect()));
             let usable = usable.collect();
             services.insert(name, Arc::new(LiveService { served, usable }));
         }

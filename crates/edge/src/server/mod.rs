@@ -1,6 +1,7 @@
 //! The sockets of the edge: connections of clients, connections to backends, and the tasks between them.
 
 mod body;
+mod caching;
 mod certificates;
 mod connection;
 mod counters;
@@ -22,12 +23,14 @@ pub use options::{Boxed, Options, Plain, Sessions};
 pub use status::BackendView;
 
 use crate::budget::RetryBudget;
+use crate::cache::{Key, Store, Usage};
 use crate::view::View;
+use caching::Flights;
 use certificates::Held;
 use dial::Dialer;
 use handle::Peer;
 use live::{Live, Upstreams};
-use meridian_types::Backend;
+use meridian_types::{Backend, ServiceName};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::io;
@@ -42,6 +45,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// How often connections that have waited for too long are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
+/// The most responses that are looked at anew behind clients' backs at once.
+const MAX_REVALIDATIONS: usize = 64;
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
 
@@ -53,6 +58,12 @@ struct Inner {
     dialer: Dialer,
     budget: Mutex<RetryBudget>,
     counters: Counters,
+    store: Mutex<Store>,
+    flights: Flights,
+    /// How often something was forgotten on purpose: what was asked for before may not be kept after.
+    purges: AtomicU64,
+    /// Looks behind clients' backs.
+    revalidations: Arc<Semaphore>,
     sessions: Arc<dyn Sessions>,
     certificates: Arc<Held>,
     acceptor: TlsAcceptor,
@@ -75,6 +86,13 @@ impl Inner {
     /// A number that differs each time.
     fn draw(&self) -> u64 {
         self.draws.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Keeps nothing of an address any more, whoever is just fetching it.
+    fn forget(&self, key: &Key) {
+        let mut store = lock(&self.store);
+        self.purges.fetch_add(1, Ordering::SeqCst);
+        store.remove(key);
     }
 
     /// Waits until the end is asked for.
@@ -103,6 +121,10 @@ impl Server {
             dialer: Dialer::new(options.backend_ca.as_deref(), options.connect_timeout)?,
             budget: Mutex::new(RetryBudget::new(options.retry_permille)),
             counters: Counters::default(),
+            store: Mutex::new(Store::new(options.cache_bytes)),
+            flights: Flights::default(),
+            purges: AtomicU64::new(0),
+            revalidations: Arc::new(Semaphore::new(MAX_REVALIDATIONS)),
             sessions,
             acceptor: certificates::acceptor(Arc::clone(&certificates)).map_err(io::Error::other)?,
             certificates,
@@ -130,6 +152,22 @@ impl Server {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.inner.counters
+    }
+
+    /// Forgets what is kept of a service: all of it, or what has a tag. Answers how many addresses that was.
+    pub fn purge(&self, service: &ServiceName, tag: Option<&str>) -> usize {
+        let mut store = lock(&self.inner.store);
+        self.inner.purges.fetch_add(1, Ordering::SeqCst);
+        match tag {
+            Some(tag) => store.purge_tag(service, tag),
+            None => store.purge(service),
+        }
+    }
+
+    /// How full the cache is.
+    #[must_use]
+    pub fn cache_usage(&self) -> Usage {
+        lock(&self.inner.store).usage()
     }
 
     /// Serves connections until `shutdown`, then lets requests finish for as long as the options say.

@@ -48,6 +48,8 @@ pub struct Options {
     pub retry_permille: u32,
     /// The most requests that one backend is at.
     pub max_in_flight: usize,
+    /// The most bytes that the cache keeps; 0 for no cache.
+    pub cache_bytes: usize,
     /// How long requests may finish once the end was asked for.
     pub drain: Duration,
     /// Who may sign the certificates of backends; the system's own list when there is none.

@@ -48,7 +48,9 @@ pub(super) fn nothing(nothing: Nothing) -> Response<AnyBody> {
 /// A session's token is lacking or refused (RFC 6750).
 pub(super) fn unauthorized(why: Option<&str>) -> Response<AnyBody> {
     let challenge = match why {
-        Some(why) => format!("Bearer error=\"invalid_token\", error_description=\"{}\"", why.replace(['"', '\\'], "'")),
+        Some(why) => {
+            format!("Bearer error=\"invalid_token\", error_description=\"{}\"", why.replace(['"', '\\'], "'"))
+        }
         None => "Bearer".to_owned(),
     };
     let mut response = refuse(StatusCode::UNAUTHORIZED, why.unwrap_or("a token of a session is needed"));

@@ -1,7 +1,7 @@
 //! Connections that have changed to another protocol, such as WebSocket: bytes both ways until one side ends.
 
-use super::{Inner, Place};
 use super::upstream::InFlight;
+use super::{Inner, Place};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
@@ -13,7 +13,13 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Carries bytes until one side ends, or the node is asked to: such a connection has no other end.
-pub(super) fn spawn(edge: &Arc<Inner>, client: OnUpgrade, backend: OnUpgrade, in_flight: InFlight, place: Arc<Place>) {
+pub(super) fn spawn(
+    edge: &Arc<Inner>,
+    client: OnUpgrade,
+    backend: OnUpgrade,
+    in_flight: InFlight,
+    place: Arc<Place>,
+) {
     let edge = Arc::clone(edge);
     tokio::spawn(async move {
         let both = async { tokio::join!(client, backend) };

@@ -299,6 +299,7 @@ fn configuration(
         },
         store: Default::default(),
         dns: Default::default(),
+        edge: Default::default(),
         log: Default::default(),
         policies: Vec::new(),
     })

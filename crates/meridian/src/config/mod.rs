@@ -3,6 +3,7 @@
 //! What is not here: the flags of `meridian dev`, which writes one such file for every node it starts.
 
 mod dns;
+mod edge;
 mod env;
 mod error;
 pub mod secret;
@@ -13,6 +14,7 @@ mod validate;
 pub use dns::{
     DnsSection, NameServerSection, NetworkSection, RegionSection, ZoneFileSection, location as dns_location,
 };
+pub use edge::{CertificateSection, EdgeSection, PlainHttp};
 pub use error::ConfigError;
 pub use secret::{Credentials, Secret};
 pub use sections::{
@@ -60,6 +62,9 @@ pub struct NodeConfig {
     /// The name server.
     #[serde(default)]
     pub dns: DnsSection,
+    /// The HTTP edge.
+    #[serde(default)]
+    pub edge: EdgeSection,
     /// Logging.
     #[serde(default)]
     pub log: LogSection,
@@ -129,7 +134,9 @@ impl NodeConfig {
         let zones = self.dns.zone_files.iter_mut().map(|entry| &mut entry.file);
         let files =
             tls.chain(&mut self.auth.bootstrap_credentials).chain(zones).chain(&mut self.dns.database);
-        std::iter::once(&mut self.node.data_dir).chain(files)
+        let edge = self.edge.certificates.iter_mut().flat_map(|entry| [&mut entry.cert, &mut entry.key]);
+        let edge = edge.chain(&mut self.edge.backend_ca);
+        std::iter::once(&mut self.node.data_dir).chain(files).chain(edge)
     }
 
     fn resolve(&mut self, base: &Path) {

@@ -23,6 +23,7 @@ use meridian_dns::server::Server as NameServer;
 use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::key::{self, KeyKind, TableSchema};
 use meridian_dynamo::table::{Billing, POLICY_TAG, TableDefinition};
+use meridian_edge::server::Server as EdgeServer;
 use meridian_replication::system::{AllowList, Credential, SystemCommand, SystemError};
 use meridian_replication::{Replication, Unserved};
 use meridian_types::{NodeName, Policy, PolicyName, RegionName, Service, ServiceName, TableName};
@@ -41,8 +42,17 @@ pub struct NodeAdmin {
     tables: Arc<ReplicatedTables>,
     here: ServedBy,
     scrubbed: Arc<Scrubbed>,
-    health: Arc<HealthWatch>,
-    name_server: Arc<NameServer>,
+    serving: Serving,
+}
+
+/// What the node does for services.
+pub struct Serving {
+    /// How they stand.
+    pub health: Arc<HealthWatch>,
+    /// Its DNS.
+    pub name_server: Arc<NameServer>,
+    /// Its HTTP edge.
+    pub edge: Arc<EdgeServer>,
 }
 
 impl NodeAdmin {
@@ -53,9 +63,9 @@ impl NodeAdmin {
         catalogs: Arc<Catalogs>,
         tables: Arc<ReplicatedTables>,
         here: ServedBy,
-        (health, name_server): (Arc<HealthWatch>, Arc<NameServer>),
+        serving: Serving,
     ) -> Self {
-        Self { replication, catalogs, tables, here, scrubbed: Arc::default(), health, name_server }
+        Self { replication, catalogs, tables, here, scrubbed: Arc::default(), serving }
     }
 
     /// Where the scrubber counts.
@@ -392,7 +402,7 @@ impl ClusterAdmin for NodeAdmin {
 
     async fn services_status(&self) -> Result<ServicesStatus, ApiError> {
         // What this node judges by, whether or not the system group can be reached.
-        Ok(services::status(&self.health, &self.replication.system(), &self.here.node))
+        Ok(services::status(&self.serving, &self.replication.system(), &self.here.node))
     }
 
     async fn put_service(&self, service: Service, new: bool) -> Result<Service, ApiError> {
@@ -402,6 +412,10 @@ impl ClusterAdmin for NodeAdmin {
 
     async fn remove_service(&self, name: &ServiceName) -> Result<(), ApiError> {
         self.command(SystemCommand::RemoveService(name.clone())).await
+    }
+
+    async fn purge_service(&self, name: &ServiceName, tag: Option<String>) -> Result<(), ApiError> {
+        self.command(SystemCommand::PurgeService { service: name.clone(), tag }).await
     }
 
     async fn signing_keys(&self) -> Result<SigningKeyList, ApiError> {
@@ -437,8 +451,9 @@ impl ClusterAdmin for NodeAdmin {
         let blocked = blocked.into_iter().map(|(group, node)| (group, name(node))).collect();
         let active = metrics::Active { conflicts, blocked };
         let mut text = metrics::text(&self.replication, &self.scrubbed, &active);
-        services::metrics(&self.health, &mut text);
-        crate::dns::metrics(&self.name_server, &mut text);
+        services::metrics(&self.serving.health, &mut text);
+        crate::dns::metrics(&self.serving.name_server, &mut text);
+        crate::edge::metrics(&self.serving.edge, state.services(), &mut text);
         text
     }
 }

@@ -10,11 +10,12 @@ mod scrub;
 mod services;
 mod status;
 
-pub use admin::NodeAdmin;
+pub use admin::{NodeAdmin, Serving};
 
 use crate::admin as admin_api;
 use crate::config::{AuthMode, ConfigError, Credentials, NodeConfig};
 use crate::dns::{self, Dns, Files, FilesError};
+use crate::edge::{self, Edge};
 use crate::files;
 use crate::health::Health;
 use crate::parent::{Pretence, Routes, Told};
@@ -65,6 +66,9 @@ pub enum NodeError {
     /// A file of DNS cannot be used.
     #[error("dns: {0}")]
     Dns(#[from] FilesError),
+    /// The HTTP edge cannot be set up.
+    #[error("edge: {0}")]
+    Edge(std::io::Error),
     /// The data folder cannot be made.
     #[error("cannot make node.data_dir {}: {source}; make it for this user, or name another", dir.display())]
     DataDir {
@@ -111,6 +115,7 @@ impl NodeError {
                 | Self::Topology(_)
                 | Self::Tls(_)
                 | Self::Dns(_)
+                | Self::Edge(_)
                 | Self::DataDir { .. }
                 | Self::OtherNode(_)
                 | Self::Expelled(_)
@@ -163,12 +168,21 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         health: Arc::clone(&health),
         replication: Arc::clone(&replication),
     };
+    let edge_server = edge::server(&config, &replication).map_err(NodeError::Edge)?;
+    let edge = Edge {
+        server: Arc::clone(&edge_server),
+        listen: config.listen.edge,
+        certificates: config.edge.certificate_files(),
+        name_server: Arc::clone(&name_server),
+        health: Arc::clone(&health),
+        replication: Arc::clone(&replication),
+    };
     let node_admin = Arc::new(NodeAdmin::new(
         Arc::clone(&replication),
         catalogs,
         Arc::clone(&tables),
         here.clone(),
-        (Arc::clone(&health), name_server),
+        Serving { health: Arc::clone(&health), name_server, edge: edge_server },
     ));
     let scrubbed = node_admin.scrubbed();
     let auth = match config.auth.mode {
@@ -192,7 +206,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         redis::serve(redis, tables.clone(), redis_front.clone(), async move { stopping.requested().await });
     let serve_admin = admin_api::serve(admin, config.admin.token.clone(), node_admin, shutdown.clone());
     let outcome = tokio::select! {
-        _ = async { tokio::join!(serve_dynamodb, serve_redis, serve_admin) } => Ok(()),
+        _ = async { tokio::join!(serve_dynamodb, serve_redis, serve_admin, edge.run(shutdown.clone())) } => Ok(()),
         error = store_failure(&store) => Err(NodeError::StoreFailed(error)),
         expelled = replication.expelled() => match expelled {
             Expelled::Left(why) => {

@@ -3,9 +3,9 @@
 use super::page::{first_word, sections};
 use super::{none, tree};
 use meridian::config::{
-    AdminSection, AuthSection, ClusterSection, DnsSection, ListenSection, LogSection, NameServerSection,
-    NetworkSection, NodeConfig, NodeSection, PeerNode, RedisSection, RegionSection, ReplicationSection,
-    Secret, StoreSection, TlsSection, ZoneFileSection,
+    AdminSection, AuthSection, CertificateSection, ClusterSection, DnsSection, EdgeSection, ListenSection,
+    LogSection, NameServerSection, NetworkSection, NodeConfig, NodeSection, PeerNode, RedisSection,
+    RegionSection, ReplicationSection, Secret, StoreSection, TlsSection, ZoneFileSection,
 };
 use meridian_types::policy::DEFAULT_GROUPS;
 use meridian_types::{ConflictRule, Failback, NodeId, OnRegionLoss, Pattern, Policy, Replication, Span};
@@ -55,6 +55,11 @@ fn everything() -> NodeConfig {
             }],
             zone_files: vec![ZoneFileSection { zone: "a.b".parse().unwrap(), file: "z".into() }],
             ..DnsSection::default()
+        },
+        edge: EdgeSection {
+            backend_ca: Some("e".into()),
+            certificates: vec![CertificateSection { cert: "c".into(), key: "k".into() }],
+            ..EdgeSection::default()
         },
         log: LogSection::default(),
         policies: vec![Policy {

@@ -216,6 +216,13 @@ pub enum SystemCommand {
     },
     /// Forgets a signing key; its tokens are refused from then on.
     DeleteSigningKey(String),
+    /// Has every edge forget what it keeps of a service.
+    PurgeService {
+        /// Whose.
+        service: ServiceName,
+        /// What has this tag; everything when there is none.
+        tag: Option<String>,
+    },
 }
 
 /// What a committed command answers.

@@ -32,7 +32,7 @@ impl SystemCommand {
                 ACTIVE_ACTIVE
             }
             Self::CreateTable { table } if table.residency().next().is_some() => RESIDENCY,
-            Self::PutService { .. } | Self::RemoveService(_) => SERVICES,
+            Self::PutService { .. } | Self::RemoveService(_) | Self::PurgeService { .. } => SERVICES,
             Self::AddSigningKey { .. } | Self::DeleteSigningKey(_) => SIGNING_KEYS,
             Self::Found { .. }
             | Self::CreatePolicy { .. }

@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 
 /// Every node probes every backend: this bounds what they do in a second.
 const MAX_SERVICES: usize = 128;
+/// Orders that are remembered: an edge that has missed more forgets everything.
+const MAX_PURGES: usize = 64;
+/// The longest tag.
+const MAX_TAG: usize = 128;
 
 /// All services, and how often they were changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +20,19 @@ pub struct Services {
     pub by_name: BTreeMap<ServiceName, Service>,
     /// Grows with every change: the serial number of their DNS zones.
     pub version: u32,
+    /// The last orders to forget what edges keep, the oldest first. Their numbers have no gaps.
+    pub purges: Vec<Purge>,
+}
+
+/// An order to all edges to forget what they keep of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purge {
+    /// From 1 on.
+    pub number: u64,
+    /// Whose.
+    pub service: ServiceName,
+    /// What has this tag; everything when there is none.
+    pub tag: Option<String>,
 }
 
 impl SystemState {
@@ -45,6 +62,24 @@ impl SystemState {
             return Err(SystemError::NoSuchService(name));
         }
         self.since_2.services.version = self.since_2.services.version.wrapping_add(1);
+        Ok(SystemReply::Done)
+    }
+
+    pub(super) fn purge_service(
+        &mut self,
+        service: ServiceName,
+        tag: Option<String>,
+    ) -> Result<SystemReply, SystemError> {
+        let services = &mut self.since_2.services;
+        if !services.by_name.contains_key(&service) {
+            return Err(SystemError::NoSuchService(service));
+        }
+        // The API refuses it before; a longer one is kept by no edge.
+        let tag = tag.map(|tag| tag.chars().take(MAX_TAG).collect());
+        let number = services.purges.last().map_or(1, |last| last.number + 1);
+        services.purges.push(Purge { number, service, tag });
+        let surplus = services.purges.len().saturating_sub(MAX_PURGES);
+        services.purges.drain(..surplus);
         Ok(SystemReply::Done)
     }
 

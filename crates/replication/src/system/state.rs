@@ -274,6 +274,7 @@ impl SystemState {
             SystemCommand::RaiseLevel(to) => self.raise_level(to),
             SystemCommand::PutService { service, new } => self.put_service(service, new),
             SystemCommand::RemoveService(name) => self.remove_service(name),
+            SystemCommand::PurgeService { service, tag } => self.purge_service(service, tag),
             SystemCommand::AddSigningKey { id, key, rotates } => self.add_signing_key(id, key, rotates),
             SystemCommand::DeleteSigningKey(id) => self.delete_signing_key(id),
         }

@@ -1,0 +1,278 @@
+"""The HTTP edge: requests reach the region that should serve them, and go on in another one when it dies."""
+
+import base64
+import json
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+from cluster import PRIMARY, REGIONS, SURVIVORS, asserted, wait_until
+from edge_backends import Client, backend, end
+
+NETWORKS = dict(zip(REGIONS, ["192.0.2.7", "198.51.100.7", "203.0.113.7"]))
+SHOP, API = "shop.edge.test", "api.edge.test"
+# The goal on a machine that has nothing else to do; the bound elsewhere.
+SLOWEST, BOUND = 2.0, 10.0
+
+
+@pytest.fixture(scope="module")
+def backends():
+    servers = {(service, region): backend(region) for service in ("shop", "api") for region in REGIONS}
+    yield servers
+    for server in servers.values():
+        end(server)
+
+
+def add(cluster, name, backends, *options):
+    urls = [["--backend", f"{region}={backends[name, region].url}"] for region in REGIONS]
+    cluster.json(
+        "service", "add", name, "--host", f"{name}.edge.test", "--health", "/healthz", "--replace", *options,
+        *sum(urls, []),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def served(shared_lan, backends):
+    cluster = shared_lan
+    cluster.settle()
+    add(cluster, "api", backends)
+    add(cluster, "shop", backends, "--route", "/api=api", "--jwt", "/private", "--timeout", "2s")
+    for region in REGIONS:
+        wait_until(f"the edge of {region} serves", lambda region=region: steady(cluster, region))
+    yield cluster
+    for name in ("shop", "api"):
+        cluster.cli("service", "remove", name)
+
+
+def edge(cluster, region=PRIMARY):
+    return cluster.nodes()[region]["edge"].removeprefix("http://")
+
+
+def steady(cluster, region):
+    """Whether the edge sends every client to its own region."""
+    try:
+        return all(
+            Client(edge(cluster, region), host)(x_forwarded_for=NETWORKS[near]).json["region"] == near
+            for host in (SHOP, API)
+            for near in REGIONS
+        )
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+@pytest.fixture
+def well(served, backends):
+    """Backends that behave."""
+
+    def behave():
+        for server in backends.values():
+            server.mode, server.status, server.headers, server.pages = {}, {}, {}, {}
+            server.released.set()
+            server.released.clear()
+            server.seen.clear()
+
+    behave()
+    yield served
+    behave()
+    for region in REGIONS:
+        wait_until(f"the edge of {region} is steady again", lambda region=region: steady(served, region))
+
+
+def test_hosts_paths_and_headers(well):
+    shop = Client(edge(well, SURVIVORS[0]), SHOP)
+    for region in REGIONS:
+        got = shop(x_forwarded_for=NETWORKS[region])
+        assert (got.status, got.json["region"], got.headers["x-meridian-region"]) == (200, region, region)
+    assert shop("POST", "/api/x?y=1", b"x" * 300_000).json["path"] == "/api/x?y=1"
+    assert shop("GET", "/apis").json["headers"]["host"] == SHOP
+    big = shop("PUT", "/big", iter([b"x" * 50_000] * 20), transfer_encoding="chunked").json
+    assert big["body"] == 1_000_000 and big["headers"].get("transfer-encoding") == "chunked"
+    head = shop("HEAD", "/")
+    assert (head.status, head.text) == (200, "") and int(head.headers["content-length"]) > 0
+    told = shop(
+        connection="keep-alive, x-secret", x_secret="1", te="trailers", x_meridian_claims="forged", x_real_ip="6.6.6.6"
+    ).json["headers"]  # fmt: skip
+    assert not {"x-secret", "te", "x-meridian-claims", "x-real-ip", "connection"} & set(told)
+    assert told["forwarded"] == f'for=127.0.0.1;host="{SHOP}";proto=http'
+    unknown = Client(edge(well), "nobody.edge.test")()
+    assert unknown.status == 404
+    for version in ("--http1.1", "--http2-prior-knowledge"):
+        said = subprocess.run(
+            ["curl", "-s", "-w", "\n%{http_version} %{http_code}", version, "-H", f"Host: {API}", "-d", "a=b",
+             f"http://{edge(well)}/over"],
+            capture_output=True, text=True, timeout=20, check=True,
+        ).stdout  # fmt: skip
+        body, _, end_of = said.rpartition("\n")
+        assert json.loads(body)["body"] == 3 and end_of in ("1.1 200", "2 200")
+
+
+def test_a_write_is_never_sent_twice_and_what_may_be_repeated_is(well, backends):
+    near = {"x_forwarded_for": NETWORKS[PRIMARY]}
+    shop = Client(edge(well, SURVIVORS[0]), SHOP)
+    first = backends["shop", PRIMARY]
+    first.mode = {"GET": "drop", "POST": "drop", "PUT": "drop"}
+
+    def count(method, path):
+        return {r: backends["shop", r].seen[method, path] for r in REGIONS if backends["shop", r].seen[method, path]}
+
+    lost = shop("POST", "/1", b"pay", **near)
+    assert lost.status == 502 and lost.headers["retry-after"] == "1" and "not known" in lost.text
+    assert count("POST", "/1") == {PRIMARY: 1}
+    keyed = shop("POST", "/2", b"pay", idempotency_key="7", **near)
+    assert keyed.status == 200 and keyed.json["body"] == 3 and len(count("POST", "/2")) == 2
+    assert shop("PUT", "/3", b"x", **near).status == 200 and len(count("PUT", "/3")) == 2
+    assert shop("GET", "/4", **near).status == 200 and len(count("GET", "/4")) == 2
+    status = well.json("service", "status", "shop", region=SURVIVORS[0])["services"][0]
+    evidence = next(place for place in status["regions"] if place["region"] == PRIMARY)["backends"][0]["edge"]
+    assert evidence["failures"] >= 4 and evidence["last_fault"] == "closed without a response"
+    # A server that says nothing: the client is told in time, and it is asked no second time.
+    first.mode = {"POST": "hang"}
+    slow = shop("POST", "/5", b"pay", **near)
+    assert (slow.status, slow.headers["retry-after"]) == (504, "1") and count("POST", "/5") == {PRIMARY: 1}
+    # A server that cannot be reached has not been asked: even a write goes on elsewhere.
+    first.mode = {}
+    dead = backends["api", PRIMARY]
+    port = dead.server_port
+    end(dead)
+    try:
+        wrote = Client(edge(well, SURVIVORS[0]), API)("POST", "/6", b"pay", **near)
+        assert wrote.status == 200 and wrote.json["region"] != PRIMARY
+    finally:
+        backends["api", PRIMARY] = backend(PRIMARY, port=port)
+
+
+def test_users_stay_where_they_wrote_and_carry_what_they_have_seen(well, backends):
+    shop = Client(edge(well, SURVIVORS[0]), SHOP)
+    far = NETWORKS[REGIONS[2]]
+    wrote = shop("POST", "/", b"x", x_forwarded_for=NETWORKS[PRIMARY])
+    assert wrote.cookies["meridian_region"] == PRIMARY
+    kept = wrote.headers["set-cookie"]
+    assert all(part in kept for part in ("Max-Age=5", "HttpOnly", "SameSite=Lax"))
+    assert shop(x_forwarded_for=far).json["region"] == REGIONS[2]
+    stayed = shop(x_forwarded_for=far, cookie=f"sid=1; meridian_region={PRIMARY}")
+    assert stayed.json["region"] == PRIMARY and stayed.json["headers"]["cookie"] == "sid=1"
+    backends["shop", PRIMARY].status = {"POST": 409}
+    assert not shop("POST", "/", b"x", x_forwarded_for=NETWORKS[PRIMARY]).cookies, "nothing was written"
+
+    def token(table):
+        answer = well.client().put_item(TableName=table, Item={"pk": {"S": "a"}})
+        return answer["ResponseMetadata"]["HTTPHeaders"]["x-meridian-token"]
+
+    for policy in ("active-passive-sync", "active-passive-async"):
+        well.make_table(f"edge-{policy}", policy)
+    one, other = token("edge-active-passive-sync"), token("edge-active-passive-async")
+    for server in backends.values():
+        server.headers = {"x-meridian-token": one}
+    first = shop().cookies["meridian_token"]
+    for server in backends.values():
+        server.headers = {"x-meridian-token": other}
+    both = shop(cookie=f"meridian_token={first}")
+    assert both.json["headers"]["x-meridian-token"] == one and "cookie" not in both.json["headers"]
+    joined = both.cookies["meridian_token"]
+    assert len(joined) > max(len(one), len(other))
+    assert shop(cookie=f"meridian_token={joined}").json["headers"]["x-meridian-token"] == joined
+    assert "x-meridian-token" not in shop(cookie="meridian_token=forged").json["headers"]
+    for table in ("edge-active-passive-sync", "edge-active-passive-async"):
+        well.client().delete_table(TableName=table)
+
+
+def test_guarded_paths_need_a_session(well):
+    shop = Client(edge(well, SURVIVORS[1]), SHOP)
+    for path in ("/private", "/private/x", "/a/../private", "/%70rivate", "//private"):
+        refused = shop("GET", path)
+        assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer"), path
+    well.json("key", "jwt", "create", "--max-ttl", "1h")
+    signed = well.json("key", "jwt", "sign", "--claims", '{"sub":"7","name":"Zoë"}', "--ttl", "5m")["token"]
+    claims = shop("GET", "/private/x", authorization=f"Bearer {signed}", x_meridian_claims="e30").json
+    claims = claims["headers"]["x-meridian-claims"]
+    read = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+    assert (read["sub"], read["name"]) == ("7", "Zoë")
+    forged = shop("GET", "/private", authorization=f"Bearer {signed[:-4]}AAAA")
+    assert forged.status == 401 and 'error="invalid_token"' in forged.headers["www-authenticate"]
+    for key in well.json("key", "jwt", "list")["keys"]:
+        well.cli("key", "jwt", "delete", key["kid"])
+
+
+def test_websockets_pass(well):
+    host, port = edge(well, SURVIVORS[0]).rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=10) as stream:
+        stream.sendall(
+            f"GET /ws HTTP/1.1\r\nHost: {SHOP}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += stream.recv(4096)
+        head = answer.split(b"\r\n\r\n")[0].lower()
+        assert head.startswith(b"http/1.1 101") and b"s3pplmbitxaq9kygzzhzrbk+xoo=" in head
+        assert b"upgrade: websocket" in head
+        for text in (b"hello", b"x" * 3_000):
+            stream.sendall(text)
+            got = b""
+            while len(got) < len(text):
+                got += stream.recv(4096)
+            assert got == text
+
+
+class Getters:
+    """Clients of one edge that read all the time."""
+
+    def __init__(self, authority, count, near):
+        self.authority, self.near, self.failed, self.times = authority, near, [], []
+        self.regions, self.stop = set(), threading.Event()
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(count)]
+
+    def run(self):
+        client = Client(self.authority, SHOP)
+        while not self.stop.is_set():
+            begun = time.monotonic()
+            try:
+                got = client(x_forwarded_for=self.near)
+                if got.status != 200:
+                    self.failed.append((got.status, got.text))
+                else:
+                    self.regions.add(got.headers["x-meridian-region"])
+            except OSError as error:
+                self.failed.append(repr(error))
+                client = Client(self.authority, SHOP)
+            self.times.append(time.monotonic() - begun)
+            time.sleep(0.005)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("how", ["killed", "silent"])
+def test_a_dead_region_fails_no_reader_of_a_surviving_edge(well, backends, show, how):
+    victim = backends["shop", PRIMARY]
+    port = victim.server_port
+    try:
+        with Getters(edge(well, SURVIVORS[0]), 8, NETWORKS[PRIMARY]) as getters:
+            wait_until("the region serves its clients", lambda: getters.regions == {PRIMARY})
+            if how == "killed":
+                well.order("kill", PRIMARY)
+                end(victim)
+            else:
+                victim.mode = {"GET": "hang"}
+            wait_until("another region serves them", lambda: len(getters.regions) > 1)
+            time.sleep(2)
+        show(f"{how}: {len(getters.times)} requests, slowest {max(getters.times):.2f} s, failed {getters.failed[:3]}")
+        assert getters.failed == []
+        assert max(getters.times) < (SLOWEST if asserted() else BOUND)
+    finally:
+        if how == "killed":
+            backends["shop", PRIMARY] = backend(PRIMARY, port=port)
+            well.order("start", PRIMARY)
+            well.settle()
+        else:
+            victim.mode = {}
+            victim.released.set()
