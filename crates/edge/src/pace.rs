@@ -35,7 +35,8 @@ mod tests {
         #[test]
         fn whoever_keeps_the_rate_is_never_too_slow(least in 1_u64..1 << 30, ms in 0_u64..1 << 32) {
             let bytes = (least * ms).div_ceil(1_000);
-            prop_assert!(Pace { least }.patience_ms(bytes).unwrap() > ms);
+            let pace = Pace { least };
+            prop_assert!(pace.patience_ms(bytes).unwrap() > ms);
         }
     }
 }

@@ -32,7 +32,7 @@ mod tests {
     fn tags_count_for_more_than_dates() {
         let day = "Tue, 15 Nov 1994 12:45:26 GMT";
         let response = map(&[("etag", "\"b\""), ("last-modified", day)]);
-        let holds = |pairs| not_modified(&map(pairs), &response);
+        let holds = |pairs: &[(&str, &str)]| not_modified(&map(pairs), &response);
         assert!(holds(&[("if-none-match", "\"a\", W/\"b\"")]) && holds(&[("if-none-match", "*")]));
         assert!(!holds(&[("if-none-match", "\"a\""), ("if-modified-since", day)]));
         assert!(holds(&[("if-modified-since", day)]) && !holds(&[]));
