@@ -26,7 +26,6 @@ class App(http.server.BaseHTTPRequestHandler):
             return self.reply(200, b"")
         with server.lock:
             server.seen[self.command, self.path] += 1
-            server.last = dict(self.headers)
         mode = server.mode.get(self.command)
         if mode == "hang":
             server.released.wait(30)
@@ -82,6 +81,20 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.lock, self.open = threading.Lock(), set()
+
+    def process_request(self, request, client_address):
+        with self.lock:
+            self.open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        with self.lock:
+            self.open.discard(request)
+        super().shutdown_request(request)
+
     def handle_error(self, *_):
         pass
 
@@ -89,7 +102,7 @@ class Server(http.server.ThreadingHTTPServer):
 def backend(region, address="127.0.0.1", port=0):
     """A backend that is up."""
     server = Server((address, port), App)
-    server.region, server.lock, server.seen, server.last = region, threading.Lock(), Counter(), {}
+    server.region, server.seen = region, Counter()
     server.mode, server.status, server.headers, server.pages = {}, {}, {}, {}
     server.released = threading.Event()
     server.url = f"http://{address}:{server.server_port}"
@@ -102,6 +115,12 @@ def end(server):
     server.released.set()
     server.shutdown()
     server.server_close()
+    with server.lock:
+        for stream in server.open:
+            try:
+                stream.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
 
 class Reply:

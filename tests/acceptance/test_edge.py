@@ -12,82 +12,80 @@ from cluster import PRIMARY, REGIONS, SURVIVORS, asserted, wait_until
 from edge_backends import Client, backend, end
 
 NETWORKS = dict(zip(REGIONS, ["192.0.2.7", "198.51.100.7", "203.0.113.7"]))
-SHOP, API = "shop.edge.test", "api.edge.test"
 # The goal on a machine that has nothing else to do; the bound elsewhere.
 SLOWEST, BOUND = 2.0, 10.0
 
 
+class Site:
+    """Two services of their own, each with a backend in every region: what one test does to them is nothing to another."""
+
+    made = 0
+
+    def __init__(self, cluster):
+        Site.made += 1
+        self.cluster, self.shop, self.api = cluster, f"shop{Site.made}", f"api{Site.made}"
+        self.backends = {(kind, region): backend(region) for kind in ("shop", "api") for region in REGIONS}
+        self.add("api", self.api)
+        self.add("shop", self.shop, "--route", f"/api={self.api}", "--jwt", "/private", "--timeout", "2s")
+        for region in REGIONS:
+            wait_until(f"the edge of {region} serves", lambda region=region: self.steady(region))
+
+    def add(self, kind, name, *options):
+        urls = [["--backend", f"{region}={self.backends[kind, region].url}"] for region in REGIONS]
+        self.cluster.json(
+            "service", "add", name, "--host", f"{name}.edge.test", "--health", "/healthz", *options, *sum(urls, [])
+        )
+
+    def client(self, at, name=None):
+        return Client(edge(self.cluster, at), f"{name or self.shop}.edge.test")
+
+    def steady(self, region):
+        """Whether the edge of a region sends every client to its own region."""
+        try:
+            return all(
+                self.client(region, name)(x_forwarded_for=NETWORKS[near]).json["region"] == near
+                for name in (self.shop, self.api)
+                for near in REGIONS
+            )
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def end(self):
+        for name in (self.shop, self.api):
+            self.cluster.cli("service", "remove", name)
+        for server in self.backends.values():
+            end(server)
+
+
+@pytest.fixture
+def own(lan):
+    """A site of the test's own."""
+    site = Site(lan)
+    yield site
+    site.end()
+
+
 @pytest.fixture(scope="module")
-def backends():
-    servers = {(service, region): backend(region) for service in ("shop", "api") for region in REGIONS}
-    yield servers
-    for server in servers.values():
-        end(server)
-
-
-def add(cluster, name, backends, *options):
-    urls = [["--backend", f"{region}={backends[name, region].url}"] for region in REGIONS]
-    cluster.json(
-        "service", "add", name, "--host", f"{name}.edge.test", "--health", "/healthz", "--replace", *options,
-        *sum(urls, []),
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def served(shared_lan, backends):
-    cluster = shared_lan
-    cluster.settle()
-    add(cluster, "api", backends)
-    add(cluster, "shop", backends, "--route", "/api=api", "--jwt", "/private", "--timeout", "2s")
-    for region in REGIONS:
-        wait_until(f"the edge of {region} serves", lambda region=region: steady(cluster, region))
-    yield cluster
-    for name in ("shop", "api"):
-        cluster.cli("service", "remove", name)
+def site(shared_lan):
+    """A site for tests that hurt nobody."""
+    shared_lan.settle()
+    site = Site(shared_lan)
+    yield site
+    site.end()
 
 
 def edge(cluster, region=PRIMARY):
     return cluster.nodes()[region]["edge"].removeprefix("http://")
 
 
-def steady(cluster, region):
-    """Whether the edge sends every client to its own region."""
-    try:
-        return all(
-            Client(edge(cluster, region), host)(x_forwarded_for=NETWORKS[near]).json["region"] == near
-            for host in (SHOP, API)
-            for near in REGIONS
-        )
-    except (OSError, ValueError, KeyError):
-        return False
-
-
-@pytest.fixture
-def well(served, backends):
-    """Backends that behave."""
-
-    def behave():
-        for server in backends.values():
-            server.mode, server.status, server.headers, server.pages = {}, {}, {}, {}
-            server.released.set()
-            server.released.clear()
-            server.seen.clear()
-
-    behave()
-    yield served
-    behave()
-    for region in REGIONS:
-        wait_until(f"the edge of {region} is steady again", lambda region=region: steady(served, region))
-
-
-def test_hosts_paths_and_headers(well):
-    shop = Client(edge(well, SURVIVORS[0]), SHOP)
+def test_hosts_paths_and_headers(site):
+    shop = site.client(SURVIVORS[0])
     for region in REGIONS:
         got = shop(x_forwarded_for=NETWORKS[region])
         assert (got.status, got.json["region"], got.headers["x-meridian-region"]) == (200, region, region)
     assert shop("POST", "/api/x?y=1", b"x" * 300_000).json["path"] == "/api/x?y=1"
-    assert shop("GET", "/apis").json["headers"]["host"] == SHOP
-    big = shop("PUT", "/big", iter([b"x" * 50_000] * 20), transfer_encoding="chunked").json
+    assert shop("GET", "/apis").json["headers"]["host"] == shop.host
+    big = shop("PUT", "/big", iter([b"x" * 50_000] * 20)).json
     assert big["body"] == 1_000_000 and big["headers"].get("transfer-encoding") == "chunked"
     head = shop("HEAD", "/")
     assert (head.status, head.text) == (200, "") and int(head.headers["content-length"]) > 0
@@ -95,22 +93,21 @@ def test_hosts_paths_and_headers(well):
         connection="keep-alive, x-secret", x_secret="1", te="trailers", x_meridian_claims="forged", x_real_ip="6.6.6.6"
     ).json["headers"]  # fmt: skip
     assert not {"x-secret", "te", "x-meridian-claims", "x-real-ip", "connection"} & set(told)
-    assert told["forwarded"] == f'for=127.0.0.1;host="{SHOP}";proto=http'
-    unknown = Client(edge(well), "nobody.edge.test")()
-    assert unknown.status == 404
+    assert told["forwarded"] == f'for=127.0.0.1;host="{shop.host}";proto=http'
+    assert site.client(PRIMARY, "nobody")().status == 404
     for version in ("--http1.1", "--http2-prior-knowledge"):
         said = subprocess.run(
-            ["curl", "-s", "-w", "\n%{http_version} %{http_code}", version, "-H", f"Host: {API}", "-d", "a=b",
-             f"http://{edge(well)}/over"],
+            ["curl", "-s", "-w", "\n%{http_version} %{http_code}", version, "-H", f"Host: {site.api}.edge.test",
+             "-d", "a=b", f"http://{edge(site.cluster)}/over"],
             capture_output=True, text=True, timeout=20, check=True,
         ).stdout  # fmt: skip
         body, _, end_of = said.rpartition("\n")
         assert json.loads(body)["body"] == 3 and end_of in ("1.1 200", "2 200")
 
 
-def test_a_write_is_never_sent_twice_and_what_may_be_repeated_is(well, backends):
+def test_a_write_is_never_sent_twice_and_what_may_be_repeated_is(own):
     near = {"x_forwarded_for": NETWORKS[PRIMARY]}
-    shop = Client(edge(well, SURVIVORS[0]), SHOP)
+    shop, backends = own.client(SURVIVORS[0]), own.backends
     first = backends["shop", PRIMARY]
     first.mode = {"GET": "drop", "POST": "drop", "PUT": "drop"}
 
@@ -124,7 +121,7 @@ def test_a_write_is_never_sent_twice_and_what_may_be_repeated_is(well, backends)
     assert keyed.status == 200 and keyed.json["body"] == 3 and len(count("POST", "/2")) == 2
     assert shop("PUT", "/3", b"x", **near).status == 200 and len(count("PUT", "/3")) == 2
     assert shop("GET", "/4", **near).status == 200 and len(count("GET", "/4")) == 2
-    status = well.json("service", "status", "shop", region=SURVIVORS[0])["services"][0]
+    status = own.cluster.json("service", "status", own.shop, region=SURVIVORS[0])["services"][0]
     evidence = next(place for place in status["regions"] if place["region"] == PRIMARY)["backends"][0]["edge"]
     assert evidence["failures"] >= 4 and evidence["last_fault"] == "closed without a response"
     # A server that says nothing: the client is told in time, and it is asked no second time.
@@ -133,18 +130,13 @@ def test_a_write_is_never_sent_twice_and_what_may_be_repeated_is(well, backends)
     assert (slow.status, slow.headers["retry-after"]) == (504, "1") and count("POST", "/5") == {PRIMARY: 1}
     # A server that cannot be reached has not been asked: even a write goes on elsewhere.
     first.mode = {}
-    dead = backends["api", PRIMARY]
-    port = dead.server_port
-    end(dead)
-    try:
-        wrote = Client(edge(well, SURVIVORS[0]), API)("POST", "/6", b"pay", **near)
-        assert wrote.status == 200 and wrote.json["region"] != PRIMARY
-    finally:
-        backends["api", PRIMARY] = backend(PRIMARY, port=port)
+    end(backends["api", PRIMARY])
+    wrote = own.client(SURVIVORS[0], own.api)("POST", "/6", b"pay", **near)
+    assert wrote.status == 200 and wrote.json["region"] != PRIMARY
 
 
-def test_users_stay_where_they_wrote_and_carry_what_they_have_seen(well, backends):
-    shop = Client(edge(well, SURVIVORS[0]), SHOP)
+def test_users_stay_where_they_wrote_and_carry_what_they_have_seen(site):
+    shop, backends, cluster = site.client(SURVIVORS[0]), site.backends, site.cluster
     far = NETWORKS[REGIONS[2]]
     wrote = shop("POST", "/", b"x", x_forwarded_for=NETWORKS[PRIMARY])
     assert wrote.cookies["meridian_region"] == PRIMARY
@@ -157,11 +149,11 @@ def test_users_stay_where_they_wrote_and_carry_what_they_have_seen(well, backend
     assert not shop("POST", "/", b"x", x_forwarded_for=NETWORKS[PRIMARY]).cookies, "nothing was written"
 
     def token(table):
-        answer = well.client().put_item(TableName=table, Item={"pk": {"S": "a"}})
+        answer = cluster.client().put_item(TableName=table, Item={"pk": {"S": "a"}})
         return answer["ResponseMetadata"]["HTTPHeaders"]["x-meridian-token"]
 
     for policy in ("active-passive-sync", "active-passive-async"):
-        well.make_table(f"edge-{policy}", policy)
+        cluster.make_table(f"edge-{policy}", policy)
     one, other = token("edge-active-passive-sync"), token("edge-active-passive-async")
     for server in backends.values():
         server.headers = {"x-meridian-token": one}
@@ -174,32 +166,34 @@ def test_users_stay_where_they_wrote_and_carry_what_they_have_seen(well, backend
     assert len(joined) > max(len(one), len(other))
     assert shop(cookie=f"meridian_token={joined}").json["headers"]["x-meridian-token"] == joined
     assert "x-meridian-token" not in shop(cookie="meridian_token=forged").json["headers"]
+    for server in backends.values():
+        server.headers, server.status = {}, {}
     for table in ("edge-active-passive-sync", "edge-active-passive-async"):
-        well.client().delete_table(TableName=table)
+        cluster.client().delete_table(TableName=table)
 
 
-def test_guarded_paths_need_a_session(well):
-    shop = Client(edge(well, SURVIVORS[1]), SHOP)
+def test_guarded_paths_need_a_session(site):
+    shop, cluster = site.client(SURVIVORS[1]), site.cluster
     for path in ("/private", "/private/x", "/a/../private", "/%70rivate", "//private"):
         refused = shop("GET", path)
         assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer"), path
-    well.json("key", "jwt", "create", "--max-ttl", "1h")
-    signed = well.json("key", "jwt", "sign", "--claims", '{"sub":"7","name":"Zoë"}', "--ttl", "5m")["token"]
+    cluster.json("key", "jwt", "create", "--max-ttl", "1h")
+    signed = cluster.json("key", "jwt", "sign", "--claims", '{"sub":"7","name":"Zoë"}', "--ttl", "5m")["token"]
     claims = shop("GET", "/private/x", authorization=f"Bearer {signed}", x_meridian_claims="e30").json
     claims = claims["headers"]["x-meridian-claims"]
     read = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
     assert (read["sub"], read["name"]) == ("7", "Zoë")
     forged = shop("GET", "/private", authorization=f"Bearer {signed[:-4]}AAAA")
     assert forged.status == 401 and 'error="invalid_token"' in forged.headers["www-authenticate"]
-    for key in well.json("key", "jwt", "list")["keys"]:
-        well.cli("key", "jwt", "delete", key["kid"])
+    for key in cluster.json("key", "jwt", "list")["keys"]:
+        cluster.cli("key", "jwt", "delete", key["kid"])
 
 
-def test_websockets_pass(well):
-    host, port = edge(well, SURVIVORS[0]).rsplit(":", 1)
+def test_websockets_pass(site):
+    host, port = edge(site.cluster, SURVIVORS[0]).rsplit(":", 1)
     with socket.create_connection((host, int(port)), timeout=10) as stream:
         stream.sendall(
-            f"GET /ws HTTP/1.1\r\nHost: {SHOP}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+            f"GET /ws HTTP/1.1\r\nHost: {site.shop}.edge.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )
         answer = b""
@@ -219,13 +213,13 @@ def test_websockets_pass(well):
 class Getters:
     """Clients of one edge that read all the time."""
 
-    def __init__(self, authority, count, near):
-        self.authority, self.near, self.failed, self.times = authority, near, [], []
+    def __init__(self, client, count, near):
+        self.client, self.near, self.failed, self.times = client, near, [], []
         self.regions, self.stop = set(), threading.Event()
         self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(count)]
 
     def run(self):
-        client = Client(self.authority, SHOP)
+        client = self.client()
         while not self.stop.is_set():
             begun = time.monotonic()
             try:
@@ -236,7 +230,7 @@ class Getters:
                     self.regions.add(got.headers["x-meridian-region"])
             except OSError as error:
                 self.failed.append(repr(error))
-                client = Client(self.authority, SHOP)
+                client = self.client()
             self.times.append(time.monotonic() - begun)
             time.sleep(0.005)
 
@@ -252,27 +246,21 @@ class Getters:
 
 
 @pytest.mark.parametrize("how", ["killed", "silent"])
-def test_a_dead_region_fails_no_reader_of_a_surviving_edge(well, backends, show, how):
-    victim = backends["shop", PRIMARY]
-    port = victim.server_port
-    try:
-        with Getters(edge(well, SURVIVORS[0]), 8, NETWORKS[PRIMARY]) as getters:
-            wait_until("the region serves its clients", lambda: getters.regions == {PRIMARY})
-            if how == "killed":
-                well.order("kill", PRIMARY)
-                end(victim)
-            else:
-                victim.mode = {"GET": "hang"}
-            wait_until("another region serves them", lambda: len(getters.regions) > 1)
-            time.sleep(2)
-        show(f"{how}: {len(getters.times)} requests, slowest {max(getters.times):.2f} s, failed {getters.failed[:3]}")
-        assert getters.failed == []
-        assert max(getters.times) < (SLOWEST if asserted() else BOUND)
-    finally:
+def test_a_dead_region_fails_no_reader_of_a_surviving_edge(own, show, how):
+    victim = own.backends["shop", PRIMARY]
+    with Getters(lambda: own.client(SURVIVORS[0]), 8, NETWORKS[PRIMARY]) as getters:
+        wait_until("the region serves its clients", lambda: len(getters.times) > 50)
+        assert getters.regions == {PRIMARY}
         if how == "killed":
-            backends["shop", PRIMARY] = backend(PRIMARY, port=port)
-            well.order("start", PRIMARY)
-            well.settle()
+            own.cluster.order("kill", PRIMARY)
+            end(victim)
         else:
-            victim.mode = {}
-            victim.released.set()
+            victim.mode = {"GET": "hang"}
+        wait_until("another region serves them", lambda: len(getters.regions) > 1)
+        time.sleep(2)
+    if how == "killed":
+        own.cluster.order("start", PRIMARY)
+        own.cluster.settle()
+    show(f"{how}: {len(getters.times)} requests, slowest {max(getters.times):.2f} s, failed {getters.failed[:3]}")
+    assert getters.failed == []
+    assert max(getters.times) < (SLOWEST if asserted() else BOUND)

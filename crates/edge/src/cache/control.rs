@@ -83,7 +83,10 @@ mod tests {
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect()
     }
 
     #[test]
@@ -113,7 +116,8 @@ mod tests {
 
     #[test]
     fn tags_of_both_kinds() {
-        let headers = map(&[("surrogate-key", "a  b"), ("cache-tag", "c d, e,"), ("cache-tag", &"x".repeat(200))]);
+        let headers =
+            map(&[("surrogate-key", "a  b"), ("cache-tag", "c d, e,"), ("cache-tag", &"x".repeat(200))]);
         assert_eq!(tags(&headers), ["a", "b", "c d", "e"]);
     }
 }

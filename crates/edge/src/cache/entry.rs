@@ -147,7 +147,10 @@ mod tests {
     }
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect()
     }
 
     fn request(pairs: &[(&str, &str)]) -> Request {
@@ -168,16 +171,25 @@ mod tests {
 
     #[test]
     fn fresh_then_stale_then_gone() {
-        let entry =
-            kept(&[], &[("cache-control", "max-age=10, stale-while-revalidate=5, stale-if-error=60"), ("etag", "\"1\"")])
-                .unwrap();
+        let entry = kept(
+            &[],
+            &[
+                ("cache-control", "max-age=10, stale-while-revalidate=5, stale-if-error=60"),
+                ("etag", "\"1\""),
+            ],
+        )
+        .unwrap();
         let judge = |seconds| entry.judge(&request(&[]), at(seconds));
         assert!(matches!(judge(9), Judged::Fresh(1)));
         let Judged::Revalidate(again) = judge(14) else { panic!("it is served while it is looked at") };
         assert_eq!(again.headers["if-none-match"], "\"1\"");
         assert!(matches!(judge(16), Judged::Stale(_)));
         assert!(entry.serves_on_error(at(70)) && !entry.serves_on_error(at(71)));
-        let again = entry.renewed(&request(&[]), &response(304, &[("etag", "\"1\""), ("cache-control", "max-age=20")]), at(16));
+        let again = entry.renewed(
+            &request(&[]),
+            &response(304, &[("etag", "\"1\""), ("cache-control", "max-age=20")]),
+            at(16),
+        );
         assert!(matches!(again.unwrap().judge(&request(&[]), at(30)), Judged::Fresh(6)));
         assert!(entry.renewed(&request(&[]), &response(200, &[]), at(16)).is_none());
         assert_eq!(entry.response(at(4)).1[AGE], "4");
@@ -185,7 +197,11 @@ mod tests {
 
     #[test]
     fn what_differs_by_a_header_is_for_its_like() {
-        let entry = kept(&[("accept-language", "de")], &[("cache-control", "max-age=9"), ("vary", "Accept-Language")]).unwrap();
+        let entry = kept(
+            &[("accept-language", "de")],
+            &[("cache-control", "max-age=9"), ("vary", "Accept-Language")],
+        )
+        .unwrap();
         assert!(matches!(entry.judge(&request(&[("accept-language", "de")]), at(0)), Judged::Fresh(9)));
         assert!(matches!(entry.judge(&request(&[("accept-language", "fr")]), at(0)), Judged::Other));
         let star = kept(&[], &[("cache-control", "max-age=9"), ("vary", "*")]);

@@ -47,7 +47,8 @@ impl Outcome {
                     Forwarded::Bypass => "bypass",
                 };
                 let mut text = format!("meridian; fwd={why}");
-                let marks = [(confirmed, "; fwd-status=304"), (stored, "; stored"), (collapsed, "; collapsed")];
+                let marks =
+                    [(confirmed, "; fwd-status=304"), (stored, "; stored"), (collapsed, "; collapsed")];
                 marks.iter().filter(|(holds, _)| *holds).for_each(|(_, mark)| text.push_str(mark));
                 text
             }
@@ -63,7 +64,8 @@ mod tests {
     #[test]
     fn as_the_standard_writes_it() {
         assert_eq!(Outcome::Hit(-3).header(), "meridian; hit; ttl=-3");
-        let outcome = Outcome::Forwarded { why: Forwarded::Stale, confirmed: true, stored: true, collapsed: false };
+        let outcome =
+            Outcome::Forwarded { why: Forwarded::Stale, confirmed: true, stored: true, collapsed: false };
         assert_eq!(outcome.header(), "meridian; fwd=stale; fwd-status=304; stored");
     }
 }

@@ -136,7 +136,13 @@ impl Lookup {
     }
 
     /// A response of which everything is at hand, as the client has asked for it.
-    fn whole(&self, status: StatusCode, mut headers: HeaderMap, body: Bytes, outcome: Outcome) -> Response<AnyBody> {
+    fn whole(
+        &self,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        body: Bytes,
+        outcome: Outcome,
+    ) -> Response<AnyBody> {
         let known = status == StatusCode::OK && not_modified(&self.head.headers, &headers);
         headers.insert(CACHE_STATUS, outcome.header());
         headers.remove(CONTENT_LENGTH);
@@ -222,7 +228,8 @@ impl Lookup {
             return Ok(self.from_entry(renewed.as_ref().unwrap_or(old), outcome(true, stored)));
         }
         let most = lock(&self.edge.store).most_of_one();
-        let length = said.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let length =
+            said.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         let fits = length.is_none_or(|length| length <= most);
         if !fits || Entry::new(&asked, &said, Bytes::new(), now).is_none() {
             lock(&self.edge.store).mark_unkept(&self.key, now);
@@ -251,7 +258,8 @@ impl Lookup {
     /// Keeps an entry, unless something was forgotten since it was asked for.
     fn keep(&self, generation: u64, old: Option<&Arc<Entry>>, entry: &Arc<Entry>) -> bool {
         let mut store = lock(&self.edge.store);
-        self.edge.purges.load(Ordering::SeqCst) == generation && store.insert(&self.key, old, Arc::clone(entry))
+        self.edge.purges.load(Ordering::SeqCst) == generation
+            && store.insert(&self.key, old, Arc::clone(entry))
     }
 
     /// Looks an entry up anew, behind the client's back, unless somebody does.
@@ -281,13 +289,14 @@ async fn gather(mut body: Outbound, most: usize) -> Result<Gathered, BodyError> 
         length += data.len();
         frames.push(data);
         if length > most {
-            let rest = futures_util::stream::unfold((frames.into_iter(), body), |(mut frames, mut body)| async {
-                let next = match frames.next() {
-                    Some(data) => Some(Ok(Frame::data(data))),
-                    None => body.frame().await,
-                };
-                next.map(|frame| (frame, (frames, body)))
-            });
+            let rest =
+                futures_util::stream::unfold((frames.into_iter(), body), |(mut frames, mut body)| async {
+                    let next = match frames.next() {
+                        Some(data) => Some(Ok(Frame::data(data))),
+                        None => body.frame().await,
+                    };
+                    next.map(|frame| (frame, (frames, body)))
+                });
             return Ok(Gathered::TooLong(StreamBody::new(rest).boxed_unsync()));
         }
     }

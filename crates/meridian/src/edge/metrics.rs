@@ -47,11 +47,26 @@ pub fn metrics(server: &Server, services: &Services, out: &mut String) {
         &plain(&counters.hedges),
     );
     one("counter", "cache_hits_total", "Requests served from the cache.", &plain(&counters.hits));
-    one("counter", "cache_collapsed_total", "Requests that waited for another one's response.", &plain(&counters.collapsed));
+    one(
+        "counter",
+        "cache_collapsed_total",
+        "Requests that waited for another one's response.",
+        &plain(&counters.collapsed),
+    );
     let usage = server.cache_usage();
     one("gauge", "cache_bytes", "Bytes that the cache keeps.", &[(String::new(), usage.bytes as u64)]);
-    one("gauge", "cache_entries", "Responses that the cache keeps.", &[(String::new(), usage.entries as u64)]);
-    one("counter", "cache_evicted_total", "Responses that had to go to make room.", &[(String::new(), usage.evicted)]);
+    one(
+        "gauge",
+        "cache_entries",
+        "Responses that the cache keeps.",
+        &[(String::new(), usage.entries as u64)],
+    );
+    one(
+        "counter",
+        "cache_evicted_total",
+        "Responses that had to go to make room.",
+        &[(String::new(), usage.evicted)],
+    );
     let mut backends: Vec<(String, BackendView)> = Vec::new();
     for service in services.by_name.values() {
         let Some(host) = service.hosts.first() else { continue };

@@ -129,7 +129,9 @@ impl Edge {
 
     /// Carries out the orders behind `done`.
     fn purge(&self, services: &Services, done: &mut u64) {
-        let Some(last) = services.purges.last().map(|last| last.number).filter(|last| last > done) else { return };
+        let Some(last) = services.purges.last().map(|last| last.number).filter(|last| last > done) else {
+            return;
+        };
         let missed = services.purges.first().is_some_and(|first| first.number > *done + 1);
         if missed {
             services.by_name.keys().for_each(|name| _ = self.server.purge(name, None));
