@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -14,6 +15,7 @@ from edge_backends import Client, backend, end
 NETWORKS = dict(zip(REGIONS, ["192.0.2.7", "198.51.100.7", "203.0.113.7"]))
 # The goal on a machine that has nothing else to do; the bound elsewhere.
 SLOWEST, BOUND = 2.0, 10.0
+PAIRS = int(os.environ.get("MERIDIAN_TOKEN_TRIES", "160"))
 
 
 class Site:
@@ -21,12 +23,12 @@ class Site:
 
     made = 0
 
-    def __init__(self, cluster):
+    def __init__(self, cluster, *options):
         Site.made += 1
         self.cluster, self.shop, self.api = cluster, f"shop{Site.made}", f"api{Site.made}"
         self.backends = {(kind, region): backend(region) for kind in ("shop", "api") for region in REGIONS}
         self.add("api", self.api)
-        self.add("shop", self.shop, "--route", f"/api={self.api}", "--jwt", "/private", "--timeout", "2s")
+        self.add("shop", self.shop, "--route", f"/api={self.api}", "--jwt", "/private", "--timeout", "2s", *options)
         for region in REGIONS:
             wait_until(f"the edge of {region} serves", lambda region=region: self.steady(region))
 
@@ -133,6 +135,24 @@ def test_a_write_is_never_sent_twice_and_what_may_be_repeated_is(own):
     end(backends["api", PRIMARY])
     wrote = own.client(SURVIVORS[0], own.api)("POST", "/6", b"pay", **near)
     assert wrote.status == 200 and wrote.json["region"] != PRIMARY
+
+
+def test_a_slow_region_is_hedged_and_what_is_slow_everywhere_is_not_cut_off(lan):
+    site = Site(lan, "--hedge", "100ms")
+
+    def slow(_):
+        time.sleep(1)
+        return 200, {}, "slow"
+
+    for server in site.backends.values():
+        server.pages["/all"] = slow
+    site.backends["shop", PRIMARY].pages["/one"] = slow
+    shop, near = site.client(SURVIVORS[0]), {"x_forwarded_for": NETWORKS[PRIMARY]}
+    begun = time.monotonic()
+    hedged = shop("GET", "/one", **near)
+    assert hedged.headers["x-meridian-region"] != PRIMARY and time.monotonic() - begun < 0.9
+    assert shop("GET", "/all", **near).headers["x-meridian-region"] == PRIMARY
+    site.end()
 
 
 def test_users_stay_where_they_wrote_and_carry_what_they_have_seen(site):
@@ -264,3 +284,67 @@ def test_a_dead_region_fails_no_reader_of_a_surviving_edge(own, show, how):
     show(f"{how}: {len(getters.times)} requests, slowest {max(getters.times):.2f} s, failed {getters.failed[:3]}")
     assert getters.failed == []
     assert max(getters.times) < (SLOWEST if asserted() else BOUND)
+
+
+class Notes:
+    """A web application that keeps its state in Meridian: it passes tokens on, and knows no other."""
+
+    def __init__(self, cluster, table, region):
+        self.table, self.dynamodb, self.current = table, cluster.client(region, timeout=31), threading.local()
+        self.dynamodb.meta.events.register("before-call.dynamodb", self.carry)
+
+    def carry(self, params, **_):
+        if token := getattr(self.current, "token", None):
+            params["headers"]["x-meridian-token"] = token
+
+    def __call__(self, request):
+        self.current.token = request.headers.get("x-meridian-token")
+        key = {"pk": {"S": request.path.rpartition("/")[2]}}
+        if request.command == "POST":
+            new = {**key, "text": {"S": request.headers["x-text"]}}
+            answer = self.dynamodb.put_item(TableName=self.table, Item=new)
+        else:
+            answer = self.dynamodb.get_item(TableName=self.table, Key=key)
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+        text = answer.get("Item", {}).get("text", {}).get("S", "")
+        return 200, {"x-meridian-token": headers["x-meridian-token"]}, text
+
+
+def test_users_that_bounce_between_regions_read_their_own_writes(wan, show):
+    table = wan.make_table("edge-notes", "active-passive-async")
+    site = Site(wan, "--sticky", "0s")
+    users = 8
+    for (kind, region), server in site.backends.items():
+        server.pages = dict.fromkeys([f"/{number}" for number in range(users)], Notes(wan, table, region))
+    stale, plain, failed = [], [], []
+
+    def user(number):
+        cookie = None
+        clients = {region: site.client(region) for region in REGIONS}
+        for turn in range(PAIRS // users):
+            there, here = REGIONS[turn % 3], REGIONS[(turn + 1) % 3]
+            wrote = clients[there]("POST", f"/{number}", b"", x_text=str(turn), cookie=cookie, x_forwarded_for=NETWORKS[there])
+            assert wrote.status == 200, wrote.text
+            cookie = f"meridian_token={wrote.cookies['meridian_token']}"
+            for seen, brought in ((plain, None), (stale, cookie)):
+                read = clients[here]("GET", f"/{number}", cookie=brought, x_forwarded_for=NETWORKS[here])
+                assert read.status == 200 and read.headers["x-meridian-region"] == here
+                if read.text != str(turn):
+                    seen.append((number, turn, read.text))
+            cookie = f"meridian_token={read.cookies['meridian_token']}"
+
+    def guarded(number):
+        try:
+            user(number)
+        except Exception as error:  # A thread's failure must fail the test.
+            failed.append(repr(error))
+
+    threads = [threading.Thread(target=guarded, args=(number,)) for number in range(users)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    site.end()
+    show(f"own writes through edges: {len(stale)} of {PAIRS} stale; without the cookie {len(plain)} were, as they may be")
+    assert failed == [] and stale == []
+    assert plain, "nothing was ever behind, so nothing was shown"

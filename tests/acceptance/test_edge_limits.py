@@ -37,7 +37,7 @@ class Node:
             + "[cluster]\nname='edge'\nnodes=[{id='n1',number=1,region='r1',zone='a',peer='127.0.0.1:1'}]\n"
             + "[auth]\nmode='none'\n[edge]\nmax_body='100KiB'\nmax_header_bytes='8KiB'\nmax_headers=20\n"
             + f"idle_timeout='{int(IDLE * 1000)}ms'\nmin_body_rate='1MiB'\nmax_connections_per_client={MANY + 100}\n"
-            + "max_connections=20000\ncache_size='1MiB'\n[[edge.certificate]]\ncert='edge.pem'\nkey='edge.key'\n"
+            + "max_in_flight=8\nmax_connections=20000\ncache_size='1MiB'\n[[edge.certificate]]\ncert='edge.pem'\nkey='edge.key'\n"
         )
         self.log = open(folder / "node.log", "wb")  # noqa: SIM115
         self.process = subprocess.Popen(
@@ -170,6 +170,15 @@ def test_slow_and_idle_connections_are_harmless(node, show):
     took, grown = time.monotonic() - begun, node.memory() - before
     show(f"{limit} idle connections: opened in {opened:.1f} s, {held:.0f} held, {grown:.1f} MiB more, a request {took * 1000:.0f} ms")
     assert grown < 50 + limit * 0.05 and took < 5
+    # One client has no more than its share of connections.
+    extra = []
+    for _ in range(MANY + 101 - limit):
+        extra.append(socket.create_connection((host, int(port)), timeout=10))
+    refused = extra[-1].recv(4096)
+    assert status(refused) == 503 and node.metric("meridian_edge_connections_refused_total") > 0
+    # HTTP/2 that says nothing after its greeting.
+    silent = extra[0]
+    silent.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
     # Slowloris: each drips a byte now and then, and is closed all the same.
     slow = socket.create_connection((host, int(port)), timeout=10)
     slow.sendall(b"GET / HTTP/1.1\r\n")
@@ -180,7 +189,7 @@ def test_slow_and_idle_connections_are_harmless(node, show):
             time.sleep(0.1)
     assert time.monotonic() - begun < IDLE + 3
     wait_until("all are closed", lambda: node.metric("meridian_edge_connections") < 5, patience=20)
-    for stream in idle:
+    for stream in idle + extra:
         stream.close()
 
 
@@ -286,3 +295,35 @@ def test_the_cache_serves_collapses_revalidates_and_forgets(node, app):
         app.pages[f"/big{number}"] = (200, {"cache-control": "max-age=60"}, "x" * 80_000)
         assert len(client("GET", f"/big{number}").text) == 80_000
     assert 0 < node.metric("meridian_edge_cache_bytes") <= 2**20 and node.metric("meridian_edge_cache_evicted_total") > 0
+
+
+def test_a_busy_backend_is_given_no_more(node, app):
+    def slow(_):
+        time.sleep(0.7)
+        return 200, {}, "slow"
+
+    app.pages["/busy"], got = slow, []
+    threads = [threading.Thread(target=lambda: got.append(Client(node.edge, HOST)("POST", "/busy"))) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(reply.status for reply in got) == [200] * 8 + [503] * 4
+    assert all(reply.headers["retry-after"] == "1" for reply in got if reply.status == 503)
+
+
+def test_a_node_that_stops_finishes_what_it_is_at(node, app):
+    def slow(_):
+        time.sleep(1)
+        return 200, {}, "done"
+
+    app.pages["/last"] = slow
+    got = []
+    thread = threading.Thread(target=lambda: got.append(Client(node.edge, HOST)("GET", "/last")))
+    thread.start()
+    wait_until("the request is under way", lambda: app.seen["GET", "/last"])
+    node.process.send_signal(signal.SIGTERM)
+    thread.join()
+    assert (got[0].status, got[0].text) == (200, "done")
+    with pytest.raises(OSError):
+        Client(node.edge, HOST)()

@@ -58,7 +58,31 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// The protocol that a message wants to change to.
+/// Removes what only the edge may say, also under names that a backend may take for the same: CGI and its heirs make `_` of `-`.
+pub fn remove_claimed(headers: &mut HeaderMap) {
+    headers.remove(CLAIMS);
+    let own = [
+        FORWARDED,
+        X_FORWARDED_FOR,
+        X_FORWARDED_HOST,
+        X_FORWARDED_PROTO,
+        X_FORWARDED_PORT,
+        X_REAL_IP,
+        CLAIMS,
+        TOKEN,
+    ];
+    let like = |name: &&HeaderName| {
+        let text = name.as_str();
+        text.contains('_') && own.iter().any(|own| text.replace('_', "-") == own.as_str())
+    };
+    let lookalikes: Vec<HeaderName> = headers.keys().filter(like).cloned().collect();
+    for name in lookalikes {
+        headers.remove(name);
+    }
+}
+
+/// The protocol that a message wants to change to. Only WebSocket may pass: a backend that changes to HTTP/2 would take requests that the
+/// edge has not seen.
 #[must_use]
 pub fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut tokens = headers
@@ -67,7 +91,8 @@ pub fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','));
     let asked = tokens.any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
-    headers.get(UPGRADE).filter(|_| asked).cloned()
+    let wanted = headers.get(UPGRADE).filter(|_| asked)?;
+    wanted.as_bytes().eq_ignore_ascii_case(b"websocket").then(|| wanted.clone())
 }
 
 /// How a request came in.
@@ -131,7 +156,7 @@ pub fn client_behind(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> O
     let values: Vec<&str> = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok()).collect();
     let addresses =
         values.iter().flat_map(|value| value.split(',')).map(|text| text.trim().parse::<IpAddr>());
-    let addresses: Vec<IpAddr> = addresses.map(|address| address.ok()).collect::<Option<_>>()?;
+    let addresses: Vec<IpAddr> = addresses.map(Result::ok).collect::<Option<_>>()?;
     addresses.iter().rev().find(|address| !trusted(**address)).or(addresses.first()).copied()
 }
 
@@ -208,11 +233,32 @@ mod tests {
     }
 
     #[test]
+    fn what_only_the_edge_says_goes_under_every_name() {
+        let mut headers = map(&[
+            ("x-meridian-claims", "1"),
+            ("X_Meridian-Claims", "1"),
+            ("x_forwarded_for", "1"),
+            ("x-meridian_token", "1"),
+            ("x_own", "1"),
+            ("x-forwarded-for", "1"),
+        ]);
+        remove_claimed(&mut headers);
+        assert_eq!(headers, map(&[("x_own", "1"), ("x-forwarded-for", "1")]));
+    }
+
+    #[test]
     fn an_upgrade_needs_both_headers() {
         let both = map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
         assert_eq!(wanted_upgrade(&both), Some("websocket".parse().unwrap()));
         assert_eq!(wanted_upgrade(&map(&[("upgrade", "websocket")])), None);
         assert_eq!(wanted_upgrade(&map(&[("connection", "upgrade")])), None);
+        for other in ["h2c", "websocket, h2c", "TLS/1.0"] {
+            assert_eq!(
+                wanted_upgrade(&map(&[("connection", "upgrade"), ("upgrade", other)])),
+                None,
+                "{other}"
+            );
+        }
     }
 
     proptest! {

@@ -85,11 +85,11 @@ impl Lookup {
                     Judged::Other => {}
                     Judged::Fresh(ttl) => {
                         let outcome = Outcome::Hit(i64::try_from(ttl).unwrap_or(i64::MAX));
-                        return Ok(self.from_entry(&entry, outcome));
+                        return Ok(self.kept_response(&entry, outcome));
                     }
                     Judged::Revalidate(again) => {
                         self.revalidate(&entry, *again);
-                        return Ok(self.from_entry(&entry, Outcome::Hit(-1)));
+                        return Ok(self.kept_response(&entry, Outcome::Hit(-1)));
                     }
                     Judged::Stale(again) => {
                         why = Forwarded::Stale;
@@ -127,7 +127,7 @@ impl Lookup {
         asked
     }
 
-    fn from_entry(&self, entry: &Entry, outcome: Outcome) -> Response<AnyBody> {
+    fn kept_response(&self, entry: &Entry, outcome: Outcome) -> Response<AnyBody> {
         if matches!(outcome, Outcome::Hit(_)) {
             self.edge.counters.hits.fetch_add(1, Ordering::Relaxed);
         }
@@ -215,7 +215,7 @@ impl Lookup {
         let now = SystemTime::now();
         let failed = answer.as_ref().map_or(true, |answer| answer.response.status().is_server_error());
         if let Some(old) = old.as_ref().filter(|old| failed && old.serves_on_error(now)) {
-            return Ok(self.from_entry(old, Outcome::Hit(-1)));
+            return Ok(self.kept_response(old, Outcome::Hit(-1)));
         }
         let Answer { response, lease, .. } = answer?;
         let (mut said, body) = response.into_parts();
@@ -225,7 +225,7 @@ impl Lookup {
             drop(body);
             let renewed = old.renewed(&asked, &said, now).map(Arc::new);
             let stored = renewed.as_ref().is_some_and(|new| self.keep(generation, Some(old), new));
-            return Ok(self.from_entry(renewed.as_ref().unwrap_or(old), outcome(true, stored)));
+            return Ok(self.kept_response(renewed.as_ref().unwrap_or(old), outcome(true, stored)));
         }
         let most = lock(&self.edge.store).most_of_one();
         let length =

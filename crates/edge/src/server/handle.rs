@@ -1,23 +1,18 @@
 //! One request from its arrival to its response.
 
-use super::body::{AnyBody, Inbound, Outbound};
+use super::admit::{Ready, ready};
+use super::body::{AnyBody, Inbound, Outbound, empty};
 use super::caching::Lookup;
 use super::forward::{Answer, Nothing, Outgoing};
 use super::kept::Kept;
-use super::live::{Live, LiveService};
-use super::options::Plain;
 use super::{Inner, Place, reply, tunnel};
 use crate::cache::Key;
-use crate::cookies::{self, Brought};
-use crate::headers::{self, CLAIMS, Came, TOKEN};
+use crate::cookies;
+use crate::headers::{self, TOKEN};
 use crate::pace::Pace;
 use crate::retry::{Fault, Repeat};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, SET_COOKIE, UPGRADE};
-use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::header::{CONNECTION, SET_COOKIE, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -35,22 +30,6 @@ pub(super) struct Peer {
     pub(super) place: Arc<Place>,
 }
 
-type Refusal = Response<AnyBody>;
-
-/// A request that is known to be good, as its service's backends get it.
-struct Ready {
-    live: Arc<Live>,
-    service: Arc<LiveService>,
-    client: IpAddr,
-    head: Parts,
-    brought: Brought,
-    /// The host that was asked.
-    host: String,
-    /// It is somebody's session.
-    guarded: bool,
-    upgrade: Option<HeaderValue>,
-}
-
 /// Answers one request.
 pub(super) async fn handle(
     edge: Arc<Inner>,
@@ -61,107 +40,10 @@ pub(super) async fn handle(
     let (head, body) = request.into_parts();
     let response = match ready(&edge, &peer, head).await {
         Ok(ready) => serve(&edge, &peer, ready, body, client_upgrade).await,
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     };
     edge.counters.answered(response.status());
     response
-}
-
-/// Checks a request, and makes it what backends get.
-async fn ready(edge: &Inner, peer: &Peer, mut head: Parts) -> Result<Ready, Refusal> {
-    if head.method == Method::CONNECT || head.method == Method::TRACE {
-        return Err(reply::refuse(StatusCode::NOT_IMPLEMENTED, "CONNECT and TRACE are not possible here"));
-    }
-    let host = authority(&head)?;
-    let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let trusted = edge.options.trusts(peer.address);
-    if edge.options.plain == Plain::Redirect && !peer.tls && !trusted {
-        let live = edge.live();
-        if live.routes.has_host(&host) {
-            let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
-            return Err(reply::redirect(name, path.as_str()));
-        }
-    }
-    let live = edge.live();
-    let Some(route) = live.routes.find(&host, path.path()) else {
-        return Err(reply::refuse(StatusCode::NOT_FOUND, "no service has this host"));
-    };
-    let service = live.services.get(&route.service).cloned();
-    let Some(service) = service else { return Err(reply::nothing(Nothing::NoBackend)) };
-    let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > edge.options.max_body) {
-        return Err(reply::refuse(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the body is larger than this server takes",
-        ));
-    }
-    // Nobody but the edge says whose session it is.
-    head.headers.remove(CLAIMS);
-    let guarded = route.jwt;
-    if guarded {
-        let claims = session(edge, &head.headers).await?;
-        head.headers.insert(CLAIMS, claims);
-    }
-    let upgrade = headers::wanted_upgrade(&head.headers).filter(|_| head.version == Version::HTTP_11);
-    headers::remove_hop_by_hop(&mut head.headers);
-    head.headers.remove(EXPECT);
-    if let Some(protocol) = &upgrade {
-        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        head.headers.insert(UPGRADE, protocol.clone());
-    }
-    let behind = |address| edge.options.trusts(address);
-    let client = headers::client_behind(&head.headers, behind).filter(|_| trusted).unwrap_or(peer.address);
-    headers::set_forwarded(
-        &mut head.headers,
-        Came { from: peer.address, trusted, tls: peer.tls, host: &host },
-    );
-    let mut brought = cookies::take(&mut head.headers);
-    let own = head.headers.remove(TOKEN).and_then(|value| value.to_str().ok()?.parse::<Token>().ok());
-    if let Some(own) = own {
-        brought.token.get_or_insert_default().join(&own);
-    }
-    if let Some(value) = brought.token.as_ref().and_then(|t| HeaderValue::try_from(t.to_string()).ok()) {
-        head.headers.insert(TOKEN, value);
-    }
-    let value = HeaderValue::try_from(host.as_str());
-    let value = value.map_err(|_| reply::refuse(StatusCode::BAD_REQUEST, "the host is no host"))?;
-    head.headers.insert(HOST, value);
-    head.uri = Uri::from(path);
-    head.version = Version::HTTP_11;
-    head.extensions = http::Extensions::new();
-    Ok(Ready { live, service, client, head, brought, host, guarded, upgrade })
-}
-
-/// The host that a request names, once.
-fn authority(head: &Parts) -> Result<String, Refusal> {
-    let refused = |why| Err(reply::refuse(StatusCode::BAD_REQUEST, why));
-    let mut named = head.headers.get_all(HOST).iter();
-    let (first, second) = (named.next(), named.next());
-    if second.is_some() {
-        return refused("there is more than one Host");
-    }
-    let first = first.map(|value| value.to_str().unwrap_or_default());
-    match (head.uri.authority(), first) {
-        // HTTP/2 says it in the request line, and may say it again (RFC 9113, section 8.3.1).
-        (Some(authority), Some(host)) if head.version == Version::HTTP_2 && authority.as_str() != host => {
-            refused("Host and :authority differ")
-        }
-        (Some(authority), _) => Ok(authority.as_str().to_ascii_lowercase()),
-        (None, Some(host)) => Ok(host.to_ascii_lowercase()),
-        (None, None) => refused("there is no Host"),
-    }
-}
-
-/// The claims of the session that a request belongs to, as a header's value.
-async fn session(edge: &Inner, headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
-    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer = given.and_then(|text| text.split_once(' '));
-    let token =
-        bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-    let Some(token) = token else { return Err(reply::unauthorized(None)) };
-    let claims = edge.sessions.verify(token).await.map_err(|why| reply::unauthorized(Some(&why)))?;
-    // Claims may hold what a header cannot.
-    HeaderValue::try_from(URL_SAFE_NO_PAD.encode(claims)).map_err(|_| reply::unauthorized(None))
 }
 
 async fn serve(
@@ -234,7 +116,7 @@ async fn serve(
         protocol.map(|protocol| response.headers_mut().insert(UPGRADE, protocol));
         let backend_upgrade = hyper::upgrade::on(&mut response);
         tunnel::spawn(edge, client_upgrade, backend_upgrade, lease.into_in_flight(), Arc::clone(&peer.place));
-        return response.map(|_| super::body::empty());
+        return response.map(|_| empty());
     }
     response.map(|body| Outbound::new(body, lease).boxed_unsync())
 }

@@ -1,5 +1,6 @@
 //! The sockets of the edge: connections of clients, connections to backends, and the tasks between them.
 
+mod admit;
 mod body;
 mod caching;
 mod certificates;

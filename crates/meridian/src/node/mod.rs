@@ -206,7 +206,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         redis::serve(redis, tables.clone(), redis_front.clone(), async move { stopping.requested().await });
     let serve_admin = admin_api::serve(admin, config.admin.token.clone(), node_admin, shutdown.clone());
     let outcome = tokio::select! {
-        _ = async { tokio::join!(serve_dynamodb, serve_redis, serve_admin, edge.run(shutdown.clone())) } => Ok(()),
+        _ = async { tokio::join!(serve_dynamodb, serve_redis, serve_admin, Box::pin(edge.run(shutdown.clone()))) } => Ok(()),
         error = store_failure(&store) => Err(NodeError::StoreFailed(error)),
         expelled = replication.expelled() => match expelled {
             Expelled::Left(why) => {
