@@ -30,6 +30,7 @@ class Site:
         self.add("api", self.api)
         self.add("shop", self.shop, "--route", f"/api={self.api}", "--jwt", "/private", "--timeout", "2s", *options)
         for region in REGIONS:
+            wait_until(f"{region} judges both", lambda region=region: self.judged(region))
             wait_until(f"the edge of {region} serves", lambda region=region: self.steady(region))
 
     def add(self, kind, name, *options):
@@ -40,6 +41,12 @@ class Site:
 
     def client(self, at, name=None):
         return Client(edge(self.cluster, at), f"{name or self.shop}.edge.test")
+
+    def judged(self, region):
+        status = self.cluster.json("service", "status", region=region)["services"]
+        own = [service for service in status if service["name"] in (self.shop, self.api)]
+        places = [place["verdict"] for service in own for place in service["regions"]]
+        return places == ["healthy"] * 6
 
     def steady(self, region):
         """Whether the edge of a region sends every client to its own region."""
@@ -265,7 +272,7 @@ class Getters:
             thread.join()
 
 
-@pytest.mark.parametrize("how", ["killed", "silent"])
+@pytest.mark.parametrize("how", ["silent", "killed"])
 def test_a_dead_region_fails_no_reader_of_a_surviving_edge(own, show, how):
     victim = own.backends["shop", PRIMARY]
     with Getters(lambda: own.client(SURVIVORS[0]), 8, NETWORKS[PRIMARY]) as getters:

@@ -165,4 +165,22 @@ mod tests {
         );
         assert_eq!(state.services().version, 3);
     }
+
+    #[test]
+    fn orders_to_forget_are_numbered_without_gaps_and_bounded() {
+        let mut state = state();
+        let shop = ServiceName::new("shop").unwrap();
+        let purge = |state: &mut SystemState, tag: Option<&str>| {
+            let tag = tag.map(str::to_owned);
+            state.apply(SystemCommand::PurgeService { service: shop.clone(), tag })
+        };
+        assert_eq!(purge(&mut state, None), Err(SystemError::NoSuchService(shop.clone())));
+        let service = service("shop", "shop.x.y", "a");
+        state.apply(SystemCommand::PutService { service, new: true }).unwrap();
+        for _ in 0..100 {
+            assert_eq!(purge(&mut state, Some("t")), Ok(SystemReply::Done));
+        }
+        let numbers: Vec<u64> = state.services().purges.iter().map(|order| order.number).collect();
+        assert_eq!(numbers, (37..=100).collect::<Vec<u64>>());
+    }
 }

@@ -213,14 +213,7 @@ impl SystemState {
                 table.tags.retain(|tag, _| !remove_tags.contains(tag));
                 Ok(SystemReply::Table(Box::new(table.clone())))
             }
-            SystemCommand::DeleteTable(name) => {
-                let table = self.usable_table(&name)?;
-                if table.moving.is_some() {
-                    return Err(SystemError::TableBusy(name));
-                }
-                table.status = TableStatus::Deleting;
-                Ok(SystemReply::Table(Box::new(table.clone())))
-            }
+            SystemCommand::DeleteTable(name) => self.delete_table(name),
             SystemCommand::TablePurged { table, group } => {
                 self.table_purged(table, group);
                 self.swept(table, group);
@@ -278,6 +271,15 @@ impl SystemState {
             SystemCommand::AddSigningKey { id, key, rotates } => self.add_signing_key(id, key, rotates),
             SystemCommand::DeleteSigningKey(id) => self.delete_signing_key(id),
         }
+    }
+
+    fn delete_table(&mut self, name: TableName) -> Result<SystemReply, SystemError> {
+        let table = self.usable_table(&name)?;
+        if table.moving.is_some() {
+            return Err(SystemError::TableBusy(name));
+        }
+        table.status = TableStatus::Deleting;
+        Ok(SystemReply::Table(Box::new(table.clone())))
     }
 
     fn drain_region(&mut self, region: RegionName, drained: bool) -> Result<SystemReply, SystemError> {
