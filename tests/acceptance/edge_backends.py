@@ -19,6 +19,10 @@ class App(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         server = self.server
+        if server.mode.get(self.command) == "deaf":
+            server.released.wait(8)
+            self.close_connection = True
+            return None
         length = int(self.headers.get("content-length") or 0)
         body = self.rfile.read(length) if length else self.chunks()
         path = urlsplit(self.path).path
@@ -142,8 +146,9 @@ class Reply:
 class Client:
     """One connection to an edge."""
 
-    def __init__(self, authority, host, timeout=15):
-        self.connection = http.client.HTTPConnection(authority, timeout=timeout)
+    def __init__(self, authority, host, timeout=15, source=None):
+        source = (source, 0) if source else None
+        self.connection = http.client.HTTPConnection(authority, timeout=timeout, source_address=source)
         self.host = host
 
     def __call__(self, method="GET", path="/", body=None, **headers):

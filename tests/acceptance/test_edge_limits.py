@@ -39,7 +39,7 @@ class Node:
             + "[cluster]\nname='edge'\nnodes=[{id='n1',number=1,region='r1',zone='a',peer='127.0.0.1:1'}]\n"
             + "[auth]\nmode='none'\n[edge]\nmax_body='100KiB'\nmax_header_bytes='8KiB'\nmax_headers=20\n"
             + f"idle_timeout='{int(IDLE * 1000)}ms'\nmin_body_rate='1MiB'\nmax_connections_per_client={MANY + 100}\n"
-            + "max_in_flight=8\nmax_connections=20000\ncache_size='1MiB'\n[[edge.certificate]]\ncert='edge.pem'\nkey='edge.key'\n"
+            + "max_in_flight=24\ntrusted=['127.0.0.2/32']\nmax_connections=20000\ncache_size='1MiB'\n[[edge.certificate]]\ncert='edge.pem'\nkey='edge.key'\n"
         )
         self.log = open(folder / "node.log", "wb")  # noqa: SIM115
         self.process = subprocess.Popen(
@@ -299,19 +299,33 @@ def test_the_cache_serves_collapses_revalidates_and_forgets(node, app):
     assert 0 < node.metric("meridian_edge_cache_bytes") <= 2**20 and node.metric("meridian_edge_cache_evicted_total") > 0
 
 
-def test_a_busy_backend_is_given_no_more(node, app):
+def test_a_busy_backend_is_given_no_more_and_one_client_not_all_of_it(node, app):
     def slow(_):
-        time.sleep(0.7)
+        time.sleep(1)
         return 200, {}, "slow"
 
-    app.pages["/busy"], got = slow, []
-    threads = [threading.Thread(target=lambda: got.append(Client(node.edge, HOST)("POST", "/busy"))) for _ in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(reply.status for reply in got) == [200] * 8 + [503] * 4
-    assert all(reply.headers["retry-after"] == "1" for reply in got if reply.status == 503)
+    app.pages["/busy"] = slow
+
+    def at_once(source):
+        got = []
+        ask = lambda: got.append(Client(node.edge, HOST, source=source)("POST", "/busy"))  # noqa: E731
+        threads = [threading.Thread(target=ask) for _ in range(30)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(reply.headers["retry-after"] == "1" for reply in got if reply.status != 200)
+        return sorted(reply.status for reply in got)
+
+    assert at_once(None) == [200] * 12 + [429] * 18
+    # A proxy that is trusted speaks for many.
+    assert at_once("127.0.0.2") == [200] * 24 + [503] * 6
+    # A backend that does not read what it is sent: the wait ends all the same.
+    app.mode = {"POST": "deaf"}
+    begun = time.monotonic()
+    deaf = Client(node.edge, HOST)("POST", "/deaf", b"x" * 102_400)
+    app.mode = {}
+    assert deaf.status == 504 and time.monotonic() - begun < 10
 
 
 def test_a_node_that_stops_finishes_what_it_is_at(node, app):

@@ -13,20 +13,20 @@ const UNKEPT_FOR: Duration = Duration::from_secs(10);
 /// What an address without a response costs.
 const MARK: usize = 256;
 
-/// An address: whose it is, the host, and the path with the query.
+/// An address: whose it is, the origin, and the path with the query.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// The service that serves it.
     pub service: ServiceName,
-    /// The host that was asked, in lower case, with its port.
-    pub host: String,
+    /// How and whom the client asked, such as `https://shop.example.com`.
+    pub origin: String,
     /// The path and the query.
     pub path: String,
 }
 
 impl Key {
     fn cost(&self) -> usize {
-        self.service.as_str().len() + self.host.len() + self.path.len()
+        self.service.as_str().len() + self.origin.len() + self.path.len()
     }
 }
 
@@ -226,7 +226,7 @@ mod tests {
     }
 
     fn key(number: u8) -> Key {
-        Key { service: service(number % 2), host: "h".to_owned(), path: format!("/{number}") }
+        Key { service: service(number % 2), origin: "http://h".to_owned(), path: format!("/{number}") }
     }
 
     fn entry(size: usize, tag: u8) -> Arc<Entry> {

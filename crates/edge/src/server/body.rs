@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
@@ -35,7 +35,10 @@ pub(super) enum BodyError {
 
 /// How the body of a request is doing, for whoever waits for the response.
 #[derive(Debug, Default)]
-pub(super) struct Flow(AtomicU8);
+pub(super) struct Flow {
+    state: AtomicU8,
+    bytes: AtomicU64,
+}
 
 const FLOWING: u8 = 0;
 const DONE: u8 = 1;
@@ -46,21 +49,22 @@ const BROKEN: u8 = 4;
 impl Flow {
     /// Of a request without a body.
     pub(super) fn done() -> Self {
-        Self(AtomicU8::new(DONE))
+        Self { state: AtomicU8::new(DONE), bytes: AtomicU64::new(0) }
     }
 
     fn set(&self, state: u8) {
-        self.0.store(state, Ordering::Relaxed);
+        self.state.store(state, Ordering::Relaxed);
     }
 
-    /// Whether more is to come.
-    pub(super) fn flows(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == FLOWING
+    /// Bytes that have passed, while more are to come.
+    pub(super) fn passed(&self) -> Option<u64> {
+        let flows = self.state.load(Ordering::Relaxed) == FLOWING;
+        flows.then(|| self.bytes.load(Ordering::Relaxed))
     }
 
     /// What the client is told when it was its body that has failed.
     pub(super) fn refusal(&self) -> Option<(StatusCode, &'static str)> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.state.load(Ordering::Relaxed) {
             TOO_LARGE => Some((StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this server takes")),
             TOO_SLOW => Some((StatusCode::REQUEST_TIMEOUT, "the body came too slowly")),
             BROKEN => Some((StatusCode::BAD_REQUEST, "the body ended before its end")),
@@ -109,6 +113,7 @@ impl Body for Inbound {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 self.bytes = self.bytes.saturating_add(length);
+                self.flow.bytes.store(self.bytes, Ordering::Relaxed);
                 self.sleep = None;
                 if self.bytes > self.limit {
                     return self.fail(TOO_LARGE, BodyError::TooLarge);
@@ -210,6 +215,38 @@ impl Drop for Outbound {
         if self.inner.is_end_stream() {
             self.finish();
         }
+    }
+}
+
+/// A body, and something that is kept for as long as it is sent.
+pub(super) struct With<T> {
+    body: AnyBody,
+    _kept: T,
+}
+
+impl<T> With<T> {
+    pub(super) fn new(body: AnyBody, kept: T) -> Self {
+        Self { body, _kept: kept }
+    }
+}
+
+impl<T: Unpin> Body for With<T> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -77,6 +77,7 @@ impl<'a> Outgoing<'a> {
             return Err(Nothing::NoBackend);
         }
         let mut spare: Option<Answer> = None;
+        let mut passed = Some(0);
         let mut deadline = Instant::now() + whole;
         let mut look = Instant::now() + next_after;
         loop {
@@ -89,8 +90,9 @@ impl<'a> Outgoing<'a> {
             };
             let (now, now_ms) = (Instant::now(), edge.now_ms());
             match ended {
-                None if now >= deadline && self.flow.flows() => {
-                    // The client is still sending; how slowly it may is a bound of its own.
+                None if now >= deadline && self.flow.passed() > passed => {
+                    // The body is still on its way; how slowly it may come is a bound of its own.
+                    passed = self.flow.passed();
                     deadline = now + whole;
                 }
                 None if now >= deadline => {

@@ -1,14 +1,14 @@
 //! One request from its arrival to its response.
 
 use super::admit::{Ready, ready};
-use super::body::{AnyBody, Inbound, Outbound, empty};
+use super::body::{AnyBody, Inbound, Outbound, With, empty};
 use super::caching::Lookup;
 use super::forward::{Answer, Nothing, Outgoing};
 use super::kept::Kept;
 use super::{Inner, Place, reply, tunnel};
 use crate::cache::Key;
 use crate::cookies;
-use crate::headers::{self, TOKEN};
+use crate::headers::{self, TOKEN, X_FORWARDED_PROTO};
 use crate::pace::Pace;
 use crate::retry::{Fault, Repeat};
 use http::header::{CONNECTION, SET_COOKIE, UPGRADE};
@@ -38,12 +38,17 @@ pub(super) async fn handle(
 ) -> Response<AnyBody> {
     let client_upgrade = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
+    let Some(share) = edge.share(&edge.requests, peer.address) else {
+        edge.counters.answered(StatusCode::TOO_MANY_REQUESTS);
+        return reply::refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests at once");
+    };
     let response = match ready(&edge, &peer, head).await {
         Ok(ready) => serve(&edge, &peer, ready, body, client_upgrade).await,
         Err(refusal) => *refusal,
     };
     edge.counters.answered(response.status());
-    response
+    // However slowly it is read.
+    response.map(|body| With::new(body, share).boxed_unsync())
 }
 
 async fn serve(
@@ -70,7 +75,13 @@ async fn serve(
     };
     let home = (live.locate)(client);
     let choice = service.served.order(home.as_ref(), client, brought.region.as_ref());
-    let key = Key { service: service.served.service.name.clone(), host, path: head.uri.to_string() };
+    // A backend may answer plain requests with a redirect to TLS, so they are not the same.
+    let scheme = head.headers.get(X_FORWARDED_PROTO).and_then(|value| value.to_str().ok()).unwrap_or("http");
+    let key = Key {
+        service: service.served.service.name.clone(),
+        origin: format!("{scheme}://{host}"),
+        path: head.uri.to_string(),
+    };
     let cached = service.served.service.edge.cache && !guarded;
     if cached && matches!(head.method, Method::GET | Method::HEAD) && upgrade.is_none() && body.is_empty() {
         let (edge, service, order) = (Arc::clone(edge), Arc::clone(&service), choice.regions);

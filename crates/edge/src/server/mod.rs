@@ -15,6 +15,7 @@ mod options;
 mod places;
 mod reply;
 mod status;
+mod tally;
 mod tunnel;
 mod upstream;
 
@@ -32,13 +33,14 @@ use dial::Dialer;
 use handle::Peer;
 use live::{Live, Upstreams};
 use meridian_types::{Backend, ServiceName};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
+use tally::{Share, Tally};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
@@ -69,7 +71,9 @@ struct Inner {
     certificates: Arc<Held>,
     acceptor: TlsAcceptor,
     /// Connections by client.
-    clients: Mutex<HashMap<IpAddr, usize>>,
+    clients: Arc<Tally>,
+    /// Requests by client.
+    requests: Arc<Tally>,
     closing: watch::Sender<bool>,
     started: Instant,
     draws: AtomicU64,
@@ -87,6 +91,11 @@ impl Inner {
     /// A number that differs each time.
     fn draw(&self) -> u64 {
         self.draws.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A client's share of what is counted by client; proxies that are trusted are not.
+    fn share(&self, tally: &Arc<Tally>, from: IpAddr) -> Option<Share> {
+        if self.options.trusts(from) { Some(Share::free()) } else { tally.enter(from) }
     }
 
     /// Keeps nothing of an address any more, whoever is just fetching it.
@@ -129,7 +138,9 @@ impl Server {
             sessions,
             acceptor: certificates::acceptor(Arc::clone(&certificates)).map_err(io::Error::other)?,
             certificates,
-            clients: Mutex::default(),
+            clients: Tally::new(options.max_connections_per_client),
+            // However slowly it reads, one client does not keep a backend from all others.
+            requests: Tally::new((options.max_in_flight / 2).max(1)),
             closing: watch::Sender::new(false),
             started: Instant::now(),
             draws: AtomicU64::new(seed),
@@ -208,14 +219,14 @@ impl Server {
     fn take(&self, stream: TcpStream, from: IpAddr, permits: &Arc<Semaphore>) {
         let inner = Arc::clone(&self.inner);
         let permit = Arc::clone(permits).try_acquire_owned();
-        let counted = Counted::new(&inner, from);
-        let (Ok(permit), Some(counted)) = (permit, counted) else {
+        let share = inner.share(&inner.clients, from);
+        let (Ok(permit), Some(share)) = (permit, share) else {
             inner.counters.refused.fetch_add(1, Ordering::Relaxed);
             // If it is not taken at once, closing says as much.
             _ = stream.try_write(FULL);
             return;
         };
-        let place = Arc::new(Place { _permit: permit, _counted: counted });
+        let place = Arc::new(Place { _permit: permit, _share: share, _counted: Counted::new(&inner) });
         tokio::spawn(connection::serve(inner, stream, Peer { address: from, tls: false, place }));
     }
 }
@@ -223,51 +234,23 @@ impl Server {
 /// A connection's share of what is bounded.
 struct Place {
     _permit: OwnedSemaphorePermit,
+    _share: Share,
     _counted: Counted,
 }
 
-/// One connection of a client.
-struct Counted {
-    inner: Arc<Inner>,
-    /// `None`: not counted by client.
-    client: Option<IpAddr>,
-}
+/// One connection that is counted as open.
+struct Counted(Arc<Inner>);
 
 impl Counted {
-    fn new(inner: &Arc<Inner>, from: IpAddr) -> Option<Self> {
-        let client = (!inner.options.trusts(from)).then(|| network(from));
-        if let Some(client) = client {
-            let mut clients = lock(&inner.clients);
-            let count = clients.entry(client).or_insert(0);
-            if *count >= inner.options.max_connections_per_client {
-                return None;
-            }
-            *count += 1;
-        }
+    fn new(inner: &Arc<Inner>) -> Self {
         inner.counters.connections.fetch_add(1, Ordering::Relaxed);
-        Some(Self { inner: Arc::clone(inner), client })
+        Self(Arc::clone(inner))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.inner.counters.connections.fetch_sub(1, Ordering::Relaxed);
-        let Some(client) = self.client else { return };
-        let mut clients = lock(&self.inner.clients);
-        if let Some(count) = clients.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
-                clients.remove(&client);
-            }
-        }
-    }
-}
-
-/// What counts as one client: a customer has at least a /64 of IPv6.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(six) => IpAddr::from((u128::from(six) >> 64 << 64).to_be_bytes()),
+        self.0.counters.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -16,7 +16,8 @@ pub(super) fn refuse(status: StatusCode, why: &str) -> Response<AnyBody> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+    let later = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
+    if later || status == StatusCode::TOO_MANY_REQUESTS {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
