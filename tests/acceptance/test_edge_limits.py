@@ -20,9 +20,9 @@ from cryptography.x509.oid import NameOID
 from edge_backends import Client, backend, end, raw
 
 HOST = "shop.edge.test"
-MANY = int(os.environ.get("MERIDIAN_IDLE_CONNECTIONS", "1000"))
+MANY = int(os.environ.get("MERIDIAN_IDLE_CONNECTIONS", "500"))
 # Long enough to open them all.
-IDLE = max(3.0, MANY / 200)
+IDLE = max(5.0, MANY / 200)
 
 
 class Node:
