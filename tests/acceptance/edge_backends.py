@@ -38,6 +38,8 @@ class App(http.server.BaseHTTPRequestHandler):
             return None
         if self.headers.get("upgrade") == "websocket":
             return self.websocket()
+        if path in server.streams:
+            return server.streams[path](self)
         if path in server.pages:
             status, headers, text = server.pages[path](self) if callable(server.pages[path]) else server.pages[path]
             return self.reply(status, text.encode(), headers)
@@ -107,7 +109,7 @@ def backend(region, address="127.0.0.1", port=0):
     """A backend that is up."""
     server = Server((address, port), App)
     server.region, server.seen = region, Counter()
-    server.mode, server.status, server.headers, server.pages = {}, {}, {}, {}
+    server.mode, server.status, server.headers, server.pages, server.streams = {}, {}, {}, {}, {}
     server.released = threading.Event()
     server.url = f"http://{address}:{server.server_port}"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

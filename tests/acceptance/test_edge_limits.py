@@ -195,6 +195,22 @@ def test_slow_and_idle_connections_are_harmless(node, show):
         stream.close()
 
 
+def test_a_long_response_outlives_the_idle_timeout(node, app):
+    def pieces(request):
+        request.send_response(200)
+        request.send_header("transfer-encoding", "chunked")
+        request.end_headers()
+        for _ in range(7):
+            request.wfile.write(b"1\r\nx\r\n")
+            time.sleep(1)
+        request.wfile.write(b"0\r\n\r\n")
+
+    app.streams["/long"] = pieces
+    client = Client(node.edge, HOST)
+    assert client("GET", "/long").text == "x" * 7
+    assert client("GET", "/after").headers.get("connection") != "close", "the connection is still good"
+
+
 def test_certificates_change_under_open_connections(node):
     def connect():
         context = ssl.create_default_context()

@@ -55,6 +55,26 @@ struct Activity {
     last_ms: AtomicU64,
 }
 
+/// A request that the connection is at, until the last of its response is sent.
+pub(super) struct Working {
+    edge: Arc<Inner>,
+    activity: Arc<Activity>,
+}
+
+impl Working {
+    fn new(edge: &Arc<Inner>, activity: &Arc<Activity>) -> Self {
+        activity.requests.fetch_add(1, Ordering::Relaxed);
+        Self { edge: Arc::clone(edge), activity: Arc::clone(activity) }
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.activity.last_ms.store(self.edge.now_ms(), Ordering::Relaxed);
+        self.activity.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 async fn http<S: AsyncRead + AsyncWrite + Send + 'static>(edge: Arc<Inner>, stream: S, peer: Peer) {
     let options = &edge.options;
     let idle = options.idle_timeout;
@@ -81,14 +101,9 @@ async fn http<S: AsyncRead + AsyncWrite + Send + 'static>(edge: Arc<Inner>, stre
     let service = {
         let (edge, activity) = (Arc::clone(&edge), Arc::clone(&activity));
         service_fn(move |request: Request<Incoming>| {
-            let (edge, activity, peer) = (Arc::clone(&edge), Arc::clone(&activity), peer.clone());
-            activity.requests.fetch_add(1, Ordering::Relaxed);
-            async move {
-                let response = Box::pin(handle(Arc::clone(&edge), peer, request)).await;
-                activity.requests.fetch_sub(1, Ordering::Relaxed);
-                activity.last_ms.store(edge.now_ms(), Ordering::Relaxed);
-                Ok::<_, Infallible>(response)
-            }
+            let working = Working::new(&edge, &activity);
+            let handled = Box::pin(handle(Arc::clone(&edge), peer.clone(), request, working));
+            async move { Ok::<_, Infallible>(handled.await) }
         })
     };
     let io = TokioIo::new(Box::pin(stream));

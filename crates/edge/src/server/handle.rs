@@ -3,6 +3,7 @@
 use super::admit::{Ready, ready};
 use super::body::{AnyBody, Inbound, Outbound, With, empty};
 use super::caching::Lookup;
+use super::connection::Working;
 use super::forward::{Answer, Nothing, Outgoing};
 use super::kept::Kept;
 use super::{Inner, Place, reply, tunnel};
@@ -35,6 +36,7 @@ pub(super) async fn handle(
     edge: Arc<Inner>,
     peer: Peer,
     mut request: Request<Incoming>,
+    working: Working,
 ) -> Response<AnyBody> {
     let client_upgrade = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
@@ -48,7 +50,7 @@ pub(super) async fn handle(
     };
     edge.counters.answered(response.status());
     // However slowly it is read.
-    response.map(|body| With::new(body, share).boxed_unsync())
+    response.map(|body| With::new(body, (share, working)).boxed_unsync())
 }
 
 async fn serve(
