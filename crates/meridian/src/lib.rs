@@ -10,6 +10,7 @@ pub mod config;
 pub mod demo;
 pub mod dev;
 pub mod dns;
+pub mod edge;
 pub mod files;
 pub mod health;
 pub mod http;

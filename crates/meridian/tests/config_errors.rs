@@ -88,7 +88,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     (
         "[store]",
         "[disk]",
-        "node.toml:32:2: unknown field `disk`, expected one of `node`, `listen`, `tls`, `cluster`, `auth`, `redis`, `admin`, `replication`, `store`, `dns`, `anycast`, `log`, `policy`",
+        "node.toml:32:2: unknown field `disk`, expected one of `node`, `listen`, `tls`, `cluster`, `auth`, `redis`, `admin`, `replication`, `store`, `dns`, `anycast`, `edge`, `log`, `policy`",
     ),
     (
         "dynamodb = \"127.0.0.1:9000\"",
@@ -173,7 +173,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     (
         "mode = \"sigv4\"",
         "mode = \"none\"\n[log]\n[listen2]",
-        "node.toml:27:2: unknown field `listen2`, expected one of `node`, `listen`, `tls`, `cluster`, `auth`, `redis`, `admin`, `replication`, `store`, `dns`, `anycast`, `log`, `policy`",
+        "node.toml:27:2: unknown field `listen2`, expected one of `node`, `listen`, `tls`, `cluster`, `auth`, `redis`, `admin`, `replication`, `store`, `dns`, `anycast`, `edge`, `log`, `policy`",
     ),
     (
         "name = \"test\"",

@@ -105,6 +105,7 @@ mod tests {
             backends: backends.into(),
             policy,
             ttl_s: 1,
+            edge: Default::default(),
         }
     }
 

@@ -23,6 +23,7 @@ pub use announce::{Announcement, announce};
 pub use board::{Board, MAX_DETAIL, MAX_OBSERVATIONS, Observation, Report, Ruling, Target};
 pub use choose::{Choice, Client, Steering, choose};
 pub use damping::{Damping, DampingRules};
+pub use share::client_key;
 pub use standing::{Standing, Standings, World, usable};
 pub use verdict::{Evidence, Judged, Opinion, Verdict, VerdictRules, judge};
 pub use watch::{Watch, WatchRules};

@@ -219,6 +219,7 @@ mod tests {
                 .into(),
             policy: ServicePolicy::Nearest,
             ttl_s: 1,
+            edge: meridian_types::service::EdgeOptions::default(),
         };
         ["shop", "till"].map(|name| (ServiceName::new(name).unwrap(), service(name))).into()
     }

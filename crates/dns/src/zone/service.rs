@@ -2,18 +2,12 @@
 
 use crate::geo::ClientNetwork;
 use hickory_proto::rr::Name;
-use meridian_steering::{Choice, Client, Steering, Verdict, choose};
+use meridian_steering::{Choice, Client, Steering, Verdict, choose, client_key};
 use meridian_types::RegionName;
 use meridian_types::service::Scheme;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use xxhash_rust::xxh3::xxh3_64;
-
-/// Clients of one network of this size are one client where clients are shared out.
-const SHARED_FOUR: u8 = 24;
-/// As [`SHARED_FOUR`], for IPv6.
-const SHARED_SIX: u8 = 56;
 
 /// Where one process of a service listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +86,7 @@ impl Served {
     #[must_use]
     pub fn turn(&self, region: Option<&RegionName>, client: ClientNetwork) -> Turn<'_> {
         let shares = matches!(self.steering, Steering::Weighted(_) | Steering::Load { .. });
-        let (key, prefix) = if shares { key(client) } else { (0, 0) };
+        let (key, prefix) = if shares { client_key(client.address, client.prefix) } else { (0, 0) };
         let nowhere = BTreeMap::new();
         let distances = region.and_then(|region| self.distances.get(region)).unwrap_or(&nowhere);
         let Choice { regions, fail_open } = choose(&self.steering, &self.verdicts, Client { distances, key });
@@ -109,21 +103,5 @@ impl Served {
             places.truncate(1);
         }
         Turn { places, fail_open, scope: prefix }
-    }
-}
-
-/// What stands for a client, and how many bits of its address are in it.
-fn key(client: ClientNetwork) -> (u64, u8) {
-    match client.address {
-        IpAddr::V4(four) => {
-            let prefix = client.prefix.min(SHARED_FOUR);
-            let network = u32::from(four) & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-            (xxh3_64(&network.to_be_bytes()), prefix)
-        }
-        IpAddr::V6(six) => {
-            let prefix = client.prefix.min(SHARED_SIX);
-            let network = u128::from(six) & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-            (xxh3_64(&network.to_be_bytes()), prefix)
-        }
     }
 }

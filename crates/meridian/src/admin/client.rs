@@ -8,7 +8,7 @@ use super::jwt::{
 };
 use super::members::{CreateJoinToken, Join, Joined, NewJoinToken, NodeList};
 use super::salvage::{SalvageDone, SalvageEntry, SalvageId, SalvageList, SalvageOrder};
-use super::services::{ServiceList, ServicesStatus};
+use super::services::{PurgeOrder, ServiceList, ServicesStatus};
 use super::types::{
     CreateKey, CreateTable, ErrorBody, Health, KeyList, MoveTable, NewKey, PolicyList, Status, Switched,
     Switchover, TableInfo, TableList,
@@ -430,6 +430,14 @@ impl AdminClient {
             false => (Method::PUT, format!("/v1/services/{}", service.name)),
         };
         self.send(method, &path, Some(service)).await
+    }
+
+    /// `POST /v1/services/{name}/purge`.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn purge_service(&self, name: &ServiceName, order: &PurgeOrder) -> Result<()> {
+        self.send(Method::POST, &format!("/v1/services/{name}/purge"), Some(order)).await
     }
 
     /// `DELETE /v1/services/{name}`.

@@ -154,6 +154,9 @@ pub trait ClusterAdmin: Send + Sync + 'static {
     /// Removes a service.
     async fn remove_service(&self, name: &ServiceName) -> Result<(), ApiError>;
 
+    /// Has every edge forget what it keeps of a service: all of it, or what has a tag.
+    async fn purge_service(&self, name: &ServiceName, tag: Option<String>) -> Result<(), ApiError>;
+
     /// The keys that sign tokens, without their private halves.
     async fn signing_keys(&self) -> Result<SigningKeyList, ApiError>;
 

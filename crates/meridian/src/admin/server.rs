@@ -6,6 +6,7 @@ use super::failover::{Expel, Failover};
 use super::jwt::{CreateSigningKey, SignToken, VerifyToken};
 use super::members::{CreateJoinToken, Join};
 use super::salvage::{MAX_IDS, SalvageId, SalvageOrder};
+use super::services::PurgeOrder;
 use super::types::{CreateKey, CreateTable, KeyList, MoveTable, PolicyList, Switchover, TableList};
 use crate::config::Secret;
 use crate::http::{self, ApiError, ErrorCode, json_body, json_reply};
@@ -90,6 +91,7 @@ fn router(token: Option<Secret>, admin: Arc<dyn ClusterAdmin>) -> Router {
         .route("/v1/services", get(services).post(create_service))
         .route("/v1/services/status", get(services_status))
         .route("/v1/services/{name}", put(replace_service).delete(remove_service))
+        .route("/v1/services/{name}/purge", post(purge_service))
         .route("/v1/jwt/keys", get(signing_keys).post(create_signing_key))
         .route("/v1/jwt/keys/{kid}", delete(delete_signing_key))
         .route("/v1/jwt/sign", post(sign_token))
@@ -376,6 +378,21 @@ async fn replace_service(
         return Err(ApiError::invalid("the service in the body has another name than the path"));
     }
     ok(&admin.put_service(service, false).await?)
+}
+
+async fn purge_service(
+    State(admin): Admin,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let name = ServiceName::new(&name).map_err(|error| ApiError::invalid(error.to_string()))?;
+    let order = json_body::<PurgeOrder>(&headers, &body)?;
+    if !order.is_possible() {
+        return Err(ApiError::invalid("a tag is 1 to 128 printable ASCII characters without commas"));
+    }
+    admin.purge_service(&name, order.tag).await?;
+    gone()
 }
 
 async fn remove_service(State(admin): Admin, Path(name): Path<String>) -> Answer {

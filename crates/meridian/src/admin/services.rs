@@ -12,6 +12,24 @@ pub struct ServiceList {
     pub services: Vec<Service>,
 }
 
+/// `POST /v1/services/{name}/purge`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PurgeOrder {
+    /// What has this tag; everything when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+impl PurgeOrder {
+    /// Whether the tag is one that a response can have.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        let plain = |tag: &str| tag.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) && !tag.contains(',');
+        self.tag.as_ref().is_none_or(|tag| (1..=128).contains(&tag.len()) && plain(tag))
+    }
+}
+
 /// `GET /v1/services/status`: how services stand, as one node sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServicesStatus {
@@ -65,4 +83,25 @@ pub struct BackendStatus {
     pub evidence: Evidence,
     /// What those who find it down have met, by region.
     pub details: BTreeMap<RegionName, String>,
+    /// What the edge of the node that was asked has met, since its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<EdgeEvidence>,
+}
+
+/// What an edge has met at a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeEvidence {
+    /// Attempts.
+    pub requests: u64,
+    /// Attempts without a usable response.
+    pub failures: u64,
+    /// How often the backend was left out.
+    pub ejections: u64,
+    /// Requests that it is at.
+    pub in_flight: usize,
+    /// For how much longer it is left out, in milliseconds; 0 when it is not.
+    pub out_for_ms: u64,
+    /// What the last failure was, while there is no success since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_fault: Option<String>,
 }

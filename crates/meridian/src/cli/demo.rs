@@ -109,6 +109,7 @@ fn service(host: HostName, started: &AppsAnswer) -> Result<Service, Failure> {
         backends,
         policy: ServicePolicy::Nearest,
         ttl_s: TTL_S,
+        edge: Default::default(),
     };
     service.validate().map_err(Failure::usage)?;
     Ok(service)

@@ -301,6 +301,7 @@ fn configuration(
         store: Default::default(),
         anycast: AnycastSection::default(),
         dns: Default::default(),
+        edge: Default::default(),
         log: Default::default(),
         policies: Vec::new(),
     })

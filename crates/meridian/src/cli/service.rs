@@ -4,11 +4,13 @@ use super::connect::connect;
 use super::failure::Failure;
 use super::output::{self, Format, Grid, Tone, joined};
 use super::{Global, Outcome};
-use crate::admin::services::ServicesStatus;
+use crate::admin::services::{PurgeOrder, ServicesStatus};
+use crate::config::units::parse_duration;
 use clap::{Args, Subcommand};
-use meridian_types::service::DEFAULT_TTL_S;
+use meridian_types::service::{DEFAULT_TTL_S, EdgeOptions, EdgeRoute, MAX_EDGE_MS};
 use meridian_types::{Backend, HealthCheck, HostName, RegionName, Service, ServiceName, ServicePolicy};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The subcommands of `service`.
 #[derive(Subcommand)]
@@ -29,6 +31,14 @@ pub(super) enum ServiceCommand {
     /// Run one process of the sample application
     #[command(hide = true)]
     RunDemo(super::demo::RunDemoArgs),
+    /// Have every edge forget what it keeps of a service
+    Purge {
+        /// Its name
+        name: ServiceName,
+        /// Only what has this tag (`Surrogate-Key` or `Cache-Tag` of the response)
+        #[arg(long)]
+        tag: Option<String>,
+    },
     /// Remove a service
     Remove {
         /// Its name
@@ -56,6 +66,24 @@ pub(super) struct AddArgs {
     /// How long resolvers may keep an answer, in seconds
     #[arg(long, default_value_t = DEFAULT_TTL_S, value_name = "SECONDS")]
     ttl: u32,
+    /// How long the edge keeps a client in the region that took its write; 0s for not at all
+    #[arg(long, default_value = "5s", value_parser = parse_duration, value_name = "TIME")]
+    sticky: Duration,
+    /// The edge asks a second region when the first has not answered a request that may be repeated for so long
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    hedge: Option<Duration>,
+    /// How long a request through the edge may take until its response begins; the node's own setting unless given
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    timeout: Option<Duration>,
+    /// The edge keeps responses that allow it, and serves them again
+    #[arg(long)]
+    cache: bool,
+    /// Paths that another service serves through the edge: PATH=SERVICE; may be repeated
+    #[arg(long = "route", value_parser = route, value_name = "PATH=SERVICE")]
+    routes: Vec<(String, ServiceName)>,
+    /// Paths that the edge asks for a token of a session; may be repeated
+    #[arg(long = "jwt", value_name = "PATH")]
+    guarded: Vec<String>,
     /// Replace the service if it exists
     #[arg(long)]
     replace: bool,
@@ -71,6 +99,46 @@ fn backend(text: &str) -> Result<(RegionName, Backend), String> {
     ))
 }
 
+fn route(text: &str) -> Result<(String, ServiceName), String> {
+    let (path, service) =
+        text.split_once('=').ok_or_else(|| "write PATH=SERVICE, such as /api=api".to_owned())?;
+    Ok((path.to_owned(), ServiceName::new(service).map_err(|error| error.to_string())?))
+}
+
+/// Other services' paths, and guarded ones; a path may be both.
+fn edge_routes(routes: Vec<(String, ServiceName)>, guarded: &[String]) -> Vec<EdgeRoute> {
+    let mut all: Vec<EdgeRoute> = routes
+        .into_iter()
+        .map(|(path, service)| EdgeRoute { path, service: Some(service), jwt: false })
+        .collect();
+    for path in guarded {
+        let same = |other: &&mut EdgeRoute| other.path.trim_end_matches('/') == path.trim_end_matches('/');
+        match all.iter_mut().find(same) {
+            Some(route) => route.jwt = true,
+            None => all.push(EdgeRoute { path: path.clone(), service: None, jwt: true }),
+        }
+    }
+    // A path below a guarded one is guarded as well, and one below another service's is that service's.
+    let copy = all.clone();
+    for route in &mut all {
+        let above = |other: &&EdgeRoute| {
+            let prefix = format!("{}/", other.path.trim_end_matches('/'));
+            route.path.starts_with(&prefix) && route.path.len() > prefix.len()
+        };
+        route.jwt |= copy.iter().filter(above).any(|other| other.jwt);
+        if route.service.is_none() {
+            let nearest = copy.iter().filter(above).filter(|other| other.service.is_some());
+            route.service =
+                nearest.max_by_key(|other| other.path.len()).and_then(|other| other.service.clone());
+        }
+    }
+    all
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(MAX_EDGE_MS.saturating_add(1))
+}
+
 impl AddArgs {
     fn service(self) -> Result<(Service, bool), Failure> {
         let mut backends: BTreeMap<RegionName, Vec<Backend>> = BTreeMap::new();
@@ -84,6 +152,13 @@ impl AddArgs {
             backends,
             policy: self.policy,
             ttl_s: self.ttl,
+            edge: EdgeOptions {
+                sticky_ms: millis(self.sticky),
+                cache: self.cache,
+                hedge_ms: self.hedge.map(millis),
+                timeout_ms: self.timeout.map(millis),
+                routes: edge_routes(self.routes, &self.guarded),
+            },
         };
         service.validate().map_err(|error| Failure::usage(error.to_string()))?;
         Ok((service, !self.replace))
@@ -119,6 +194,22 @@ pub(super) async fn run(command: ServiceCommand, global: &Global) -> Outcome {
         ServiceCommand::Demo(args) => super::demo::start(args, global).await,
         ServiceCommand::RunDemo(args) => super::demo::run(args).await,
         ServiceCommand::Anycast => super::anycast::run(global).await,
+        ServiceCommand::Purge { name, tag } => {
+            let order = PurgeOrder { tag };
+            if !order.is_possible() {
+                return Err(Failure::usage(
+                    "--tag: a tag is 1 to 128 printable ASCII characters without commas",
+                ));
+            }
+            connect(global).await?.purge_service(&name, &order).await?;
+            match global.output {
+                Format::Json => output::json(&serde_json::json!({ "purged": name, "tag": order.tag })),
+                Format::Table => {
+                    output::emit(&format!("every edge forgets what it kept of {name}\n"));
+                    Ok(())
+                }
+            }
+        }
         ServiceCommand::Remove { name } => {
             connect(global).await?.remove_service(&name).await?;
             match global.output {

@@ -4,6 +4,7 @@
 
 mod anycast;
 mod dns;
+mod edge;
 mod env;
 mod error;
 pub mod secret;
@@ -15,6 +16,7 @@ pub use anycast::{AddressSection, AnycastSection, community as anycast_community
 pub use dns::{
     DnsSection, NameServerSection, NetworkSection, RegionSection, ZoneFileSection, location as dns_location,
 };
+pub use edge::{CertificateSection, EdgeSection, PlainHttp};
 pub use error::ConfigError;
 pub use secret::{Credentials, Secret};
 pub use sections::{
@@ -65,6 +67,9 @@ pub struct NodeConfig {
     /// Addresses that are announced by BGP.
     #[serde(default)]
     pub anycast: AnycastSection,
+    /// The HTTP edge.
+    #[serde(default)]
+    pub edge: EdgeSection,
     /// Logging.
     #[serde(default)]
     pub log: LogSection,
@@ -134,7 +139,9 @@ impl NodeConfig {
         let zones = self.dns.zone_files.iter_mut().map(|entry| &mut entry.file);
         let files =
             tls.chain(&mut self.auth.bootstrap_credentials).chain(zones).chain(&mut self.dns.database);
-        std::iter::once(&mut self.node.data_dir).chain(files)
+        let edge = self.edge.certificates.iter_mut().flat_map(|entry| [&mut entry.cert, &mut entry.key]);
+        let edge = edge.chain(&mut self.edge.backend_ca);
+        std::iter::once(&mut self.node.data_dir).chain(files).chain(edge)
     }
 
     fn resolve(&mut self, base: &Path) {

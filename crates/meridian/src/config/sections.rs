@@ -35,7 +35,7 @@ pub struct ListenSection {
     pub admin: SocketAddr,
     /// The Redis protocol.
     pub redis: SocketAddr,
-    /// The HTTP edge; reserved, not opened by this version.
+    /// The HTTP edge; opened once there is a service.
     pub edge: SocketAddr,
     /// DNS, over UDP and TCP.
     pub dns: SocketAddr,
@@ -64,7 +64,7 @@ impl ListenSection {
         ]
     }
 
-    /// The addresses that this version opens.
+    /// The addresses that a node opens at its start.
     #[must_use]
     pub fn opened(&self) -> [(&'static str, SocketAddr); 4] {
         [("dynamodb", self.dynamodb), ("admin", self.admin), ("dns", self.dns), ("peer", self.peer)]

@@ -4,6 +4,7 @@ use super::units::Size;
 use super::{AuthMode, ConfigError, NodeConfig, secret};
 use crate::cert::is_certificate_name;
 use crate::dns::Files;
+use meridian_edge::server::Certificates;
 use meridian_types::{Policy, RegionName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +26,7 @@ impl NodeConfig {
         self.check_timing(&mut problems);
         self.check_policies(&mut problems);
         let regions = if self.cluster.joins { Vec::new() } else { self.cluster.all_regions() };
+        self.edge.check(&mut problems);
         self.dns.check(&self.listen, &regions, &mut problems);
         self.anycast.check(&mut problems);
         problems
@@ -228,6 +230,17 @@ impl NodeConfig {
             } else if let Err(error) = secret::Credentials::load(path) {
                 problems.push(format!("{field}: {error}"));
             }
+        }
+        if let Err(error) = Certificates::load(&self.edge.certificate_files()) {
+            problems.push(format!("edge.certificate: {error}"));
+        }
+        for entry in &self.edge.certificates {
+            if let Err(error) = secret::check_private(&entry.key) {
+                problems.push(format!("edge.certificate: {error}"));
+            }
+        }
+        if let Some(path) = self.edge.backend_ca.as_ref().filter(|path| !path.is_file()) {
+            problems.push(missing("edge.backend_ca", path));
         }
         if let Err(error) = Files::load(&self.dns) {
             problems.push(format!("dns: {error}"));

@@ -2,8 +2,8 @@
 
 use super::folder::Folder;
 use crate::config::{
-    AnycastSection, AuthMode, AuthSection, ClusterSection, DnsSection, ListenSection, NetworkSection,
-    NodeConfig, NodeSection, PeerNode, ReplicationSection, TlsSection,
+    AnycastSection, AuthMode, AuthSection, ClusterSection, DnsSection, EdgeSection, ListenSection,
+    NetworkSection, NodeConfig, NodeSection, PeerNode, ReplicationSection, TlsSection,
 };
 use crate::wan::{Wan, WanError, WanModel, WanNode};
 use meridian_replication::Timing;
@@ -320,10 +320,17 @@ impl Plan {
             store: Default::default(),
             anycast: AnycastSection::default(),
             dns: self.dns(),
+            edge: edge(),
             log: Default::default(),
             policies: Vec::new(),
         }
     }
+}
+
+/// The machine's own word counts, so that a client can be anywhere.
+fn edge() -> EdgeSection {
+    let loopback = ["127.0.0.0/8", "::1/128"].into_iter();
+    EdgeSection { trusted: loopback.filter_map(|text| text.parse().ok()).collect(), ..EdgeSection::default() }
 }
 
 fn timing(wan: &WanModel, regions: &[RegionName]) -> ReplicationSection {

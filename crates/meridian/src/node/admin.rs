@@ -25,6 +25,7 @@ use meridian_dns::server::Server as NameServer;
 use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::key::{self, KeyKind, TableSchema};
 use meridian_dynamo::table::{Billing, POLICY_TAG, TableDefinition};
+use meridian_edge::server::Server as EdgeServer;
 use meridian_replication::system::{AllowList, Credential, SystemCommand, SystemError};
 use meridian_replication::{Replication, Unserved};
 use meridian_types::{NodeName, Policy, PolicyName, RegionName, Service, ServiceName, TableName};
@@ -43,16 +44,18 @@ pub struct NodeAdmin {
     tables: Arc<ReplicatedTables>,
     here: ServedBy,
     scrubbed: Arc<Scrubbed>,
-    steered: Steered,
+    serving: Serving,
 }
 
-/// What sends clients to regions.
-pub struct Steered {
-    /// By what.
+/// What the node does for services.
+pub struct Serving {
+    /// How they stand.
     pub health: Arc<HealthWatch>,
-    /// By DNS.
+    /// Its DNS.
     pub name_server: Arc<NameServer>,
-    /// By BGP.
+    /// Its HTTP edge.
+    pub edge: Arc<EdgeServer>,
+    /// What it announces by BGP.
     pub anycast: Arc<Anycast>,
 }
 
@@ -64,9 +67,9 @@ impl NodeAdmin {
         catalogs: Arc<Catalogs>,
         tables: Arc<ReplicatedTables>,
         here: ServedBy,
-        steered: Steered,
+        serving: Serving,
     ) -> Self {
-        Self { replication, catalogs, tables, here, scrubbed: Arc::default(), steered }
+        Self { replication, catalogs, tables, here, scrubbed: Arc::default(), serving }
     }
 
     /// Where the scrubber counts.
@@ -422,12 +425,12 @@ impl ClusterAdmin for NodeAdmin {
     }
 
     async fn anycast(&self) -> Result<AnycastStatus, ApiError> {
-        Ok(self.steered.anycast.status(&self.here.node))
+        Ok(self.serving.anycast.status(&self.here.node))
     }
 
     async fn services_status(&self) -> Result<ServicesStatus, ApiError> {
         // What this node judges by, whether or not the system group can be reached.
-        Ok(services::status(&self.steered.health, &self.replication.system(), &self.here.node))
+        Ok(services::status(&self.serving, &self.replication.system(), &self.here.node))
     }
 
     async fn put_service(&self, service: Service, new: bool) -> Result<Service, ApiError> {
@@ -437,6 +440,10 @@ impl ClusterAdmin for NodeAdmin {
 
     async fn remove_service(&self, name: &ServiceName) -> Result<(), ApiError> {
         self.command(SystemCommand::RemoveService(name.clone())).await
+    }
+
+    async fn purge_service(&self, name: &ServiceName, tag: Option<String>) -> Result<(), ApiError> {
+        self.command(SystemCommand::PurgeService { service: name.clone(), tag }).await
     }
 
     async fn signing_keys(&self) -> Result<SigningKeyList, ApiError> {
@@ -472,9 +479,10 @@ impl ClusterAdmin for NodeAdmin {
         let blocked = blocked.into_iter().map(|(group, node)| (group, name(node))).collect();
         let active = metrics::Active { conflicts, blocked, expired: self.tables.expired_items() };
         let mut text = metrics::text(&self.replication, &self.scrubbed, &active);
-        services::metrics(&self.steered.health, &mut text);
-        crate::dns::metrics(&self.steered.name_server, &mut text);
-        self.steered.anycast.metrics(&mut text);
+        services::metrics(&self.serving.health, &mut text);
+        crate::dns::metrics(&self.serving.name_server, &mut text);
+        crate::edge::metrics(&self.serving.edge, state.services(), &mut text);
+        self.serving.anycast.metrics(&mut text);
         text
     }
 }

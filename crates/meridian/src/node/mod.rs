@@ -11,12 +11,13 @@ mod scrub;
 mod services;
 mod status;
 
-pub use admin::{NodeAdmin, Steered};
+pub use admin::{NodeAdmin, Serving};
 
 use crate::admin as admin_api;
 use crate::anycast::Anycast;
 use crate::config::{AuthMode, ConfigError, Credentials, NodeConfig};
 use crate::dns::{self, Dns, Files, FilesError};
+use crate::edge::{self, Edge};
 use crate::files;
 use crate::health::Health;
 use crate::parent::{Pretence, Routes, Told};
@@ -67,6 +68,9 @@ pub enum NodeError {
     /// A file of DNS cannot be used.
     #[error("dns: {0}")]
     Dns(#[from] FilesError),
+    /// The HTTP edge cannot be set up.
+    #[error("edge: {0}")]
+    Edge(std::io::Error),
     /// The data folder cannot be made.
     #[error("cannot make node.data_dir {}: {source}; make it for this user, or name another", dir.display())]
     DataDir {
@@ -113,6 +117,7 @@ impl NodeError {
                 | Self::Topology(_)
                 | Self::Tls(_)
                 | Self::Dns(_)
+                | Self::Edge(_)
                 | Self::DataDir { .. }
                 | Self::OtherNode(_)
                 | Self::Expelled(_)
@@ -171,12 +176,19 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         Arc::clone(&replication),
         here.region.clone(),
     );
+    let edge_server = edge::server(&config, &replication).map_err(NodeError::Edge)?;
+    let edge = edge_of(&config, (&edge_server, &name_server), (&health, &replication));
     let node_admin = Arc::new(NodeAdmin::new(
         Arc::clone(&replication),
         catalogs,
         Arc::clone(&tables),
         here.clone(),
-        Steered { health: Arc::clone(&health), name_server, anycast: Arc::clone(&anycast) },
+        Serving {
+            health: Arc::clone(&health),
+            name_server,
+            edge: edge_server,
+            anycast: Arc::clone(&anycast),
+        },
     ));
     let scrubbed = node_admin.scrubbed();
     let (front, redis_front) = fronts(&config, here);
@@ -192,7 +204,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         redis::serve(redis, tables.clone(), redis_front.clone(), async move { stopping.requested().await });
     let serve_admin = admin_api::serve(admin, config.admin.token.clone(), node_admin, shutdown.clone());
     let outcome = tokio::select! {
-        _ = async { tokio::join!(serve_dynamodb, serve_redis, serve_admin) } => Ok(()),
+        _ = async { tokio::join!(serve_dynamodb, serve_redis, serve_admin, Box::pin(edge.run(shutdown.clone()))) } => Ok(()),
         error = store_failure(&store) => Err(NodeError::StoreFailed(error)),
         expelled = replication.expelled() => match expelled {
             Expelled::Left(why) => {
@@ -218,6 +230,22 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         store.close()?;
     }
     outcome
+}
+
+/// The edge, which finds clients as the name server does.
+fn edge_of(
+    config: &NodeConfig,
+    (server, name_server): (&Arc<meridian_edge::server::Server>, &Arc<meridian_dns::server::Server>),
+    (health, replication): (&Arc<Health>, &Arc<Replication>),
+) -> Edge {
+    Edge {
+        server: Arc::clone(server),
+        listen: config.listen.edge,
+        certificates: config.edge.certificate_files(),
+        name_server: Arc::clone(name_server),
+        health: Arc::clone(health),
+        replication: Arc::clone(replication),
+    }
 }
 
 /// What the fronts of DynamoDB and of Redis are told.

@@ -1,19 +1,23 @@
 //! How services stand, as the admin API and `/metrics` say it.
 
-use crate::admin::services::{BackendStatus, PlaceStatus, ServiceStatus, ServicesStatus};
+use super::admin::Serving;
+use crate::admin::services::{BackendStatus, EdgeEvidence, PlaceStatus, ServiceStatus, ServicesStatus};
 use crate::health::Health;
+use meridian_edge::server::Server;
 use meridian_replication::system::SystemState;
 use meridian_steering::{Standing, Verdict};
-use meridian_types::{NodeName, RegionName};
+use meridian_types::{NodeName, RegionName, Service};
 use std::fmt::Write as _;
 
-pub(super) fn status(health: &Health, state: &SystemState, judge: &NodeName) -> ServicesStatus {
-    let (findings, now_ms) = (health.findings(), health.now_ms());
+pub(super) fn status(serving: &Serving, state: &SystemState, judge: &NodeName) -> ServicesStatus {
+    let (findings, now_ms) = (serving.health.findings(), serving.health.now_ms());
     let standings = &findings.standings;
     let services = state.services().by_name.values().map(|service| {
         let places = standings.services.get(&service.name);
         let regions: Vec<PlaceStatus> =
             places.into_iter().flatten().map(|(region, standing)| place(region, standing, now_ms)).collect();
+        let regions =
+            regions.into_iter().map(|place| with_edge(place, service, &serving.edge)).collect::<Vec<_>>();
         ServiceStatus {
             name: service.name.clone(),
             hosts: service.hosts.clone(),
@@ -29,6 +33,30 @@ pub(super) fn status(health: &Health, state: &SystemState, judge: &NodeName) -> 
     }
 }
 
+/// Adds what this node's edge has met.
+fn with_edge(mut place: PlaceStatus, service: &Service, edge: &Server) -> PlaceStatus {
+    let Some(host) = service.hosts.first() else { return place };
+    for status in &mut place.backends {
+        let Some(view) = edge.backend(&status.backend, host) else { continue };
+        if view.out_for_ms > 0 {
+            let (backend, fault) = (&status.backend, view.fault.unwrap_or("failures"));
+            place.because.push(format!(
+                "{backend}: left out by this node's edge for {} ms ({fault})",
+                view.out_for_ms
+            ));
+        }
+        status.edge = Some(EdgeEvidence {
+            requests: view.requests,
+            failures: view.failures,
+            ejections: view.ejections,
+            in_flight: view.in_flight,
+            out_for_ms: view.out_for_ms,
+            last_fault: view.fault.map(str::to_owned),
+        });
+    }
+    place
+}
+
 #[expect(clippy::cast_precision_loss, reason = "seconds since the node started")]
 fn place(region: &RegionName, standing: &Standing, now_ms: u64) -> PlaceStatus {
     let backends = standing.backends.iter().map(|(backend, ruling)| BackendStatus {
@@ -36,6 +64,7 @@ fn place(region: &RegionName, standing: &Standing, now_ms: u64) -> PlaceStatus {
         verdict: ruling.judged.verdict,
         evidence: ruling.judged.evidence.clone(),
         details: ruling.details.clone(),
+        edge: None,
     });
     PlaceStatus {
         region: region.clone(),

@@ -3,9 +3,10 @@
 use super::page::{first_word, sections};
 use super::{none, tree};
 use meridian::config::{
-    AddressSection, AdminSection, AnycastSection, AuthSection, ClusterSection, DnsSection, ListenSection,
-    LogSection, NameServerSection, NetworkSection, NodeConfig, NodeSection, PeerNode, RedisSection,
-    RegionSection, ReplicationSection, Secret, StoreSection, TlsSection, ZoneFileSection,
+    AddressSection, AdminSection, AnycastSection, AuthSection, CertificateSection, ClusterSection,
+    DnsSection, EdgeSection, ListenSection, LogSection, NameServerSection, NetworkSection, NodeConfig,
+    NodeSection, PeerNode, RedisSection, RegionSection, ReplicationSection, Secret, StoreSection, TlsSection,
+    ZoneFileSection,
 };
 use meridian_types::policy::DEFAULT_GROUPS;
 use meridian_types::{ConflictRule, Failback, NodeId, OnRegionLoss, Pattern, Policy, Replication, Span};
@@ -66,6 +67,11 @@ fn everything() -> NodeConfig {
                 services: vec!["s".parse().unwrap()],
             }],
             ..AnycastSection::default()
+        },
+        edge: EdgeSection {
+            backend_ca: Some("e".into()),
+            certificates: vec![CertificateSection { cert: "c".into(), key: "k".into() }],
+            ..EdgeSection::default()
         },
         log: LogSection::default(),
         policies: vec![Policy {

@@ -234,6 +234,13 @@ pub enum SystemCommand {
         /// Where the groups live with it.
         planned: Planned,
     },
+    /// Has every edge forget what it keeps of a service.
+    PurgeService {
+        /// Whose.
+        service: ServiceName,
+        /// What has this tag; everything when there is none.
+        tag: Option<String>,
+    },
 }
 
 /// What a committed command answers.

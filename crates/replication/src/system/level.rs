@@ -36,7 +36,7 @@ impl SystemCommand {
                 ACTIVE_ACTIVE
             }
             Self::CreateTable { table } if table.residency().next().is_some() => RESIDENCY,
-            Self::PutService { .. } | Self::RemoveService(_) => SERVICES,
+            Self::PutService { .. } | Self::RemoveService(_) | Self::PurgeService { .. } => SERVICES,
             Self::SetTimeToLive { .. } => TIME_TO_LIVE,
             Self::ExpelRegion(_) | Self::ReadmitRegion { .. } => EXPULSION,
             Self::AddSigningKey { .. } | Self::DeleteSigningKey(_) => SIGNING_KEYS,

@@ -21,7 +21,7 @@ pub use members::{JoinToken, Joining, MAX_NODES, Planned, Started};
 pub use moving::{MovePhase, MoveSource, Sweep, TableMove};
 pub use refound::{AtRisk, LastHeard, LogPoint, Refoundation, Required, SalvageCount};
 pub use residency::RESIDENCY_TAG;
-pub use services::Services;
+pub use services::{Purge, Services};
 pub use signing::SigningKey;
 pub use state::{
     AllowList, Credential, GroupInfo, NodeEntry, PolicyEntry, SystemState, TableEntry, TableStatus,

@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 
 /// Every node probes every backend: this bounds what they do in a second.
 const MAX_SERVICES: usize = 128;
+/// Orders that are remembered: an edge that has missed more forgets everything.
+const MAX_PURGES: usize = 64;
+/// The longest tag.
+const MAX_TAG: usize = 128;
 
 /// All services, and how often they were changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +20,19 @@ pub struct Services {
     pub by_name: BTreeMap<ServiceName, Service>,
     /// Grows with every change: the serial number of their DNS zones.
     pub version: u32,
+    /// The last orders to forget what edges keep, the oldest first. Their numbers have no gaps.
+    pub purges: Vec<Purge>,
+}
+
+/// An order to all edges to forget what they keep of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purge {
+    /// From 1 on.
+    pub number: u64,
+    /// Whose.
+    pub service: ServiceName,
+    /// What has this tag; everything when there is none.
+    pub tag: Option<String>,
 }
 
 impl SystemState {
@@ -45,6 +62,24 @@ impl SystemState {
             return Err(SystemError::NoSuchService(name));
         }
         self.since_2.services.version = self.since_2.services.version.wrapping_add(1);
+        Ok(SystemReply::Done)
+    }
+
+    pub(super) fn purge_service(
+        &mut self,
+        service: ServiceName,
+        tag: Option<String>,
+    ) -> Result<SystemReply, SystemError> {
+        let services = &mut self.since_2.services;
+        if !services.by_name.contains_key(&service) {
+            return Err(SystemError::NoSuchService(service));
+        }
+        // The API refuses it before; a longer one is kept by no edge.
+        let tag = tag.map(|tag| tag.chars().take(MAX_TAG).collect());
+        let number = services.purges.last().map_or(1, |last| last.number + 1);
+        services.purges.push(Purge { number, service, tag });
+        let surplus = services.purges.len().saturating_sub(MAX_PURGES);
+        services.purges.drain(..surplus);
         Ok(SystemReply::Done)
     }
 
@@ -79,6 +114,7 @@ mod tests {
             backends: [(RegionName::new(region).unwrap(), vec!["tcp://192.0.2.1:1".parse().unwrap()])].into(),
             policy: ServicePolicy::Nearest,
             ttl_s: 10,
+            edge: meridian_types::service::EdgeOptions::default(),
         }
     }
 
@@ -128,5 +164,23 @@ mod tests {
             Err(SystemError::NoSuchService(shop))
         );
         assert_eq!(state.services().version, 3);
+    }
+
+    #[test]
+    fn orders_to_forget_are_numbered_without_gaps_and_bounded() {
+        let mut state = state();
+        let shop = ServiceName::new("shop").unwrap();
+        let purge = |state: &mut SystemState, tag: Option<&str>| {
+            let tag = tag.map(str::to_owned);
+            state.apply(SystemCommand::PurgeService { service: shop.clone(), tag })
+        };
+        assert_eq!(purge(&mut state, None), Err(SystemError::NoSuchService(shop.clone())));
+        let service = service("shop", "shop.x.y", "a");
+        state.apply(SystemCommand::PutService { service, new: true }).unwrap();
+        for _ in 0..100 {
+            assert_eq!(purge(&mut state, Some("t")), Ok(SystemReply::Done));
+        }
+        let numbers: Vec<u64> = state.services().purges.iter().map(|order| order.number).collect();
+        assert_eq!(numbers, (37..=100).collect::<Vec<u64>>());
     }
 }

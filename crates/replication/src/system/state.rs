@@ -206,14 +206,7 @@ impl SystemState {
                 table.tags.retain(|tag, _| !remove_tags.contains(tag));
                 Ok(SystemReply::Table(Box::new(table.clone())))
             }
-            SystemCommand::DeleteTable(name) => {
-                let table = self.usable_table(&name)?;
-                if table.moving.is_some() {
-                    return Err(SystemError::TableBusy(name));
-                }
-                table.status = TableStatus::Deleting;
-                Ok(SystemReply::Table(Box::new(table.clone())))
-            }
+            SystemCommand::DeleteTable(name) => self.delete_table(name),
             SystemCommand::TablePurged { table, group } => {
                 self.table_purged(table, group);
                 self.swept(table, group);
@@ -267,6 +260,7 @@ impl SystemState {
             SystemCommand::RaiseLevel(to) => self.raise_level(to),
             SystemCommand::PutService { service, new } => self.put_service(service, new),
             SystemCommand::RemoveService(name) => self.remove_service(name),
+            SystemCommand::PurgeService { service, tag } => self.purge_service(service, tag),
             SystemCommand::AddSigningKey { id, key, rotates } => self.add_signing_key(id, key, rotates),
             SystemCommand::DeleteSigningKey(id) => self.delete_signing_key(id),
             SystemCommand::SetTimeToLive { name, attribute, enabled } => {
@@ -283,6 +277,15 @@ impl SystemState {
             table.status = TableStatus::Active;
         }
         SystemReply::Done
+    }
+
+    fn delete_table(&mut self, name: TableName) -> Result<SystemReply, SystemError> {
+        let table = self.usable_table(&name)?;
+        if table.moving.is_some() {
+            return Err(SystemError::TableBusy(name));
+        }
+        table.status = TableStatus::Deleting;
+        Ok(SystemReply::Table(Box::new(table.clone())))
     }
 
     fn drain_region(&mut self, region: RegionName, drained: bool) -> Result<SystemReply, SystemError> {

@@ -3,9 +3,11 @@
 //! What is not here: whether it is well, which is `steering`'s to say.
 
 mod backend;
+mod edge;
 mod host;
 
 pub use backend::{Backend, BackendError, BackendHost, Scheme};
+pub use edge::{DEFAULT_STICKY_MS, EdgeError, EdgeOptions, EdgeRoute, MAX_EDGE_MS, MAX_ROUTES};
 pub use host::{HostError, HostName};
 
 use crate::name::{RegionName, ServiceName};
@@ -108,6 +110,9 @@ pub struct Service {
     /// How long an answer may be cached, in seconds.
     #[serde(default = "default_ttl")]
     pub ttl_s: u32,
+    /// How the HTTP edge treats it.
+    #[serde(default)]
+    pub edge: EdgeOptions,
 }
 
 fn default_ttl() -> u32 {
@@ -146,6 +151,9 @@ pub enum ServiceError {
     /// A path is probed over plain TCP.
     #[error("backend {0} has no HTTP to probe; use --health tcp, or an http:// or https:// backend")]
     NoHttp(Backend),
+    /// What the edge is to do.
+    #[error(transparent)]
+    Edge(#[from] EdgeError),
     /// Not a way to probe.
     #[error("{0:?} is no health check; write a path such as /healthz, or tcp, or region")]
     Health(String),
@@ -182,6 +190,7 @@ impl Service {
         if !(1..=MAX_TTL_S).contains(&self.ttl_s) {
             return Err(ServiceError::Ttl(self.ttl_s));
         }
+        self.edge.validate()?;
         let named: Vec<&RegionName> = match &self.policy {
             ServicePolicy::Nearest => Vec::new(),
             ServicePolicy::ActivePassive(order) => order.iter().collect(),
@@ -257,6 +266,7 @@ mod tests {
             .into(),
             policy: ServicePolicy::Nearest,
             ttl_s: 10,
+            edge: EdgeOptions::default(),
         }
     }
 

@@ -155,6 +155,10 @@ impl ClusterAdmin for Memory {
     async fn put_service(&self, service: Service, _: bool) -> Result<Service, ApiError> {
         Ok(service)
     }
+    async fn purge_service(&self, name: &ServiceName, tag: Option<String>) -> Result<(), ApiError> {
+        Err(ApiError::not_found(format!("{name} {}", tag.unwrap_or_default())))
+    }
+
     async fn remove_service(&self, name: &ServiceName) -> Result<(), ApiError> {
         Err(ApiError::not_found(format!("there is no service {name}")))
     }

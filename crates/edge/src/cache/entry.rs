@@ -1,0 +1,222 @@
+//! One response that is kept.
+
+use super::control::{Allowance, is_open, may_keep, tags};
+use super::rules;
+use bytes::Bytes;
+use http::header::{AGE, COOKIE, HeaderValue};
+use http::request::Parts as Request;
+use http::response::Parts as Response;
+use http::{HeaderMap, StatusCode};
+use http_cache_semantics::{AfterResponse, BeforeRequest, CachePolicy};
+use std::time::{Duration, SystemTime};
+
+/// What an entry costs besides its bytes.
+const OVERHEAD: usize = 1_024;
+
+/// A response, and what is known of its freshness.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    policy: CachePolicy,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    lifetime: Duration,
+    allowance: Allowance,
+    open: bool,
+    tags: Vec<String>,
+}
+
+/// What may be done with an entry for one request.
+#[derive(Debug)]
+pub enum Judged {
+    /// It is for other requests.
+    Other,
+    /// It is served as it is; so many seconds are left.
+    Fresh(u64),
+    /// It is served, and looked at anew meanwhile. The request to look with.
+    Revalidate(Box<Request>),
+    /// It must be looked at anew first.
+    Stale(Box<Request>),
+}
+
+impl Entry {
+    /// Keeps a response, if it may be.
+    #[must_use]
+    pub fn new(request: &Request, response: &Response, body: Bytes, now: SystemTime) -> Option<Self> {
+        if !may_keep(&request.headers, response.status, &response.headers) {
+            return None;
+        }
+        let policy = CachePolicy::new_options(request, response, now, rules());
+        Self::of(policy, response.status, response.headers.clone(), body, now)
+    }
+
+    fn of(
+        policy: CachePolicy,
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+        now: SystemTime,
+    ) -> Option<Self> {
+        let lifetime = policy.time_to_live(now).saturating_add(policy.age(now));
+        let allowance = Allowance::of(&headers);
+        let useful = !lifetime.is_zero() || allowance != Allowance::default();
+        (policy.is_storable() && useful).then(|| Self {
+            lifetime,
+            allowance,
+            open: is_open(&headers),
+            tags: tags(&headers),
+            policy,
+            status,
+            headers,
+            body,
+        })
+    }
+
+    /// What may be done with it for a request.
+    #[must_use]
+    pub fn judge(&self, request: &Request, now: SystemTime) -> Judged {
+        if request.headers.contains_key(COOKIE) && !self.open {
+            return Judged::Other;
+        }
+        match self.policy.before_request(request, now) {
+            BeforeRequest::Fresh(_) => Judged::Fresh(self.policy.time_to_live(now).as_secs()),
+            BeforeRequest::Stale { matches: false, .. } => Judged::Other,
+            BeforeRequest::Stale { request: again, .. } => {
+                let asks = request.headers.contains_key(http::header::CACHE_CONTROL)
+                    || request.headers.contains_key(http::header::PRAGMA);
+                match self.stale_for(now) <= self.allowance.while_revalidate && !asks {
+                    true => Judged::Revalidate(Box::new(again)),
+                    false => Judged::Stale(Box::new(again)),
+                }
+            }
+        }
+    }
+
+    /// Whether it is better than a failure.
+    #[must_use]
+    pub fn serves_on_error(&self, now: SystemTime) -> bool {
+        let stale_for = self.stale_for(now);
+        stale_for <= self.allowance.if_error.max(self.allowance.while_revalidate)
+    }
+
+    fn stale_for(&self, now: SystemTime) -> Duration {
+        self.policy.age(now).saturating_sub(self.lifetime)
+    }
+
+    /// What becomes of it by what the backend says of it now; `None` when the response is a new one.
+    #[must_use]
+    pub fn renewed(&self, asked: &Request, said: &Response, now: SystemTime) -> Option<Self> {
+        match self.policy.after_response(asked, said, now) {
+            AfterResponse::NotModified(policy, parts) => {
+                Self::of(policy, self.status, parts.headers, self.body.clone(), now)
+            }
+            AfterResponse::Modified(..) => None,
+        }
+    }
+
+    /// The response as it is served now.
+    #[must_use]
+    pub fn response(&self, now: SystemTime) -> (StatusCode, HeaderMap, Bytes) {
+        let mut headers = self.headers.clone();
+        headers.insert(AGE, HeaderValue::from(self.policy.age(now).as_secs()));
+        (self.status, headers, self.body.clone())
+    }
+
+    /// The names by which it can be forgotten.
+    #[must_use]
+    pub fn tags(&self) -> &[String] {
+        &self.tags
+    }
+
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        // The policy holds the headers of the response and the request once more.
+        OVERHEAD + headers * 3 + self.body.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderName;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds)
+    }
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    fn request(pairs: &[(&str, &str)]) -> Request {
+        let mut parts = http::Request::get("/a").body(()).unwrap().into_parts().0;
+        parts.headers = headers(pairs);
+        parts
+    }
+
+    fn response(status: u16, pairs: &[(&str, &str)]) -> Response {
+        let mut parts = http::Response::builder().status(status).body(()).unwrap().into_parts().0;
+        parts.headers = headers(pairs);
+        parts
+    }
+
+    fn kept(asked: &[(&str, &str)], said: &[(&str, &str)]) -> Option<Entry> {
+        Entry::new(&request(asked), &response(200, said), Bytes::from_static(b"x"), at(0))
+    }
+
+    #[test]
+    fn fresh_then_stale_then_gone() {
+        let entry = kept(
+            &[],
+            &[
+                ("cache-control", "max-age=10, stale-while-revalidate=5, stale-if-error=60"),
+                ("etag", "\"1\""),
+            ],
+        )
+        .unwrap();
+        let judge = |seconds| entry.judge(&request(&[]), at(seconds));
+        assert!(matches!(judge(9), Judged::Fresh(1)));
+        let Judged::Revalidate(again) = judge(14) else { panic!("it is served while it is looked at") };
+        assert_eq!(again.headers["if-none-match"], "\"1\"");
+        assert!(matches!(judge(16), Judged::Stale(_)));
+        assert!(entry.serves_on_error(at(70)) && !entry.serves_on_error(at(71)));
+        let again = entry.renewed(
+            &request(&[]),
+            &response(304, &[("etag", "\"1\""), ("cache-control", "max-age=20")]),
+            at(16),
+        );
+        assert!(matches!(again.unwrap().judge(&request(&[]), at(30)), Judged::Fresh(6)));
+        assert!(entry.renewed(&request(&[]), &response(200, &[]), at(16)).is_none());
+        assert_eq!(entry.response(at(4)).1[AGE], "4");
+    }
+
+    #[test]
+    fn what_differs_by_a_header_is_for_its_like() {
+        let entry = kept(
+            &[("accept-language", "de")],
+            &[("cache-control", "max-age=9"), ("vary", "Accept-Language")],
+        )
+        .unwrap();
+        assert!(matches!(entry.judge(&request(&[("accept-language", "de")]), at(0)), Judged::Fresh(9)));
+        assert!(matches!(entry.judge(&request(&[("accept-language", "fr")]), at(0)), Judged::Other));
+        let star = kept(&[], &[("cache-control", "max-age=9"), ("vary", "*")]);
+        assert!(star.is_none_or(|entry| matches!(entry.judge(&request(&[]), at(0)), Judged::Other)));
+    }
+
+    #[test]
+    fn what_is_somebody_s_own_is_not_kept() {
+        for cache_control in ["private, max-age=9", "no-store, max-age=9", "max-age=0"] {
+            assert!(kept(&[], &[("cache-control", cache_control)]).is_none(), "{cache_control}");
+        }
+        let own = [("authorization", "Bearer x")];
+        assert!(kept(&own, &[("cache-control", "max-age=9")]).is_none());
+        assert!(kept(&own, &[("cache-control", "public, max-age=9")]).is_some());
+        let plain = kept(&[], &[("cache-control", "max-age=9")]).unwrap();
+        assert!(matches!(plain.judge(&request(&[("cookie", "sid=1")]), at(0)), Judged::Other));
+    }
+}

@@ -1,0 +1,306 @@
+//! Requests through the cache: served from it, or fetched once for all who wait.
+
+use super::body::{AnyBody, BodyError, Flow, Outbound, empty, full};
+use super::forward::{Answer, Nothing, Outgoing};
+use super::kept::Kept;
+use super::live::LiveService;
+use super::{Inner, lock};
+use crate::cache::{Entry, Forwarded, Judged, Key, Outcome, not_modified};
+use crate::headers::{self, TOKEN};
+use crate::retry::{Fault, Repeat};
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, TRANSFER_ENCODING,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use meridian_types::RegionName;
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// Source: RFC 9211.
+pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// How long a request waits for another one's response before it asks itself.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// A request that may be served from the cache.
+#[derive(Clone)]
+pub(super) struct Lookup {
+    pub(super) edge: Arc<Inner>,
+    pub(super) service: Arc<LiveService>,
+    pub(super) order: Vec<RegionName>,
+    pub(super) head: Parts,
+    pub(super) key: Key,
+}
+
+/// Fetches that others wait for.
+#[derive(Default)]
+pub(super) struct Flights(Mutex<HashMap<Key, watch::Receiver<()>>>);
+
+/// A fetch that others may wait for, until it is dropped.
+struct Flight {
+    edge: Arc<Inner>,
+    key: Key,
+    _over: watch::Sender<()>,
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        lock(&self.edge.flights.0).remove(&self.key);
+    }
+}
+
+impl Lookup {
+    /// The only one that fetches this address, or what to wait for.
+    fn fly(&self) -> Result<Flight, watch::Receiver<()>> {
+        let mut flights = lock(&self.edge.flights.0);
+        if let Some(under_way) = flights.get(&self.key) {
+            return Err(under_way.clone());
+        }
+        let (over, under_way) = watch::channel(());
+        flights.insert(self.key.clone(), under_way);
+        Ok(Flight { edge: Arc::clone(&self.edge), key: self.key.clone(), _over: over })
+    }
+
+    /// The response, from wherever it comes soonest.
+    pub(super) async fn serve(self) -> Result<Response<AnyBody>, Nothing> {
+        let mut collapsed = false;
+        loop {
+            let now = SystemTime::now();
+            let (entries, unkept) = {
+                let mut store = lock(&self.edge.store);
+                (store.get(&self.key), store.is_unkept(&self.key, now))
+            };
+            let mut why = if entries.is_empty() { Forwarded::UriMiss } else { Forwarded::VaryMiss };
+            let asked = self.as_get();
+            let mut stale = None;
+            for entry in entries {
+                match entry.judge(&asked, now) {
+                    Judged::Other => {}
+                    Judged::Fresh(ttl) => {
+                        let outcome = Outcome::Hit(i64::try_from(ttl).unwrap_or(i64::MAX));
+                        return Ok(self.kept_response(&entry, outcome));
+                    }
+                    Judged::Revalidate(again) => {
+                        self.revalidate(&entry, *again);
+                        return Ok(self.kept_response(&entry, Outcome::Hit(-1)));
+                    }
+                    Judged::Stale(again) => {
+                        why = Forwarded::Stale;
+                        stale = Some((entry, *again));
+                    }
+                }
+            }
+            if self.head.method != Method::GET || self.head.headers.contains_key(RANGE) {
+                return self.pass(Forwarded::Bypass).await;
+            }
+            if unkept {
+                return self.pass(why).await;
+            }
+            match self.fly() {
+                Ok(flight) => {
+                    let done = self.fetch(stale, why, collapsed).await;
+                    drop(flight);
+                    return done;
+                }
+                Err(_) if collapsed => return self.pass(why).await,
+                Err(mut under_way) => {
+                    // An error says that it is over, whatever came of it.
+                    _ = timeout(WAIT, under_way.changed()).await;
+                    self.edge.counters.collapsed.fetch_add(1, Ordering::Relaxed);
+                    collapsed = true;
+                }
+            }
+        }
+    }
+
+    /// The request, or what it would be if it asked for the body as well.
+    fn as_get(&self) -> Parts {
+        let mut asked = self.head.clone();
+        asked.method = Method::GET;
+        asked
+    }
+
+    fn kept_response(&self, entry: &Entry, outcome: Outcome) -> Response<AnyBody> {
+        if matches!(outcome, Outcome::Hit(_)) {
+            self.edge.counters.hits.fetch_add(1, Ordering::Relaxed);
+        }
+        let (status, headers, body) = entry.response(SystemTime::now());
+        self.whole(status, headers, body, outcome)
+    }
+
+    /// A response of which everything is at hand, as the client has asked for it.
+    fn whole(
+        &self,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        body: Bytes,
+        outcome: Outcome,
+    ) -> Response<AnyBody> {
+        let known = status == StatusCode::OK && not_modified(&self.head.headers, &headers);
+        headers.insert(CACHE_STATUS, outcome.header());
+        headers.remove(CONTENT_LENGTH);
+        let body = match () {
+            () if known => empty(),
+            () if self.head.method == Method::HEAD => {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+                empty()
+            }
+            () => full(body),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = if known { StatusCode::NOT_MODIFIED } else { status };
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// Asks a backend with these headers.
+    async fn ask(&self, head: &Parts) -> Result<Answer, Nothing> {
+        let flow = Flow::done();
+        let mut answer = Outgoing {
+            edge: &self.edge,
+            service: &self.service,
+            order: &self.order,
+            head,
+            repeat: Repeat::Safe,
+            body: Kept::Whole(Bytes::new()),
+            flow: &flow,
+        }
+        .run()
+        .await?;
+        headers::remove_hop_by_hop(answer.response.headers_mut());
+        if let Ok(region) = HeaderValue::try_from(answer.region.as_str()) {
+            answer.response.headers_mut().insert(headers::REGION, region);
+        }
+        Ok(answer)
+    }
+
+    /// Past the cache.
+    async fn pass(&self, why: Forwarded) -> Result<Response<AnyBody>, Nothing> {
+        let Answer { mut response, lease, .. } = self.ask(&self.head).await?;
+        let outcome = Outcome::Forwarded { why, confirmed: false, stored: false, collapsed: false };
+        response.headers_mut().insert(CACHE_STATUS, outcome.header());
+        Ok(response.map(|body| Outbound::new(body, lease).boxed_unsync()))
+    }
+
+    /// Fetches for all who wait, and keeps what may be kept.
+    async fn fetch(
+        &self,
+        stale: Option<(Arc<Entry>, Parts)>,
+        why: Forwarded,
+        collapsed: bool,
+    ) -> Result<Response<AnyBody>, Nothing> {
+        let generation = self.edge.purges.load(Ordering::SeqCst);
+        let mut asked = self.head.clone();
+        // What the client has is compared here; a backend's word on it would be of use for this client only.
+        for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE] {
+            asked.headers.remove(name);
+        }
+        let (old, conditional) = stale.unzip();
+        if let Some(conditional) = &conditional {
+            for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+                conditional.headers.get(&name).map(|value| asked.headers.insert(name, value.clone()));
+            }
+            if let Some(tag) = old.as_ref().and_then(|old| old.response(SystemTime::now()).1.remove("etag")) {
+                asked.headers.insert(IF_NONE_MATCH, tag);
+            }
+        }
+        let answer = self.ask(&asked).await;
+        let now = SystemTime::now();
+        let failed = answer.as_ref().map_or(true, |answer| answer.response.status().is_server_error());
+        if let Some(old) = old.as_ref().filter(|old| failed && old.serves_on_error(now)) {
+            return Ok(self.kept_response(old, Outcome::Hit(-1)));
+        }
+        let Answer { response, lease, .. } = answer?;
+        let (mut said, body) = response.into_parts();
+        let outcome = |confirmed, stored| Outcome::Forwarded { why, confirmed, stored, collapsed };
+        let body = Outbound::new(body, lease);
+        if let Some(old) = old.as_ref().filter(|_| said.status == StatusCode::NOT_MODIFIED) {
+            drop(body);
+            let renewed = old.renewed(&asked, &said, now).map(Arc::new);
+            let stored = renewed.as_ref().is_some_and(|new| self.keep(generation, Some(old), new));
+            return Ok(self.kept_response(renewed.as_ref().unwrap_or(old), outcome(true, stored)));
+        }
+        let most = lock(&self.edge.store).most_of_one();
+        let length =
+            said.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let fits = length.is_none_or(|length| length <= most);
+        if !fits || Entry::new(&asked, &said, Bytes::new(), now).is_none() {
+            lock(&self.edge.store).mark_unkept(&self.key, now);
+            said.headers.insert(CACHE_STATUS, outcome(false, false).header());
+            return Ok(Response::from_parts(said, body.boxed_unsync()));
+        }
+        match gather(body, most).await {
+            Ok(Gathered::Whole(bytes)) => {
+                // What one client has seen is no business of the next.
+                let token = said.headers.remove(TOKEN);
+                said.headers.remove(TRANSFER_ENCODING);
+                let entry = Entry::new(&asked, &said, bytes.clone(), now).map(Arc::new);
+                let stored = entry.as_ref().is_some_and(|entry| self.keep(generation, old.as_ref(), entry));
+                token.map(|token| said.headers.insert(TOKEN, token));
+                Ok(self.whole(said.status, said.headers, bytes, outcome(false, stored)))
+            }
+            Ok(Gathered::TooLong(body)) => {
+                lock(&self.edge.store).mark_unkept(&self.key, now);
+                said.headers.insert(CACHE_STATUS, outcome(false, false).header());
+                Ok(Response::from_parts(said, body))
+            }
+            Err(_) => Err(Nothing::Fault(Fault::Unknown("the response broke off"))),
+        }
+    }
+
+    /// Keeps an entry, unless something was forgotten since it was asked for.
+    fn keep(&self, generation: u64, old: Option<&Arc<Entry>>, entry: &Arc<Entry>) -> bool {
+        let mut store = lock(&self.edge.store);
+        self.edge.purges.load(Ordering::SeqCst) == generation
+            && store.insert(&self.key, old, Arc::clone(entry))
+    }
+
+    /// Looks an entry up anew, behind the client's back, unless somebody does.
+    fn revalidate(&self, entry: &Arc<Entry>, again: Parts) {
+        let Ok(permit) = Arc::clone(&self.edge.revalidations).try_acquire_owned() else { return };
+        let Ok(flight) = self.fly() else { return };
+        let (lookup, entry) = (self.clone(), Arc::clone(entry));
+        tokio::spawn(async move {
+            _ = lookup.fetch(Some((entry, again)), Forwarded::Stale, false).await;
+            drop((flight, permit));
+        });
+    }
+}
+
+enum Gathered {
+    Whole(Bytes),
+    TooLong(AnyBody),
+}
+
+/// The whole body, or a body again when it is longer than `most`.
+async fn gather(mut body: Outbound, most: usize) -> Result<Gathered, BodyError> {
+    let mut frames: Vec<Bytes> = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await.transpose()? {
+        // Trailers are not kept.
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        frames.push(data);
+        if length > most {
+            let rest =
+                futures_util::stream::unfold((frames.into_iter(), body), |(mut frames, mut body)| async {
+                    let next = match frames.next() {
+                        Some(data) => Some(Ok(Frame::data(data))),
+                        None => body.frame().await,
+                    };
+                    next.map(|frame| (frame, (frames, body)))
+                });
+            return Ok(Gathered::TooLong(StreamBody::new(rest).boxed_unsync()));
+        }
+    }
+    let mut whole = BytesMut::with_capacity(length);
+    frames.iter().for_each(|data| whole.extend_from_slice(data));
+    Ok(Gathered::Whole(whole.freeze()))
+}

@@ -1,0 +1,132 @@
+//! Where one request can go, and where it has been.
+
+use super::live::LiveService;
+use super::lock;
+use super::upstream::{InFlight, Upstream};
+use crate::pick::{Candidate, pick};
+use meridian_types::RegionName;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The most attempts of one request.
+const MAX_ATTEMPTS: usize = 4;
+/// The most of a service's backends that are out at once, in percent: when most fail it is not them who fail.
+const MAX_OUT_PERCENT: usize = 70;
+
+struct Place {
+    region: RegionName,
+    rank: usize,
+    upstream: Arc<Upstream>,
+    tried: bool,
+}
+
+struct Attempt {
+    place: usize,
+    begun: Instant,
+    over: bool,
+}
+
+/// All of them.
+pub(super) struct Places {
+    all: Vec<Place>,
+    attempts: Vec<Attempt>,
+    max_in_flight: usize,
+}
+
+impl Places {
+    /// The backends of a service in these regions, best first.
+    pub(super) fn new(service: &LiveService, order: &[RegionName], max_in_flight: usize) -> Self {
+        let in_region = |(rank, region): (usize, &RegionName)| {
+            let upstreams = service.usable.get(region).into_iter().flatten().cloned();
+            let region = region.clone();
+            upstreams.map(move |upstream| Place { region: region.clone(), rank, upstream, tried: false })
+        };
+        let all = order.iter().enumerate().flat_map(in_region).collect();
+        Self { all, attempts: Vec::new(), max_in_flight }
+    }
+
+    fn candidates(&self, now_ms: u64) -> Vec<Candidate> {
+        let candidate = |place: &Place| {
+            let in_flight = place.upstream.in_flight();
+            Candidate {
+                rank: place.rank,
+                share_permille: lock(&place.upstream.outlier).share_permille(now_ms),
+                in_flight,
+                full: in_flight >= self.max_in_flight,
+                tried: place.tried,
+            }
+        };
+        self.all.iter().map(candidate).collect()
+    }
+
+    /// Whether there is one more to ask.
+    pub(super) fn more(&self) -> bool {
+        let open = |place: &Place| !place.tried && place.upstream.in_flight() < self.max_in_flight;
+        self.attempts.len() < MAX_ATTEMPTS && self.all.iter().any(open)
+    }
+
+    /// The next one, and the number of the attempt.
+    pub(super) fn next(&mut self, draw: u64, now_ms: u64) -> Option<(usize, InFlight)> {
+        if self.attempts.len() >= MAX_ATTEMPTS {
+            return None;
+        }
+        loop {
+            let index = pick(&self.candidates(now_ms), draw)?;
+            let place = self.all.get_mut(index)?;
+            place.tried = true;
+            // Another request may have taken the last place meanwhile.
+            if let Some(in_flight) = place.upstream.enter(self.max_in_flight) {
+                place.upstream.requests.fetch_add(1, Ordering::Relaxed);
+                self.attempts.push(Attempt { place: index, begun: Instant::now(), over: false });
+                return Some((self.attempts.len() - 1, in_flight));
+            }
+        }
+    }
+
+    /// Where an attempt went.
+    pub(super) fn of(&self, attempt: usize) -> Option<(&RegionName, &Arc<Upstream>)> {
+        let place = self.all.get(self.attempts.get(attempt)?.place)?;
+        Some((&place.region, &place.upstream))
+    }
+
+    /// The attempt has a response.
+    pub(super) fn succeeded(&mut self, attempt: usize, now_ms: u64) {
+        self.end(attempt);
+        if let Some((_, upstream)) = self.of(attempt) {
+            lock(&upstream.outlier).success(now_ms);
+        }
+    }
+
+    /// The attempt has failed.
+    pub(super) fn failed(&mut self, attempt: usize, what: &'static str, now_ms: u64) {
+        self.end(attempt);
+        let Some((region, upstream)) = self.of(attempt) else { return };
+        tracing::debug!(%region, backend = %upstream.backend, what, "an attempt has failed");
+        upstream.failures.fetch_add(1, Ordering::Relaxed);
+        let is_out = |place: &&Place| lock(&place.upstream.outlier).is_out(now_ms);
+        let out = self.all.iter().filter(is_out).count();
+        let may_leave = (out + 1) * 100 <= self.all.len() * MAX_OUT_PERCENT;
+        if lock(&upstream.outlier).failure(what, now_ms, may_leave) {
+            upstream.ejections.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%region, backend = %upstream.backend, what, "a backend is left out for a while");
+        }
+    }
+
+    /// Attempts that have had no response for so long have failed.
+    pub(super) fn blame(&mut self, silent_for: Duration, now_ms: u64) {
+        let late = |attempt: &Attempt| !attempt.over && attempt.begun.elapsed() >= silent_for;
+        let late: Vec<usize> =
+            (0..self.attempts.len()).filter(|number| self.attempts.get(*number).is_some_and(late)).collect();
+        for number in late {
+            self.failed(number, "no response in time", now_ms);
+        }
+    }
+
+    fn end(&mut self, attempt: usize) {
+        if let Some(attempt) = self.attempts.get_mut(attempt) {
+            attempt.over = true;
+        }
+    }
+}
