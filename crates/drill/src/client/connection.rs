@@ -116,7 +116,7 @@ impl Connection {
         &self.endpoint
     }
 
-    /// Sends `request` (with a path alone as its URI; the `host` header is added) and waits for the whole answer,
+    /// Sends `request` (with a path alone as its URI; the `host` header is added if there is none) and waits for the whole answer,
     /// connecting included, until `limit` has passed.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ impl Connection {
         let deadline = Instant::now() + limit;
         let mut request = request;
         if let Ok(host) = self.endpoint.authority.parse() {
-            request.headers_mut().insert(http::header::HOST, host);
+            request.headers_mut().entry(http::header::HOST).or_insert(host);
         }
         // A kept connection that the server has closed meanwhile gives the request back unsent: one fresh try.
         let mut kept = self.open.take();
