@@ -138,6 +138,25 @@ def test_what_is_not_there_and_what_is_not_ours(served):
     assert len(ids) == 1 and f"{PRIMARY}-a-0" in ids[0]
 
 
+def test_what_is_served_is_a_sound_zone(served, tmp_path):
+    """By BIND's checker, which looks at what is at the apex, whether names have their addresses, and what may not stand side by side."""
+    names = ["example.test", "ns1.example.test", SHOP, TILL, f"_http._tcp.{SHOP}", *(f"{r}.{SHOP}" for r in REGIONS)]
+    records = set()
+    for name in names:
+        for kind in ("SOA", "NS", "A", "AAAA", "SRV", "TXT", "CNAME", "HTTPS"):
+            for rrset in ask(served, name, kind, client=f"{NETWORKS[PRIMARY]}.7").answer:
+                records.update(rrset.to_text().splitlines())
+    zone = tmp_path / "example.test.zone"
+    soa = sorted(record for record in records if " SOA " in record)
+    assert len(soa) == 1
+    zone.write_text("\n".join([*soa, *sorted(records - set(soa))]) + "\n")
+    checked = subprocess.run(
+        ["named-checkzone", "-k", "fail", "-n", "fail", "-m", "fail", "-i", "local", "example.test", zone],
+        capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert checked.returncode == 0 and "OK" in checked.stdout, f"{checked.stdout}\n{zone.read_text()}"
+
+
 def test_when_everything_is_dead_everything_is_answered(served):
     answer = answered(served, DEAD, REGIONS[1])
     assert sorted(answer) == sorted(ADDRESSES.values()) and answer[0] == ADDRESSES[REGIONS[1]]
