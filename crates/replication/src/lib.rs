@@ -29,7 +29,7 @@ pub use keys::{
 };
 pub use node::{
     Changes, Expelled, FailoverError, MAX_NOTICE, MembersError, MergedRead, Network, OnNotice,
-    ReadConsistency, ReadDone, Replication, ReplicationOptions, WriteDone, groups_of_region,
+    ReadConsistency, ReadDone, Replication, ReplicationOptions, WriteDone, groups_of_region, origins_held_by,
 };
 pub use raft::Mutation;
 pub use raft::reseed::spares;

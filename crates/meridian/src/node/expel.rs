@@ -5,7 +5,7 @@ use super::failover::{DEADLINE, PATIENCE, risks, summed_up};
 use crate::admin::failover::{Expel, ExpulsionPlan, FailoverDone, PlannedGroup};
 use crate::http::ApiError;
 use meridian_replication::system::SystemError;
-use meridian_replication::{MembersError, Replication};
+use meridian_replication::{MembersError, Replication, RiskReport, origins_held_by};
 use meridian_types::RegionName;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -29,7 +29,8 @@ pub(super) async fn plan(
     }
     let answers = there.any(|node| said.contains_key(&node.number));
     let risks = risks(&state, &said);
-    let groups = state.groups_held_by(region).into_iter().map(|group| PlannedGroup {
+    let reports: Vec<RiskReport> = said.values().flat_map(|said| said.at_risk.iter().copied()).collect();
+    let groups = origins_held_by(&state, &reports, region).into_iter().map(|group| PlannedGroup {
         group: group.id,
         policy: group.policy.clone(),
         incarnation: group.incarnation.0,

@@ -310,9 +310,12 @@ impl Evaluator for DynamoEvaluator {
             GroupWrite::Item(place, op) => self.write_item(place, &op, view),
             GroupWrite::Salvage(write) => self.salvage(&write, view),
             GroupWrite::Move(write) => moving::evaluate(&write, view, |table, stored| {
-                active::arrived_as(&self.catalogs.newest(), table, stored, view)
+                active::arrived_as(&self.catalogs.newest(), table, stored, view, self.guard)
             }),
             GroupWrite::Active(write) => {
+                if write.stamps() {
+                    self.guard.check(view)?;
+                }
                 self.with_origins(write.table(), view, |origins| active::tend(&write, origins, view))
             }
         }

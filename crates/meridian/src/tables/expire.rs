@@ -15,7 +15,7 @@ use meridian_dynamo::expr::{Path, Projection};
 use meridian_dynamo::read::{PageShape, ScanOp};
 use meridian_dynamo::write::{ReturnValues, WriteKind, WriteOp};
 use meridian_replication::runtime::wall_ms;
-use meridian_types::{GroupId, TableName};
+use meridian_types::{GroupId, TableId, TableName};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,6 +30,8 @@ const REST: Duration = Duration::from_millis(50);
 const REST_AFTER_ONE: Duration = Duration::from_millis(2);
 /// How much later each further origin deletes, in seconds: a round and some replication.
 const NEXT_ORIGIN_S: u64 = 15;
+/// Deletes that may fail before a group is left alone until the next round.
+const MAX_FAILED: u32 = 16;
 /// Bounds one request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -39,7 +41,7 @@ pub async fn run(tables: Arc<ReplicatedTables>, guard: Guard) -> Infallible {
         sleep(ROUND).await;
         // By a wrong clock too much would expire.
         if guard.trusts(tables.replication.clock_behind_ms()) {
-            Box::pin(tables.expire()).await;
+            Box::pin(tables.expire(guard)).await;
         }
     }
 }
@@ -60,7 +62,7 @@ impl ReplicatedTables {
         self.expired.load(Ordering::Relaxed)
     }
 
-    async fn expire(&self) {
+    async fn expire(&self, guard: Guard) {
         let catalog = self.catalogs.newest();
         for (name, table) in catalog.tables() {
             let Some(attribute) = &table.description.time_to_live else { continue };
@@ -70,16 +72,17 @@ impl ReplicatedTables {
                     continue;
                 }
                 let part = Part { name, attribute, group, late_s: late_s(&catalog, group) };
-                if let Err(error) = self.expire_part(&part).await {
+                if let Err(error) = self.expire_part(&part, guard).await {
                     tracing::debug!(table = %name, %group, %error, "expired items are deleted later");
                 }
             }
         }
     }
 
-    async fn expire_part(&self, part: &Part<'_>) -> Result<(), DynamoError> {
+    async fn expire_part(&self, part: &Part<'_>, guard: Guard) -> Result<(), DynamoError> {
         let mut start_after = None;
-        loop {
+        let mut failed = 0;
+        while guard.trusts(self.replication.clock_behind_ms()) {
             let catalog = self.catalogs.newest();
             let Some(table) = catalog.table(part.name) else { return Ok(()) };
             let description = &table.description;
@@ -102,6 +105,9 @@ impl ReplicatedTables {
             let answer = self.read_led::<ScanPart>(&catalog, part.group, &read, deadline).await?;
             let Some(found) = answer.transpose()? else { return Ok(()) };
             for key in found.page.items {
+                if !self.expires_still(part, description.id) {
+                    return Ok(());
+                }
                 let op = WriteOp {
                     table: part.name.clone(),
                     kind: WriteKind::Delete { key },
@@ -117,7 +123,12 @@ impl ReplicatedTables {
                     }
                     // Prolonged or deleted meanwhile.
                     Err(DynamoError::ConditionalCheckFailed { .. }) => {}
-                    Err(error) => return Err(error),
+                    Err(error) if failed >= MAX_FAILED => return Err(error),
+                    // One that cannot be deleted now must not keep those behind it.
+                    Err(error) => {
+                        failed += 1;
+                        tracing::debug!(table = %part.name, %error, "an expired item is deleted later");
+                    }
                 }
                 sleep(REST_AFTER_ONE).await;
             }
@@ -127,6 +138,14 @@ impl ReplicatedTables {
             start_after = found.last;
             sleep(REST).await;
         }
+        Ok(())
+    }
+
+    /// Whether the table is still the one that was looked at, and its items still expire by that attribute.
+    fn expires_still(&self, part: &Part<'_>, id: TableId) -> bool {
+        self.catalogs.newest().table(part.name).is_some_and(|now| {
+            now.description.id == id && now.description.time_to_live.as_deref() == Some(part.attribute)
+        })
     }
 }
 

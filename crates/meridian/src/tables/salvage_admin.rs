@@ -188,7 +188,12 @@ fn table_in<'a>(catalog: &'a Catalog, key: &Bytes) -> Option<(&'a TableName, &'a
 
 fn entry(catalog: &Catalog, lost: &LostWrite, seen: &Seen) -> SalvageEntry {
     let table = table_in(catalog, &lost.key);
-    if let Some((name, rules)) = table.and_then(|(name, table)| Some((name, table.rules.as_deref()?))) {
+    // The table may have come to an active-active policy since, and what was lost is kept as it was.
+    let merged =
+        catalog.system.groups.get(&lost.group).is_some_and(|group| catalog.system.is_active_active(group));
+    if let Some((name, rules)) =
+        table.filter(|_| merged).and_then(|(name, table)| Some((name, table.rules.as_deref()?)))
+    {
         return merged_entry(name, rules, lost, seen);
     }
     let table = table.map(|(name, _)| name);

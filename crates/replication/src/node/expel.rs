@@ -5,6 +5,7 @@
 //! groups have missed, they are told to have before anybody looks at them (the fences that the evaluator keeps in the groups).
 
 use super::Replication;
+use super::failover::origins_held_by;
 use super::members::MembersError;
 use crate::error::Unserved;
 use crate::system::{NodeEntry, SystemCommand, SystemError};
@@ -21,6 +22,15 @@ impl Replication {
         self.own_region().as_ref() == Some(region) || self.system().nodes.values().any(heard)
     }
 
+    /// Whether any node of another region hears one of the region: this node's own links may be what is broken.
+    async fn is_heard_anywhere(self: &Arc<Self>, region: &RegionName) -> bool {
+        let said = self.status_everywhere(self.shared.timing.heartbeat * 2).await;
+        let state = self.system();
+        let there: Vec<_> = state.nodes.values().filter(|node| node.region == *region).collect();
+        let others = said.iter().filter(|(by, _)| state.region_of(**by) != Some(region));
+        others.into_iter().any(|(_, said)| there.iter().any(|node| !said.silent.contains(&node.number)))
+    }
+
     /// Has the active-active policies go on without a region that is away, and founds the groups of its writes anew from what the others
     /// have; answers those. Done again, it goes on where it was.
     ///
@@ -32,7 +42,8 @@ impl Replication {
         deadline: Instant,
     ) -> Result<Vec<GroupFailover>, MembersError> {
         self.system_barrier(deadline).await;
-        if !self.system().expelled().contains(region) && self.hears_region(region) {
+        let heard = self.hears_region(region) || self.is_heard_anywhere(region).await;
+        if !self.system().expelled().contains(region) && heard {
             return Err(SystemError::RegionAnswers(region.clone()).into());
         }
         self.system_write(SystemCommand::ExpelRegion(region.clone()), deadline).await??;
@@ -41,7 +52,8 @@ impl Replication {
         let state = self.system();
         let without: BTreeSet<RegionName> = state.expelled().clone();
         let order = FailoverOrder { from: region.clone(), policy: None, automatic: false };
-        let groups = state.groups_held_by(region).into_iter().map(|group| async {
+        let held = origins_held_by(&state, &self.risks_known(), region);
+        let groups = held.into_iter().map(|group| async {
             let (done, command) = self.plan_refounding(group, &order, &without, &state).await;
             let Some(command) = command else { return Ok(done) };
             match self.system_write(command, deadline).await? {

@@ -15,7 +15,7 @@ use crate::transport::Kind;
 use crate::wire::{FailoverOrder, GroupFailover, RiskReport, Survey};
 use bytes::Bytes;
 use meridian_placement::lease::wait_before_refounding;
-use meridian_placement::{Survivor, choose_survivor};
+use meridian_placement::{Survivor, choose_survivor, sole_region};
 use meridian_types::{GroupId, Incarnation, NodeId, PolicyName, RegionName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,13 +83,7 @@ pub fn groups_of_region<'a>(
         return Err(SystemError::NoSuchPolicy(policy.clone()).into());
     }
     let there = |group: &&GroupInfo| {
-        let Some(sole) = state.sole_region(group) else { return false };
-        let of_group = reports.iter().filter(|r| r.group == group.id && r.incarnation == group.incarnation);
-        let newest = of_group.min_by_key(|report| report.heard_ms);
-        let led_from = newest.and_then(|report| state.region_of(report.leader));
-        let led_elsewhere = newest.is_some_and(|r| r.heard_ms < LED_MS) && led_from != Some(region);
-        let seeded = group.unfounded().and_then(|next| state.region_of(next.seed));
-        led_from == Some(region) || seeded == Some(region) || (sole == region && !led_elsewhere)
+        state.sole_region(group).is_some_and(|sole| is_held_there(state, reports, group, (sole, region)))
     };
     let of_policy = |group: &&GroupInfo| policy.is_none_or(|policy| group.policy == *policy);
     let found: Vec<_> = state.groups.values().filter(of_policy).filter(there).collect();
@@ -97,6 +91,37 @@ pub fn groups_of_region<'a>(
         return Err(FailoverError::NothingThere { region: region.clone(), policy: policy.cloned() });
     }
     Ok(found)
+}
+
+/// The groups of active-active policies whose votes are all in a region, or were before they were founded anew and have not begun: without it
+/// they stand still until they are founded anew.
+#[must_use]
+pub fn origins_held_by<'a>(
+    state: &'a SystemState,
+    reports: &[RiskReport],
+    region: &RegionName,
+) -> Vec<&'a GroupInfo> {
+    let held = |group: &&GroupInfo| {
+        let began = group.unfounded().is_none_or(|next| next.from != *region);
+        let there = |sole| is_held_there(state, reports, group, (sole, region));
+        state.is_active_active(group) && (!began || sole_region(&group.placement).is_some_and(there))
+    };
+    state.groups.values().filter(held).collect()
+}
+
+/// Whether a group that stands and falls with region `sole` is lost with `region`: it is placed there and not led elsewhere, or still led there.
+fn is_held_there(
+    state: &SystemState,
+    reports: &[RiskReport],
+    group: &GroupInfo,
+    (sole, region): (&RegionName, &RegionName),
+) -> bool {
+    let of_group = reports.iter().filter(|r| r.group == group.id && r.incarnation == group.incarnation);
+    let newest = of_group.min_by_key(|report| report.heard_ms);
+    let led_from = newest.and_then(|report| state.region_of(report.leader));
+    let led_elsewhere = newest.is_some_and(|r| r.heard_ms < LED_MS) && led_from != Some(region);
+    let seeded = group.unfounded().and_then(|next| state.region_of(next.seed));
+    led_from == Some(region) || seeded == Some(region) || (sole == region && !led_elsewhere)
 }
 
 /// What one node was asked, and answered.

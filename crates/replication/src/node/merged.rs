@@ -6,6 +6,7 @@ use super::client::{ReadDone, TOKEN_PATIENCE, forward_read};
 use crate::error::Unserved;
 use crate::group::{Group, ReadOutcome};
 use crate::runtime::{self, mark};
+use crate::system::Required;
 use crate::transport::Kind;
 use crate::wire::{Beside, ReadMode, Served, ServedOr};
 use bytes::Bytes;
@@ -147,7 +148,9 @@ impl Replication {
             }
             let replica = self.readable(position.group).ok_or(Unserved::NoReplica)?;
             let leads = replica.serves();
-            if !leads && !self.wait_position(&replica, *position, deadline).await {
+            // As a leader answers with what there is when what was seen is lost.
+            let lost = how == Beside::Leader && self.is_lost(*position);
+            if !leads && !lost && !self.wait_position(&replica, *position, deadline).await {
                 return Err(Unserved::NoLeader);
             }
         }
@@ -156,6 +159,15 @@ impl Replication {
             Beside::Replica if group.may_be_read() => group.read_local(request),
             Beside::Replica => Err(Unserved::NoReplica),
         }
+    }
+
+    /// Whether a position is of an incarnation that was given up, beyond what the next one has.
+    fn is_lost(&self, position: Position) -> bool {
+        self.system().groups.get(&position.group).is_some_and(|group| {
+            group.unfounded().is_none()
+                && position.incarnation < group.incarnation
+                && group.required(position) == Required::Leader
+        })
     }
 
     /// By the node that leads a group: it has what was seen of that one, and waits for the others.

@@ -20,7 +20,7 @@ mod status;
 
 pub use changes::Changes;
 pub use client::{ReadConsistency, ReadDone, WriteDone};
-pub use failover::{FailoverError, groups_of_region};
+pub use failover::{FailoverError, groups_of_region, origins_held_by};
 pub use members::MembersError;
 pub use merged::MergedRead;
 pub use notices::{MAX_NOTICE, OnNotice};

@@ -24,15 +24,6 @@ impl SystemState {
         self.region_of(node).is_some_and(|region| self.expelled().contains(region))
     }
 
-    /// The groups of active-active policies whose votes are all in a region: without it they stand still until they are founded anew.
-    #[must_use]
-    pub fn groups_held_by(&self, region: &RegionName) -> Vec<&GroupInfo> {
-        let held = |group: &&GroupInfo| {
-            self.is_active_active(group) && sole_region(&group.placement) == Some(region)
-        };
-        self.groups.values().filter(held).collect()
-    }
-
     /// Who should lead a group, best first, of those that placement prefers. Where those are all in expelled regions, the other voters that have
     /// the data.
     #[must_use]

@@ -3,6 +3,7 @@
 use super::beside::encode;
 use super::notes::{self, Note};
 use super::origins::rules;
+use super::write::Guard;
 use crate::tables::catalog::Catalog;
 use bytes::Bytes;
 use meridian_dynamo::codec::decode_item;
@@ -20,12 +21,14 @@ pub(in crate::tables) fn arrived_as(
     table: TableId,
     stored: &Bytes,
     view: &dyn View,
+    guard: Guard,
 ) -> io::Result<Bytes> {
     let gone = || io::Error::new(io::ErrorKind::NotFound, "the table or its new policy is gone");
     let group = catalog.system.groups.get(&view.group()).ok_or_else(gone)?;
     if !catalog.system.is_active_active(group) {
         return Ok(stored.clone());
     }
+    guard.check(view)?;
     let (_, table) = catalog.tables().find(|(_, of)| of.description.id == table).ok_or_else(gone)?;
     let policy = &catalog.system.policies.get(&group.policy).ok_or_else(gone)?.policy;
     let rules = rules(policy.conflict.ok_or_else(gone)?, &table.description.definition.tags);

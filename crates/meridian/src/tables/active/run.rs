@@ -121,6 +121,8 @@ async fn look(
         for other in groups.iter().filter(|other| *other != own) {
             let Some(applied) = replication.applied(*other) else { continue };
             let at = looked.entry((*own, *other)).or_default();
+            // A group that was founded anew may be behind where it was.
+            *at = (*at).min(applied);
             while *at < applied {
                 match replication.changes(*other, *at).await? {
                     Some(changes) if changes.upto > *at => {

@@ -74,6 +74,11 @@ impl ActiveWrite {
             Self::Promise(_) | Self::Horizon(..) | Self::Forget(_) => None,
         }
     }
+
+    /// Whether it takes the time from the leader's clock.
+    pub(in crate::tables) fn stamps(&self) -> bool {
+        matches!(self, Self::Promise(_) | Self::Absorb(..))
+    }
 }
 
 impl ActiveRead {
