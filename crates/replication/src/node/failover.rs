@@ -375,3 +375,106 @@ impl Replication {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::{AtRisk, NodeEntry, PolicyEntry};
+    use meridian_placement::{CommitRule, Placement};
+    use meridian_types::{NodeName, Pattern, Policy, ZoneName};
+
+    fn region(name: &str) -> RegionName {
+        RegionName::new(name).expect("a name")
+    }
+
+    /// Nodes 1, 2 and 3 in regions a, b and c, and group 1 of an active-active policy, whose votes are all in `place`.
+    fn state(place: u64) -> SystemState {
+        let names = ["a", "b", "c"].map(region);
+        let mut state = SystemState::default();
+        for (number, name) in (1..).zip(&names) {
+            let entry = NodeEntry {
+                number: NodeId(number),
+                name: NodeName::new(&format!("n{number}")).expect("a name"),
+                region: name.clone(),
+                zone: ZoneName::new("z").expect("a name"),
+                witness: false,
+                peer: String::new(),
+                disk: None,
+                protocol: 2,
+                leaving: false,
+            };
+            state.nodes.insert(entry.number, entry);
+        }
+        let policies = Policy::built_in(&names, None).into_iter();
+        let policy =
+            policies.into_iter().find(|policy| policy.pattern == Pattern::ActiveActive).expect("one");
+        let group = GroupInfo {
+            id: GroupId(1),
+            policy: policy.name.clone(),
+            ordinal: 0,
+            incarnation: Incarnation(0),
+            placement: Placement {
+                voters: [NodeId(place)].into(),
+                learners: [].into(),
+                witnesses: [].into(),
+                preferred_leaders: vec![NodeId(place)],
+                data: (1..).map(NodeId).zip(names).collect(),
+                rule: CommitRule::Majority,
+            },
+            refoundations: Vec::new(),
+            founders: [NodeId(place)].into(),
+            arriving: [].into(),
+        };
+        state.policies.insert(policy.name.clone(), PolicyEntry { policy, groups: vec![group.id] });
+        state.groups.insert(group.id, group);
+        state
+    }
+
+    fn led_by(node: u64, incarnation: u32, heard_ms: u64) -> RiskReport {
+        let at_risk = AtRisk { writes: 0, entries: 0, ms: 0 };
+        RiskReport {
+            group: GroupId(1),
+            incarnation: Incarnation(incarnation),
+            leader: NodeId(node),
+            at_risk,
+            heard_ms,
+        }
+    }
+
+    fn held(state: &SystemState, reports: &[RiskReport], name: &str) -> bool {
+        !origins_held_by(state, reports, &region(name)).is_empty()
+    }
+
+    #[test]
+    fn an_origin_is_lost_with_the_region_of_its_votes_unless_it_is_led_elsewhere() {
+        assert!(held(&state(1), &[], "a") && !held(&state(1), &[], "b"));
+        assert!(held(&state(1), &[led_by(1, 0, 60_000)], "a"), "its leader fell silent with it");
+        // Readmitted: placed in a, and still led by the stand-in in b until a has caught up.
+        let standing_in = [led_by(2, 0, 100)];
+        assert!(!held(&state(1), &standing_in, "a"), "nothing is lost with it");
+        assert!(held(&state(1), &standing_in, "b"), "everything is");
+    }
+
+    #[test]
+    fn a_founding_that_has_not_begun_can_be_ordered_again() {
+        let mut state = state(2);
+        let group = state.groups.get_mut(&GroupId(1)).expect("it is there");
+        group.incarnation = Incarnation(1);
+        group.refoundations.push(Refoundation {
+            incarnation: Incarnation(1),
+            base: Incarnation(0),
+            from: region("a"),
+            seed: NodeId(2),
+            expected: LogPoint { term: 1, index: 9 },
+            cut: None,
+            decided_ms: 0,
+            automatic: false,
+            last_heard: None,
+            salvage: BTreeMap::new(),
+        });
+        assert!(held(&state, &[], "a"), "its seed may be lost");
+        let group = state.groups.get_mut(&GroupId(1)).expect("it is there");
+        group.refoundations.iter_mut().for_each(|step| step.cut = Some(LogPoint { term: 1, index: 9 }));
+        assert!(!held(&state, &[], "a"), "it has begun");
+    }
+}
