@@ -96,7 +96,7 @@ impl<'a> Outgoing<'a> {
                     deadline = now + whole;
                 }
                 None if now >= deadline => {
-                    places.blame(Duration::ZERO, now_ms);
+                    places.blame(now_ms);
                     return spare.ok_or_else(|| self.end(Fault::Slow));
                 }
                 None => {
@@ -105,7 +105,7 @@ impl<'a> Outgoing<'a> {
                         if self.repeat == Repeat::Safe {
                             edge.counters.hedges.fetch_add(1, Ordering::Relaxed);
                         } else {
-                            places.blame(Duration::ZERO, now_ms);
+                            places.blame(now_ms);
                             running.clear();
                             edge.counters.retries.fetch_add(1, Ordering::Relaxed);
                         }
@@ -115,7 +115,7 @@ impl<'a> Outgoing<'a> {
                 Some((number, Ok((response, lease)))) if !is_failure(response.status()) => {
                     places.succeeded(number, now_ms);
                     // Whoever was asked long before and says nothing is at fault.
-                    places.blame(try_timeout, now_ms);
+                    places.blame_before(number, try_timeout, now_ms);
                     let Some((region, _)) = places.of(number) else { return Err(Nothing::NoBackend) };
                     return Ok(Answer { response, lease, region: region.clone() });
                 }
