@@ -1,5 +1,6 @@
 //! Connections to backends.
 
+use super::socket::set_up;
 use super::upstream::Upstream;
 use meridian_types::service::{BackendHost, Scheme};
 use rustls_pki_types::pem::PemObject;
@@ -72,7 +73,7 @@ impl Dialer {
             }
         }
         let stream = outcome?;
-        _ = stream.set_nodelay(true);
+        set_up(&stream);
         if backend.scheme != Scheme::Https {
             return Ok(Io::Plain(stream));
         }

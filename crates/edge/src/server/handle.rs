@@ -6,6 +6,7 @@ use super::caching::Lookup;
 use super::connection::Working;
 use super::forward::{Answer, Nothing, Outgoing};
 use super::kept::Kept;
+use super::tally::Share;
 use super::{Inner, Place, reply, tunnel};
 use crate::cache::Key;
 use crate::cookies;
@@ -44,8 +45,9 @@ pub(super) async fn handle(
         edge.counters.answered(StatusCode::TOO_MANY_REQUESTS);
         return reply::refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests at once");
     };
+    let mut share = Some(share);
     let response = match ready(&edge, &peer, head).await {
-        Ok(ready) => serve(&edge, &peer, ready, body, client_upgrade).await,
+        Ok(ready) => serve(&edge, &peer, ready, body, client_upgrade, &mut share).await,
         Err(refusal) => *refusal,
     };
     edge.counters.answered(response.status());
@@ -59,6 +61,7 @@ async fn serve(
     ready: Ready,
     body: Incoming,
     client_upgrade: OnUpgrade,
+    share: &mut Option<Share>,
 ) -> Response<AnyBody> {
     let Ready { live, service, client, head, brought, host, guarded, upgrade } = ready;
     let repeat = match Repeat::of(&head.method, &head.headers) {
@@ -128,7 +131,8 @@ async fn serve(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         protocol.map(|protocol| response.headers_mut().insert(UPGRADE, protocol));
         let backend_upgrade = hyper::upgrade::on(&mut response);
-        tunnel::spawn(edge, client_upgrade, backend_upgrade, lease.into_in_flight(), Arc::clone(&peer.place));
+        let (in_flight, place) = (lease.into_in_flight(), Arc::clone(&peer.place));
+        tunnel::spawn(edge, client_upgrade, backend_upgrade, in_flight, place, share.take());
         return response.map(|_| empty());
     }
     response.map(|body| Outbound::new(body, lease).boxed_unsync())

@@ -1,6 +1,6 @@
 //! What is kept of a request's body, so that it can be sent again.
 
-use super::body::{AnyBody, BodyError, Inbound, empty, full};
+use super::body::{AnyBody, BodyError, empty, full};
 use crate::retry::Repeat;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, StreamBody};
@@ -23,7 +23,10 @@ impl Kept {
     ///
     /// # Errors
     /// When the body fails while it is looked at.
-    pub(super) async fn of(mut body: Inbound, repeat: Repeat) -> Result<Self, BodyError> {
+    pub(super) async fn of<B>(mut body: B, repeat: Repeat) -> Result<Self, BodyError>
+    where
+        B: Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
+    {
         if body.is_end_stream() {
             return Ok(Self::Whole(Bytes::new()));
         }
@@ -31,23 +34,21 @@ impl Kept {
         if repeat == Repeat::Never || !fits {
             return Ok(Self::Stream(Some(body.boxed_unsync())));
         }
-        let mut frames: VecDeque<Frame<Bytes>> = VecDeque::new();
-        let mut length = 0;
+        // In one piece: what comes in small ones would take many times its size.
+        let mut kept = BytesMut::new();
         loop {
-            match body.frame().await.transpose()? {
-                Some(frame) => {
-                    length += frame.data_ref().map_or(MOST, Bytes::len);
-                    frames.push_back(frame);
-                    // Trailers and long bodies are not kept.
-                    if length >= MOST {
-                        return Ok(Self::Stream(Some(joined(frames, body))));
-                    }
+            let Some(frame) = body.frame().await.transpose()? else { return Ok(Self::Whole(kept.freeze())) };
+            // Trailers and long bodies are not kept.
+            let last = match frame.into_data() {
+                Ok(data) => {
+                    kept.extend_from_slice(&data);
+                    None
                 }
-                None => {
-                    let mut whole = BytesMut::with_capacity(length);
-                    frames.iter().filter_map(Frame::data_ref).for_each(|data| whole.extend_from_slice(data));
-                    return Ok(Self::Whole(whole.freeze()));
-                }
+                Err(trailers) => Some(trailers),
+            };
+            if last.is_some() || kept.len() >= MOST {
+                let frames = [Frame::data(kept.freeze())].into_iter().chain(last).collect();
+                return Ok(Self::Stream(Some(joined(frames, body))));
             }
         }
     }
@@ -80,7 +81,10 @@ impl Kept {
 }
 
 /// What was read, then the rest.
-fn joined(frames: VecDeque<Frame<Bytes>>, rest: Inbound) -> AnyBody {
+fn joined<B>(frames: VecDeque<Frame<Bytes>>, rest: B) -> AnyBody
+where
+    B: Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
+{
     let stream = futures_util::stream::unfold((frames, rest), |(mut frames, mut rest)| async move {
         let next = match frames.pop_front() {
             Some(frame) => Some(Ok(frame)),
