@@ -10,7 +10,7 @@ use super::tally::Share;
 use super::{Inner, Place, reply, tunnel};
 use crate::cache::Key;
 use crate::cookies;
-use crate::headers::{self, TOKEN, X_FORWARDED_PROTO};
+use crate::headers::{self, TOKEN, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::pace::Pace;
 use crate::retry::{Fault, Repeat};
 use http::header::{CONNECTION, SET_COOKIE, UPGRADE};
@@ -81,10 +81,10 @@ async fn serve(
     let home = (live.locate)(client);
     let choice = service.served.order(home.as_ref(), client, brought.region.as_ref());
     // A backend may answer plain requests with a redirect to TLS, so they are not the same.
-    let scheme = head.headers.get(X_FORWARDED_PROTO).and_then(|value| value.to_str().ok()).unwrap_or("http");
+    let said = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
     let key = Key {
         service: service.served.service.name.clone(),
-        origin: format!("{scheme}://{host}"),
+        origin: Key::origin(said(X_FORWARDED_PROTO).unwrap_or("http"), &host, said(X_FORWARDED_HOST)),
         path: head.uri.to_string(),
     };
     let cached = service.served.service.edge.cache && !guarded;
@@ -114,7 +114,7 @@ async fn serve(
     let status = response.status();
     if may_change(&head.method) && (status.is_success() || status.is_redirection()) {
         let sticky_ms = service.served.service.edge.sticky_ms;
-        if sticky_ms > 0 {
+        if sticky_ms > 0 && service.served.holds(&region) {
             append(response.headers_mut(), cookies::set_region(&region, sticky_ms, peer.tls));
         }
         if cached {

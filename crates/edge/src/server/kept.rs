@@ -94,3 +94,39 @@ where
     });
     StreamBody::new(stream).boxed_unsync()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use http::HeaderMap;
+    use proptest::prelude::*;
+
+    fn body(
+        pieces: &[Vec<u8>],
+        trailers: bool,
+    ) -> impl Body<Data = Bytes, Error = BodyError> + Send + Unpin + use<> {
+        let data = pieces.iter().cloned().map(|piece| Frame::data(Bytes::from(piece)));
+        let last = trailers.then(|| Frame::trailers(HeaderMap::new()));
+        let frames: Vec<_> = data.chain(last).map(Ok).collect();
+        StreamBody::new(futures_util::stream::iter(frames))
+    }
+
+    fn kept(pieces: &[Vec<u8>], trailers: bool) -> Kept {
+        Kept::of(body(pieces, trailers), Repeat::Safe).now_or_never().unwrap().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_of_a_body(sizes in proptest::collection::vec(0_usize..20_000, 0..9), trailers: bool) {
+            let pieces: Vec<Vec<u8>> = (0_u8..).zip(&sizes).map(|(n, size)| vec![n; *size]).collect();
+            let mut kept = kept(&pieces, trailers);
+            let whole = matches!(kept, Kept::Whole(_));
+            prop_assert_eq!(whole, !trailers && sizes.iter().sum::<usize>() < MOST);
+            let sent = kept.take().unwrap().collect().now_or_never().unwrap().unwrap();
+            prop_assert_eq!(sent.trailers().is_some(), trailers);
+            prop_assert_eq!(sent.to_bytes(), pieces.concat());
+            prop_assert_eq!(kept.is_there(), whole);
+        }
+    }
+}
