@@ -23,45 +23,41 @@ pub struct Brought {
     pub token: Option<Token>,
 }
 
-/// Takes the edge's own cookies out of a request. What is damaged is dropped: the client loses a promise, and not its request.
+/// Takes the edge's own cookies out of a request, and makes one header of the rest: HTTP/2 may bring each cookie in a header of its own, and
+/// HTTP/1.1 knows one only (RFC 9113, section 8.2.3). What is damaged is dropped: the client loses a promise, and not its request.
 pub fn take(headers: &mut HeaderMap) -> Brought {
     let mut brought = Brought::default();
-    let own = |pair: &str| {
-        let name = pair.split('=').next().unwrap_or_default().trim();
-        name == REGION || name == TOKEN
-    };
-    let texts: Vec<&str> = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).collect();
-    if !texts.iter().any(|text| text.split(';').any(own)) {
+    let values: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let several = values.len() > 1;
+    let all = values.join(b"; ".as_slice());
+    let pairs = || all.split(|byte| *byte == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty());
+    let others: Vec<&[u8]> = pairs().filter(|pair| own(pair).is_none()).collect();
+    if others.len() == pairs().count() && !several {
         return brought;
     }
-    let mut rest: Vec<String> = Vec::new();
-    for text in texts {
-        let mut others: Vec<&str> = Vec::new();
-        for pair in text.split(';').map(str::trim) {
-            match pair.split_once('=') {
-                Some((REGION, value)) => brought.region = RegionName::new(value).ok().or(brought.region),
-                Some((TOKEN, value)) => {
-                    if let Ok(token) = value.parse::<Token>() {
-                        brought.token.get_or_insert_default().join(&token);
-                    }
-                }
-                _ if pair.is_empty() || own(pair) => {}
-                _ => others.push(pair),
-            }
-        }
-        if !others.is_empty() {
-            rest.push(others.join("; "));
+    for (name, value) in pairs().filter_map(own) {
+        if name == REGION {
+            brought.region = RegionName::new(value).ok().or(brought.region);
+        } else if let Ok(token) = value.parse::<Token>() {
+            brought.token.get_or_insert_default().join(&token);
         }
     }
-    // What is not text cannot be ours.
-    let opaque = headers.get_all(COOKIE).iter().filter(|value| value.to_str().is_err()).cloned();
-    let values: Vec<HeaderValue> =
-        rest.into_iter().filter_map(|text| HeaderValue::try_from(text).ok()).chain(opaque).collect();
     headers.remove(COOKIE);
-    for value in values {
-        headers.append(COOKIE, value);
+    if !others.is_empty() {
+        // All of it was in headers before, so this is always a value.
+        let rest = HeaderValue::from_bytes(&others.join(b"; ".as_slice()));
+        _ = rest.map(|rest| headers.insert(COOKIE, rest));
     }
     brought
+}
+
+/// The name and the value of one of the edge's own cookies; the value is empty when it is no text.
+fn own(pair: &[u8]) -> Option<(&'static str, &str)> {
+    let mut halves = pair.splitn(2, |byte| *byte == b'=');
+    let name = halves.next()?.trim_ascii();
+    let name = [REGION, TOKEN].into_iter().find(|own| own.as_bytes() == name)?;
+    let value = halves.next().and_then(|value| std::str::from_utf8(value).ok());
+    Some((name, value.unwrap_or_default()))
 }
 
 /// `Set-Cookie` for the region that took a write, kept so many milliseconds.
@@ -111,7 +107,18 @@ mod tests {
             brought,
             Brought { region: Some(RegionName::new("eu-west-1").unwrap()), token: Some(both) }
         );
-        assert_eq!(headers, cookies(&["sid=1; x=a=b", "y=2"]));
+        assert_eq!(headers, cookies(&["sid=1; x=a=b; y=2"]));
+    }
+
+    #[test]
+    fn backends_get_one_header_whatever_is_in_it() {
+        let mut headers = cookies(&["a=1", "b=2"]);
+        headers.append(COOKIE, HeaderValue::from_bytes(b"c=\xff; meridian_region=a").unwrap());
+        assert_eq!(take(&mut headers).region, Some(RegionName::new("a").unwrap()));
+        assert_eq!(headers.len(), 1);
+        assert_eq!(headers[COOKIE].as_bytes(), b"a=1; b=2; c=\xff");
+        let mut plain = cookies(&["a=1;b=2"]);
+        assert_eq!((take(&mut plain), plain), (Brought::default(), cookies(&["a=1;b=2"])));
     }
 
     #[test]

@@ -33,8 +33,10 @@ impl Routes {
             let own = Route { service: service.name.clone(), jwt: false };
             let route = |route: &EdgeRoute| {
                 let other = route.service.as_ref().filter(|name| services.contains_key(*name));
-                let prefix = route.path.strip_suffix('/').unwrap_or(&route.path).to_owned();
-                (prefix, Route { service: other.unwrap_or(&service.name).clone(), jwt: route.jwt })
+                (
+                    normal(&route.path).0,
+                    Route { service: other.unwrap_or(&service.name).clone(), jwt: route.jwt },
+                )
             };
             let mut special: Vec<(String, Route)> = service.edge.routes.iter().map(route).collect();
             special.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
@@ -46,16 +48,21 @@ impl Routes {
     }
 
     /// The route of a request for `path` at `authority` (`host` or `host:port`, in any case).
+    ///
+    /// Servers differ in how they understand a path, so what one of them may take for a guarded path is guarded.
     #[must_use]
-    pub fn find(&self, authority: &str, path: &str) -> Option<&Route> {
-        let host = host(authority)?;
-        let paths = self.0.get(&host)?;
+    pub fn find(&self, authority: &str, path: &str) -> Option<Route> {
+        let paths = self.0.get(&host(authority)?)?;
         // A server may take an escaped path for the plain one, and `//x`, `/./x` or `/y/../x` for `/x`: what guards `/x` must too.
-        let plain = normal(path);
-        let fits = |(prefix, _): &&(String, Route)| {
-            plain.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        Some(paths.special.iter().find(fits).map_or(&paths.own, |(_, route)| route))
+        let (plain, has_dots) = normal(path);
+        let mut route = paths
+            .special
+            .iter()
+            .find(|(prefix, _)| fits(&plain, prefix))
+            .map_or(&paths.own, |(_, r)| r)
+            .clone();
+        route.jwt |= paths.may_be_guarded(path, &plain, has_dots);
+        Some(route)
     }
 
     /// Whether a host is anybody's.
@@ -75,18 +82,51 @@ fn host(authority: &str) -> Option<HostName> {
     HostName::new(name).ok()
 }
 
-/// The path as a server may understand it: escapes resolved, backslashes and repeated slashes as one slash, dots followed.
-fn normal(path: &str) -> String {
+impl Paths {
+    /// Whether a path may lead to something guarded. `plain`: as most servers understand it; `has_dots`: there was a `..` in it.
+    fn may_be_guarded(&self, path: &str, plain: &str, has_dots: bool) -> bool {
+        // What a `..` leads to depends on whether escapes, backslashes, empty parts and parameters are seen before or after it, and some
+        // servers do not follow it at all. Clients resolve it before they ask.
+        if has_dots {
+            return self.special.iter().any(|(_, route)| route.jwt);
+        }
+        let mut fitting = self.special.iter().filter(|(prefix, _)| fits_in_any_case(plain, prefix));
+        match fitting.next() {
+            None => false,
+            Some((_, route)) if route.jwt => true,
+            // Free below a guarded path, or of another case than one: only as it is written.
+            Some((prefix, _)) => !fits(path, prefix) && fitting.any(|(_, route)| route.jwt),
+        }
+    }
+}
+
+/// Whether a path is at a prefix or below it.
+fn fits(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// As [`fits`], for a server that does not tell `a` from `A`.
+fn fits_in_any_case(path: &str, prefix: &str) -> bool {
+    let (path, prefix) = (path.as_bytes(), prefix.as_bytes());
+    path.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        && path.get(prefix.len()).is_none_or(|next| *next == b'/')
+}
+
+/// The path as a server may understand it: escapes resolved, backslashes and repeated slashes as one slash, parameters cut off, dots
+/// followed, without a slash at its end. And whether there was a `..` to follow.
+fn normal(path: &str) -> (String, bool) {
     let text = unescaped(path);
     let mut parts: Vec<&str> = Vec::new();
+    let mut has_dots = false;
     for part in text.split(['/', '\\']) {
-        match part {
+        // What is behind a semicolon are parameters for some servers, also behind dots.
+        match part.split(';').next().unwrap_or_default() {
             "" | "." => {}
             ".." => {
+                has_dots = true;
                 parts.pop();
             }
-            // What is behind a semicolon are parameters for some servers.
-            part => parts.push(part.split(';').next().unwrap_or(part)),
+            part => parts.push(part),
         }
     }
     let mut normal = String::with_capacity(text.len() + 1);
@@ -94,7 +134,7 @@ fn normal(path: &str) -> String {
         normal.push('/');
         normal.push_str(part);
     }
-    if normal.is_empty() { "/".to_owned() } else { normal }
+    (normal, has_dots)
 }
 
 fn unescaped(path: &str) -> String {
@@ -183,12 +223,46 @@ mod tests {
             "/api%2fadmin",
             "/api\\admin",
             "/api;v=1/admin",
+            "/api/.;/admin",
+            "/api/;x/admin",
+            "/y/..;/api/admin",
+            "/api/y/..;v=1/admin",
         ] {
             is(path, "api", true);
         }
+        // By whatever a server makes of them.
+        for path in [
+            "/api/admin/../../x",
+            "/api/admin/..%2f..%2fx",
+            "/api//../admin",
+            "/api/..;/../admin",
+            "/api/y%2fz/../admin",
+            "/api/y\\z/../admin",
+            "/api/%2e%2e/../admin",
+            "/API/admin",
+            "/X",
+        ] {
+            assert!(found("shop.x.y", path).unwrap().1, "{path}");
+        }
+        // Nothing is guarded there.
+        assert_eq!(found("api.x.y", "/api/../admin"), Some(("api".to_owned(), false)));
         for authority in ["", "nobody.x.y", "192.0.2.1", "shop.x.y:http", "shop.x.y@evil.x.y", "[::1]:80"] {
             assert_eq!(found(authority, "/"), None, "{authority}");
         }
+    }
+
+    #[test]
+    fn guards_are_known_however_they_are_written_and_what_is_free_below_only_as_it_is() {
+        let routes = |paths: &[(&str, Option<&str>, bool)]| Routes::new(&[service("shop", paths)].into());
+        let all = routes(&[("/", None, true), ("/open", None, false)]);
+        let guarded = |routes: &Routes, path: &str| routes.find("shop.x.y", path).unwrap().jwt;
+        for path in ["/", "/x", "/opened", "/open%2fx", "/open;x", "/%6fpen", "//open", "/OPEN", "/x/../open"]
+        {
+            assert!(guarded(&all, path), "{path}");
+        }
+        assert!(!guarded(&all, "/open") && !guarded(&all, "/open/x"));
+        let odd = routes(&[("//a%20b/./c;d//", None, true)]);
+        assert!(guarded(&odd, "/a%20b/c") && guarded(&odd, "/A b/c/d") && !guarded(&odd, "/a"));
     }
 
     proptest! {
@@ -197,11 +271,8 @@ mod tests {
             let routes = routes();
             let path = format!("/{before}/../../../../../../../../../../../../../../../../../../../../../api/admin");
             prop_assert!(routes.find("shop.x.y", &path).unwrap().jwt);
-            // A dot or an escape of one in what is behind may lead out again.
-            if !behind.contains("..") && !behind.contains('%') && !behind.contains('\\') {
-                let path = format!("/api/admin{behind}");
-                prop_assert!(routes.find("shop.x.y", &path).unwrap().jwt);
-            }
+            let path = format!("/api/admin{behind}");
+            prop_assert!(routes.find("shop.x.y", &path).unwrap().jwt);
         }
 
         #[test]

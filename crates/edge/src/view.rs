@@ -39,6 +39,12 @@ impl Served {
         }
         choice
     }
+
+    /// Whether a client that has written in a region is to stay there: not in one that others are better than, or it would never be left.
+    #[must_use]
+    pub fn holds(&self, region: &RegionName) -> bool {
+        self.verdicts.get(region) == self.verdicts.values().min()
+    }
 }
 
 /// All of it.
@@ -102,6 +108,18 @@ mod tests {
         assert_eq!(order(&all, Some("elsewhere")), ["a", "b", "c"]);
         let lost = served(&[("a", Healthy), ("b", Lost), ("c", Healthy)]);
         assert_eq!(order(&lost, Some("b")), ["a", "c"]);
+    }
+
+    #[test]
+    fn only_the_best_regions_hold_who_wrote() {
+        use Verdict::{Degraded, Healthy, Lost};
+        let held = |verdicts: &[(&str, Verdict)]| {
+            let served = served(verdicts);
+            ["a", "b", "c"].map(|name| served.holds(&region(name)))
+        };
+        assert_eq!(held(&[("a", Healthy), ("b", Degraded), ("c", Healthy)]), [true, false, true]);
+        assert_eq!(held(&[("a", Lost), ("b", Degraded)]), [false, true, false]);
+        assert_eq!(held(&[("a", Lost), ("b", Lost)]), [true, true, false]);
     }
 
     proptest! {

@@ -3,10 +3,12 @@
 use super::control::{Allowance, is_open, may_keep, tags};
 use super::rules;
 use bytes::Bytes;
-use http::header::{AGE, COOKIE, HeaderValue};
+use http::header::{
+    AGE, COOKIE, ETAG, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+};
 use http::request::Parts as Request;
 use http::response::Parts as Response;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_cache_semantics::{AfterResponse, BeforeRequest, CachePolicy};
 use std::time::{Duration, SystemTime};
 
@@ -33,10 +35,10 @@ pub enum Judged {
     Other,
     /// It is served as it is; so many seconds are left.
     Fresh(u64),
-    /// It is served, and looked at anew meanwhile. The request to look with.
-    Revalidate(Box<Request>),
+    /// It is served, and looked at anew meanwhile.
+    Revalidate,
     /// It must be looked at anew first.
-    Stale(Box<Request>),
+    Stale,
 }
 
 impl Entry {
@@ -81,14 +83,27 @@ impl Entry {
         match self.policy.before_request(request, now) {
             BeforeRequest::Fresh(_) => Judged::Fresh(self.policy.time_to_live(now).as_secs()),
             BeforeRequest::Stale { matches: false, .. } => Judged::Other,
-            BeforeRequest::Stale { request: again, .. } => {
+            BeforeRequest::Stale { .. } => {
                 let asks = request.headers.contains_key(http::header::CACHE_CONTROL)
                     || request.headers.contains_key(http::header::PRAGMA);
                 match self.stale_for(now) <= self.allowance.while_revalidate && !asks {
-                    true => Judged::Revalidate(Box::new(again)),
-                    false => Judged::Stale(Box::new(again)),
+                    true => Judged::Revalidate,
+                    false => Judged::Stale,
                 }
             }
+        }
+    }
+
+    /// Has a request ask for the response only if it is another one by now. What the client itself has goes: it is compared with what the
+    /// cache has then, and a backend's word on it would be of use for this client only.
+    pub fn ask_anew(kept: Option<&Self>, request: &mut Request) {
+        request.method = Method::GET;
+        for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
+            request.headers.remove(name);
+        }
+        let Some(kept) = kept else { return };
+        for (of_response, of_request) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
+            kept.headers.get(of_response).map(|value| request.headers.insert(of_request, value.clone()));
         }
     }
 
@@ -181,9 +196,7 @@ mod tests {
         .unwrap();
         let judge = |seconds| entry.judge(&request(&[]), at(seconds));
         assert!(matches!(judge(9), Judged::Fresh(1)));
-        let Judged::Revalidate(again) = judge(14) else { panic!("it is served while it is looked at") };
-        assert_eq!(again.headers["if-none-match"], "\"1\"");
-        assert!(matches!(judge(16), Judged::Stale(_)));
+        assert!(matches!(judge(14), Judged::Revalidate) && matches!(judge(16), Judged::Stale));
         assert!(entry.serves_on_error(at(70)) && !entry.serves_on_error(at(71)));
         let again = entry.renewed(
             &request(&[]),
@@ -193,6 +206,30 @@ mod tests {
         assert!(matches!(again.unwrap().judge(&request(&[]), at(30)), Judged::Fresh(6)));
         assert!(entry.renewed(&request(&[]), &response(200, &[]), at(16)).is_none());
         assert_eq!(entry.response(at(4)).1[AGE], "4");
+    }
+
+    #[test]
+    fn a_backend_is_asked_about_what_is_kept_and_not_about_what_the_client_has() {
+        let day = "Tue, 15 Nov 1994 12:45:26 GMT";
+        let said = [("cache-control", "max-age=1"), ("etag", "\"1\""), ("last-modified", day)];
+        let own = [
+            ("if-none-match", "\"2\""),
+            ("if-modified-since", "x"),
+            ("if-range", "\"2\""),
+            ("range", "bytes=0-1"),
+            ("a", "b"),
+        ];
+        let asked = |entry: Option<&Entry>| {
+            let mut asked = request(&own);
+            asked.method = Method::HEAD;
+            Entry::ask_anew(entry, &mut asked);
+            assert_eq!(asked.method, Method::GET);
+            asked.headers
+        };
+        let both = headers(&[("a", "b"), ("if-none-match", "\"1\""), ("if-modified-since", day)]);
+        assert_eq!(asked(kept(&[], &said).as_ref()), both);
+        assert_eq!(asked(kept(&[], &said[..2]).as_ref()), headers(&[("a", "b"), ("if-none-match", "\"1\"")]));
+        assert_eq!(asked(None), headers(&[("a", "b")]));
     }
 
     #[test]

@@ -18,13 +18,23 @@ const MARK: usize = 256;
 pub struct Key {
     /// The service that serves it.
     pub service: ServiceName,
-    /// How and whom the client asked, such as `https://shop.example.com`.
+    /// How and whom the client asked, as [`origin`](Self::origin) has it.
     pub origin: String,
     /// The path and the query.
     pub path: String,
 }
 
 impl Key {
+    /// How and whom a client asked, such as `https://shop.example.com`. `named`: the host by the word of a proxy, which backends see too.
+    #[must_use]
+    pub fn origin(scheme: &str, host: &str, named: Option<&str>) -> String {
+        match named.filter(|named| *named != host) {
+            // No host has a space.
+            Some(named) => format!("{scheme}://{host} {named}"),
+            None => format!("{scheme}://{host}"),
+        }
+    }
+
     fn cost(&self) -> usize {
         self.service.as_str().len() + self.origin.len() + self.path.len()
     }
@@ -239,6 +249,15 @@ mod tests {
             .into_parts()
             .0;
         Arc::new(Entry::new(&request, &response, Bytes::from(vec![0; size]), NOW).unwrap())
+    }
+
+    #[test]
+    fn what_a_proxy_says_of_the_host_tells_addresses_apart() {
+        let origin = |named| Key::origin("https", "a.x.y", named);
+        assert_eq!(origin(None), "https://a.x.y");
+        assert_eq!(origin(Some("a.x.y")), origin(None));
+        assert_ne!(origin(Some("b.x.y")), origin(None));
+        assert_ne!(origin(Some("b.x.y")), origin(Some("c.x.y")));
     }
 
     #[test]

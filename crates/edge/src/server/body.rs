@@ -40,7 +40,6 @@ pub(super) struct Flow {
     bytes: AtomicU64,
 }
 
-const FLOWING: u8 = 0;
 const DONE: u8 = 1;
 const TOO_LARGE: u8 = 2;
 const TOO_SLOW: u8 = 3;
@@ -56,10 +55,9 @@ impl Flow {
         self.state.store(state, Ordering::Relaxed);
     }
 
-    /// Bytes that have passed, while more are to come.
-    pub(super) fn passed(&self) -> Option<u64> {
-        let flows = self.state.load(Ordering::Relaxed) == FLOWING;
-        flows.then(|| self.bytes.load(Ordering::Relaxed))
+    /// Bytes that have passed.
+    pub(super) fn passed(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// What the client is told when it was its body that has failed.

@@ -9,9 +9,7 @@ use crate::cache::{Entry, Forwarded, Judged, Key, Outcome, not_modified};
 use crate::headers::{self, TOKEN};
 use crate::retry::{Fault, Repeat};
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, TRANSFER_ENCODING,
-};
+use http::header::{CONTENT_LENGTH, HeaderName, RANGE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
@@ -87,13 +85,13 @@ impl Lookup {
                         let outcome = Outcome::Hit(i64::try_from(ttl).unwrap_or(i64::MAX));
                         return Ok(self.kept_response(&entry, outcome));
                     }
-                    Judged::Revalidate(again) => {
-                        self.revalidate(&entry, *again);
+                    Judged::Revalidate => {
+                        self.revalidate(&entry);
                         return Ok(self.kept_response(&entry, Outcome::Hit(-1)));
                     }
-                    Judged::Stale(again) => {
+                    Judged::Stale => {
                         why = Forwarded::Stale;
-                        stale = Some((entry, *again));
+                        stale = Some(entry);
                     }
                 }
             }
@@ -192,25 +190,13 @@ impl Lookup {
     /// Fetches for all who wait, and keeps what may be kept.
     async fn fetch(
         &self,
-        stale: Option<(Arc<Entry>, Parts)>,
+        old: Option<Arc<Entry>>,
         why: Forwarded,
         collapsed: bool,
     ) -> Result<Response<AnyBody>, Nothing> {
         let generation = self.edge.purges.load(Ordering::SeqCst);
         let mut asked = self.head.clone();
-        // What the client has is compared here; a backend's word on it would be of use for this client only.
-        for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE] {
-            asked.headers.remove(name);
-        }
-        let (old, conditional) = stale.unzip();
-        if let Some(conditional) = &conditional {
-            for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
-                conditional.headers.get(&name).map(|value| asked.headers.insert(name, value.clone()));
-            }
-            if let Some(tag) = old.as_ref().and_then(|old| old.response(SystemTime::now()).1.remove("etag")) {
-                asked.headers.insert(IF_NONE_MATCH, tag);
-            }
-        }
+        Entry::ask_anew(old.as_deref(), &mut asked);
         let answer = self.ask(&asked).await;
         let now = SystemTime::now();
         let failed = answer.as_ref().map_or(true, |answer| answer.response.status().is_server_error());
@@ -263,12 +249,12 @@ impl Lookup {
     }
 
     /// Looks an entry up anew, behind the client's back, unless somebody does.
-    fn revalidate(&self, entry: &Arc<Entry>, again: Parts) {
+    fn revalidate(&self, entry: &Arc<Entry>) {
         let Ok(permit) = Arc::clone(&self.edge.revalidations).try_acquire_owned() else { return };
         let Ok(flight) = self.fly() else { return };
         let (lookup, entry) = (self.clone(), Arc::clone(entry));
         tokio::spawn(async move {
-            _ = lookup.fetch(Some((entry, again)), Forwarded::Stale, false).await;
+            _ = lookup.fetch(Some(entry), Forwarded::Stale, false).await;
             drop((flight, permit));
         });
     }

@@ -2,6 +2,7 @@
 
 use super::Inner;
 use super::handle::{Peer, handle};
+use super::socket::set_up;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -37,7 +38,7 @@ pub(super) async fn serve(edge: Arc<Inner>, stream: TcpStream, mut peer: Peer) {
     if !matches!(peeked, Ok(Ok(1))) {
         return;
     }
-    _ = stream.set_nodelay(true);
+    set_up(&stream);
     if first != [TLS] {
         return http(edge, stream, peer).await;
     }

@@ -1,6 +1,8 @@
 //! Connections to backends.
 
+use super::socket::set_up;
 use super::upstream::Upstream;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use meridian_types::service::{BackendHost, Scheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -20,6 +22,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// The most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 8;
+/// How long one is waited for before the next is asked as well, at most.
+const NEXT_AFTER: Duration = Duration::from_millis(250);
 
 /// Makes connections.
 pub(super) struct Dialer {
@@ -64,15 +68,8 @@ impl Dialer {
                 }
             }
         };
-        let mut outcome = Err("its name is not found");
-        for address in addresses.into_iter().take(MAX_ADDRESSES) {
-            outcome = TcpStream::connect(SocketAddr::new(address, backend.port)).await.map_err(|e| words(&e));
-            if outcome.is_ok() {
-                break;
-            }
-        }
-        let stream = outcome?;
-        _ = stream.set_nodelay(true);
+        let stream = first(&addresses, backend.port, self.patience).await?;
+        set_up(&stream);
         if backend.scheme != Scheme::Https {
             return Ok(Io::Plain(stream));
         }
@@ -87,6 +84,29 @@ impl Dialer {
                 tracing::debug!(%backend, %error, "no TLS with a backend");
                 Err("its certificate or its TLS is not accepted")
             }
+        }
+    }
+}
+
+/// A connection to whichever address takes one first. The next is asked when one fails or takes its time (RFC 8305, section 5), so that all
+/// get their turn within `patience`, and those that are asked already go on meanwhile.
+async fn first(addresses: &[IpAddr], port: u16, patience: Duration) -> Result<TcpStream, &'static str> {
+    let mut left = addresses.iter().take(MAX_ADDRESSES);
+    let step = NEXT_AFTER.min(patience / u32::try_from(left.len()).unwrap_or(u32::MAX).max(1));
+    let mut outcome = Err("its name is not found");
+    let mut running = FuturesUnordered::new();
+    loop {
+        match left.next() {
+            Some(address) => running.push(TcpStream::connect(SocketAddr::new(*address, port))),
+            None if running.is_empty() => return outcome,
+            None => {}
+        }
+        tokio::select! {
+            Some(done) = running.next() => match done {
+                Ok(stream) => return Ok(stream),
+                Err(error) => outcome = Err(words(&error)),
+            },
+            () = tokio::time::sleep(step), if left.len() > 0 => {}
         }
     }
 }

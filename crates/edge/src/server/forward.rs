@@ -8,8 +8,9 @@ use super::upstream::{Lease, Missed, exchange};
 use super::{Inner, lock};
 use crate::retry::{Fault, Repeat, is_failure};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use meridian_types::RegionName;
 use std::future::Future;
@@ -77,7 +78,7 @@ impl<'a> Outgoing<'a> {
             return Err(Nothing::NoBackend);
         }
         let mut spare: Option<Answer> = None;
-        let mut passed = Some(0);
+        let mut passed = self.flow.passed();
         let mut deadline = Instant::now() + whole;
         let mut look = Instant::now() + next_after;
         loop {
@@ -91,12 +92,12 @@ impl<'a> Outgoing<'a> {
             let (now, now_ms) = (Instant::now(), edge.now_ms());
             match ended {
                 None if now >= deadline && self.flow.passed() > passed => {
-                    // The body is still on its way; how slowly it may come is a bound of its own.
+                    // The body is on its way, or was; how slowly it may come is a bound of its own.
                     passed = self.flow.passed();
                     deadline = now + whole;
                 }
                 None if now >= deadline => {
-                    places.blame(Duration::ZERO, now_ms);
+                    places.blame(now_ms);
                     return spare.ok_or_else(|| self.end(Fault::Slow));
                 }
                 None => {
@@ -105,7 +106,7 @@ impl<'a> Outgoing<'a> {
                         if self.repeat == Repeat::Safe {
                             edge.counters.hedges.fetch_add(1, Ordering::Relaxed);
                         } else {
-                            places.blame(Duration::ZERO, now_ms);
+                            places.blame(now_ms);
                             running.clear();
                             edge.counters.retries.fetch_add(1, Ordering::Relaxed);
                         }
@@ -115,7 +116,7 @@ impl<'a> Outgoing<'a> {
                 Some((number, Ok((response, lease)))) if !is_failure(response.status()) => {
                     places.succeeded(number, now_ms);
                     // Whoever was asked long before and says nothing is at fault.
-                    places.blame(try_timeout, now_ms);
+                    places.blame_before(number, try_timeout, now_ms);
                     let Some((region, _)) = places.of(number) else { return Err(Nothing::NoBackend) };
                     return Ok(Answer { response, lease, region: region.clone() });
                 }
@@ -157,8 +158,13 @@ impl<'a> Outgoing<'a> {
     fn launch(&mut self, places: &mut Places, running: &Running<'a>) -> bool {
         let edge = self.edge;
         let Some((number, in_flight)) = places.next(edge.draw(), edge.now_ms()) else { return false };
+        let streams = matches!(self.body, Kept::Stream(_));
         let Some(body) = self.body.take() else { return false };
-        let request: Request<AnyBody> = Request::from_parts(self.head.clone(), body);
+        let mut request: Request<AnyBody> = Request::from_parts(self.head.clone(), body);
+        if streams && !self.head.headers.contains_key(CONTENT_LENGTH) {
+            // Else the body of a GET would be taken for none.
+            request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         let once_only = self.repeat == Repeat::Never;
         let attempt = async move { (number, exchange(in_flight, request, &edge.dialer, once_only).await) };
         running.push(Box::pin(attempt));

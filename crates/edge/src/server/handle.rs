@@ -6,10 +6,11 @@ use super::caching::Lookup;
 use super::connection::Working;
 use super::forward::{Answer, Nothing, Outgoing};
 use super::kept::Kept;
+use super::tally::Share;
 use super::{Inner, Place, reply, tunnel};
 use crate::cache::Key;
 use crate::cookies;
-use crate::headers::{self, TOKEN, X_FORWARDED_PROTO};
+use crate::headers::{self, TOKEN, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::pace::Pace;
 use crate::retry::{Fault, Repeat};
 use http::header::{CONNECTION, SET_COOKIE, UPGRADE};
@@ -44,8 +45,9 @@ pub(super) async fn handle(
         edge.counters.answered(StatusCode::TOO_MANY_REQUESTS);
         return reply::refuse(StatusCode::TOO_MANY_REQUESTS, "too many requests at once");
     };
+    let mut share = Some(share);
     let response = match ready(&edge, &peer, head).await {
-        Ok(ready) => serve(&edge, &peer, ready, body, client_upgrade).await,
+        Ok(ready) => serve(&edge, &peer, ready, body, client_upgrade, &mut share).await,
         Err(refusal) => *refusal,
     };
     edge.counters.answered(response.status());
@@ -59,6 +61,7 @@ async fn serve(
     ready: Ready,
     body: Incoming,
     client_upgrade: OnUpgrade,
+    share: &mut Option<Share>,
 ) -> Response<AnyBody> {
     let Ready { live, service, client, head, brought, host, guarded, upgrade } = ready;
     let repeat = match Repeat::of(&head.method, &head.headers) {
@@ -78,10 +81,10 @@ async fn serve(
     let home = (live.locate)(client);
     let choice = service.served.order(home.as_ref(), client, brought.region.as_ref());
     // A backend may answer plain requests with a redirect to TLS, so they are not the same.
-    let scheme = head.headers.get(X_FORWARDED_PROTO).and_then(|value| value.to_str().ok()).unwrap_or("http");
+    let said = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
     let key = Key {
         service: service.served.service.name.clone(),
-        origin: format!("{scheme}://{host}"),
+        origin: Key::origin(said(X_FORWARDED_PROTO).unwrap_or("http"), &host, said(X_FORWARDED_HOST)),
         path: head.uri.to_string(),
     };
     let cached = service.served.service.edge.cache && !guarded;
@@ -111,7 +114,7 @@ async fn serve(
     let status = response.status();
     if may_change(&head.method) && (status.is_success() || status.is_redirection()) {
         let sticky_ms = service.served.service.edge.sticky_ms;
-        if sticky_ms > 0 {
+        if sticky_ms > 0 && service.served.holds(&region) {
             append(response.headers_mut(), cookies::set_region(&region, sticky_ms, peer.tls));
         }
         if cached {
@@ -128,7 +131,8 @@ async fn serve(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         protocol.map(|protocol| response.headers_mut().insert(UPGRADE, protocol));
         let backend_upgrade = hyper::upgrade::on(&mut response);
-        tunnel::spawn(edge, client_upgrade, backend_upgrade, lease.into_in_flight(), Arc::clone(&peer.place));
+        let (in_flight, place) = (lease.into_in_flight(), Arc::clone(&peer.place));
+        tunnel::spawn(edge, client_upgrade, backend_upgrade, in_flight, place, share.take());
         return response.map(|_| empty());
     }
     response.map(|body| Outbound::new(body, lease).boxed_unsync())

@@ -1,6 +1,6 @@
 //! What is kept of a request's body, so that it can be sent again.
 
-use super::body::{AnyBody, BodyError, Inbound, empty, full};
+use super::body::{AnyBody, BodyError, empty, full};
 use crate::retry::Repeat;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, StreamBody};
@@ -23,7 +23,10 @@ impl Kept {
     ///
     /// # Errors
     /// When the body fails while it is looked at.
-    pub(super) async fn of(mut body: Inbound, repeat: Repeat) -> Result<Self, BodyError> {
+    pub(super) async fn of<B>(mut body: B, repeat: Repeat) -> Result<Self, BodyError>
+    where
+        B: Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
+    {
         if body.is_end_stream() {
             return Ok(Self::Whole(Bytes::new()));
         }
@@ -31,23 +34,21 @@ impl Kept {
         if repeat == Repeat::Never || !fits {
             return Ok(Self::Stream(Some(body.boxed_unsync())));
         }
-        let mut frames: VecDeque<Frame<Bytes>> = VecDeque::new();
-        let mut length = 0;
+        // In one piece: what comes in small ones would take many times its size.
+        let mut kept = BytesMut::new();
         loop {
-            match body.frame().await.transpose()? {
-                Some(frame) => {
-                    length += frame.data_ref().map_or(MOST, Bytes::len);
-                    frames.push_back(frame);
-                    // Trailers and long bodies are not kept.
-                    if length >= MOST {
-                        return Ok(Self::Stream(Some(joined(frames, body))));
-                    }
+            let Some(frame) = body.frame().await.transpose()? else { return Ok(Self::Whole(kept.freeze())) };
+            // Trailers and long bodies are not kept.
+            let last = match frame.into_data() {
+                Ok(data) => {
+                    kept.extend_from_slice(&data);
+                    None
                 }
-                None => {
-                    let mut whole = BytesMut::with_capacity(length);
-                    frames.iter().filter_map(Frame::data_ref).for_each(|data| whole.extend_from_slice(data));
-                    return Ok(Self::Whole(whole.freeze()));
-                }
+                Err(trailers) => Some(trailers),
+            };
+            if last.is_some() || kept.len() >= MOST {
+                let frames = [Frame::data(kept.freeze())].into_iter().chain(last).collect();
+                return Ok(Self::Stream(Some(joined(frames, body))));
             }
         }
     }
@@ -80,7 +81,10 @@ impl Kept {
 }
 
 /// What was read, then the rest.
-fn joined(frames: VecDeque<Frame<Bytes>>, rest: Inbound) -> AnyBody {
+fn joined<B>(frames: VecDeque<Frame<Bytes>>, rest: B) -> AnyBody
+where
+    B: Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
+{
     let stream = futures_util::stream::unfold((frames, rest), |(mut frames, mut rest)| async move {
         let next = match frames.pop_front() {
             Some(frame) => Some(Ok(frame)),
@@ -89,4 +93,40 @@ fn joined(frames: VecDeque<Frame<Bytes>>, rest: Inbound) -> AnyBody {
         next.map(|frame| (frame, (frames, rest)))
     });
     StreamBody::new(stream).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use http::HeaderMap;
+    use proptest::prelude::*;
+
+    fn body(
+        pieces: &[Vec<u8>],
+        trailers: bool,
+    ) -> impl Body<Data = Bytes, Error = BodyError> + Send + Unpin + use<> {
+        let data = pieces.iter().cloned().map(|piece| Frame::data(Bytes::from(piece)));
+        let last = trailers.then(|| Frame::trailers(HeaderMap::new()));
+        let frames: Vec<_> = data.chain(last).map(Ok).collect();
+        StreamBody::new(futures_util::stream::iter(frames))
+    }
+
+    fn kept(pieces: &[Vec<u8>], trailers: bool) -> Kept {
+        Kept::of(body(pieces, trailers), Repeat::Safe).now_or_never().unwrap().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_of_a_body(sizes in proptest::collection::vec(0_usize..20_000, 0..9), trailers: bool) {
+            let pieces: Vec<Vec<u8>> = (0_u8..).zip(&sizes).map(|(n, size)| vec![n; *size]).collect();
+            let mut kept = kept(&pieces, trailers);
+            let whole = matches!(kept, Kept::Whole(_));
+            prop_assert_eq!(whole, !trailers && sizes.iter().sum::<usize>() < MOST);
+            let sent = kept.take().unwrap().collect().now_or_never().unwrap().unwrap();
+            prop_assert_eq!(sent.trailers().is_some(), trailers);
+            prop_assert_eq!(sent.to_bytes(), pieces.concat());
+            prop_assert_eq!(kept.is_there(), whole);
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod live;
 mod options;
 mod places;
 mod reply;
+mod socket;
 mod status;
 mod tally;
 mod tunnel;

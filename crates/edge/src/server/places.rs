@@ -114,11 +114,18 @@ impl Places {
         }
     }
 
-    /// Attempts that have had no response for so long have failed.
-    pub(super) fn blame(&mut self, silent_for: Duration, now_ms: u64) {
+    /// Attempts that have had no response have failed.
+    pub(super) fn blame(&mut self, now_ms: u64) {
+        self.blame_before(self.attempts.len(), Duration::ZERO, now_ms);
+    }
+
+    /// Attempts before this one that have had no response for so long have failed. Those after it were asked because it took its time,
+    /// and may take as long.
+    pub(super) fn blame_before(&mut self, attempt: usize, silent_for: Duration, now_ms: u64) {
         let late = |attempt: &Attempt| !attempt.over && attempt.begun.elapsed() >= silent_for;
+        let earlier = self.attempts.iter().enumerate().take(attempt);
         let late: Vec<usize> =
-            (0..self.attempts.len()).filter(|number| self.attempts.get(*number).is_some_and(late)).collect();
+            earlier.filter(|(_, attempt)| late(attempt)).map(|(number, _)| number).collect();
         for number in late {
             self.failed(number, "no response in time", now_ms);
         }
@@ -128,5 +135,34 @@ impl Places {
         if let Some(attempt) = self.attempts.get_mut(attempt) {
             attempt.over = true;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meridian_types::{Backend, HostName};
+
+    #[test]
+    fn only_who_was_asked_before_the_one_that_answers_is_to_blame() {
+        let upstream = |port: u16| {
+            let backend: Backend = format!("http://a.b:{port}").parse().unwrap();
+            Arc::new(Upstream::new(backend, HostName::new("a.b").unwrap()))
+        };
+        let region = RegionName::new("a").unwrap();
+        let place = |port| Place { region: region.clone(), rank: 0, upstream: upstream(port), tried: false };
+        let all: Vec<Place> = (1..=3).map(place).collect();
+        let mut places = Places { all, attempts: Vec::new(), max_in_flight: 1 };
+        let asked: Vec<_> = (0..3).map(|draw| places.next(draw, 0).unwrap()).collect();
+        let failures = |places: &Places| -> Vec<u64> {
+            asked.iter().map(|(n, _)| places.of(*n).unwrap().1.failures.load(Ordering::Relaxed)).collect()
+        };
+        places.succeeded(1, 0);
+        places.blame_before(1, Duration::from_secs(60), 0);
+        assert_eq!(failures(&places), [0, 0, 0], "not for long enough");
+        places.blame_before(1, Duration::ZERO, 0);
+        assert_eq!(failures(&places), [1, 0, 0]);
+        places.blame(0);
+        assert_eq!(failures(&places), [1, 0, 1]);
     }
 }

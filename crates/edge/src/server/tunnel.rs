@@ -1,5 +1,6 @@
 //! Connections that have changed to another protocol, such as WebSocket: bytes both ways until one side ends.
 
+use super::tally::Share;
 use super::upstream::InFlight;
 use super::{Inner, Place};
 use hyper::upgrade::OnUpgrade;
@@ -13,12 +14,14 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Carries bytes until one side ends, or the node is asked to: such a connection has no other end.
+/// All that is counted of the client stays counted meanwhile.
 pub(super) fn spawn(
     edge: &Arc<Inner>,
     client: OnUpgrade,
     backend: OnUpgrade,
     in_flight: InFlight,
     place: Arc<Place>,
+    share: Option<Share>,
 ) {
     let edge = Arc::clone(edge);
     tokio::spawn(async move {
@@ -32,6 +35,6 @@ pub(super) fn spawn(
             }
             edge.counters.tunnels.fetch_sub(1, Ordering::Relaxed);
         }
-        drop((in_flight, place));
+        drop((in_flight, place, share));
     });
 }
