@@ -13,7 +13,7 @@ mod validate;
 pub use control::{Allowance, may_keep, tags};
 pub use entry::{Entry, Judged};
 pub use status::{Forwarded, Outcome};
-pub use store::{Key, Store, Usage};
+pub use store::{Generation, Key, Store, Usage};
 pub use validate::not_modified;
 
 use http_cache_semantics::CacheOptions;

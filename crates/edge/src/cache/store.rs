@@ -3,6 +3,7 @@
 use super::entry::Entry;
 use meridian_types::ServiceName;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +13,8 @@ const MAX_VARIANTS: usize = 16;
 const UNKEPT_FOR: Duration = Duration::from_secs(10);
 /// What an address without a response costs.
 const MARK: usize = 256;
+/// Places that addresses share where it is counted how often they were forgotten: enough that few share one, few enough to be nothing.
+const PLACES: usize = 256;
 
 /// An address: whose it is, the origin, and the path with the query.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,6 +71,16 @@ pub struct Store {
     by_tag: HashMap<String, HashSet<Key>>,
     clock: u64,
     usage: Usage,
+    purges: u64,
+    /// How often one of the addresses that share a place here was forgotten.
+    forgotten: [u64; PLACES],
+}
+
+/// When something was asked for, by what has been forgotten until then: what came of it may be kept only if that is still so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation {
+    purges: u64,
+    forgotten: u64,
 }
 
 impl Store {
@@ -81,7 +94,15 @@ impl Store {
             by_tag: HashMap::new(),
             clock: 0,
             usage: Usage::default(),
+            purges: 0,
+            forgotten: [0; PLACES],
         }
+    }
+
+    /// Where an address is now.
+    #[must_use]
+    pub fn generation(&self, key: &Key) -> Generation {
+        Generation { purges: self.purges, forgotten: self.forgotten[place(key)] }
     }
 
     /// The largest response that is kept: a few of them must fit.
@@ -130,13 +151,15 @@ impl Store {
         true
     }
 
-    /// Forgets all that is kept for an address.
-    pub fn remove(&mut self, key: &Key) {
+    /// Forgets all that is kept for an address, and all that is just being fetched for it.
+    pub fn forget(&mut self, key: &Key) {
+        self.forgotten[place(key)] += 1;
         self.take(key);
     }
 
     /// Forgets all responses of a service with a tag, and answers how many addresses had one.
     pub fn purge_tag(&mut self, service: &ServiceName, tag: &str) -> usize {
+        self.purges += 1;
         let tagged = self.by_tag.get(tag).into_iter().flatten();
         let keys: Vec<Key> = tagged.filter(|key| key.service == *service).cloned().collect();
         for key in &keys {
@@ -151,8 +174,9 @@ impl Store {
 
     /// Forgets everything of a service, and answers how many addresses that was.
     pub fn purge(&mut self, service: &ServiceName) -> usize {
+        self.purges += 1;
         let keys: Vec<Key> = self.slots.keys().filter(|key| key.service == *service).cloned().collect();
-        keys.iter().for_each(|key| self.remove(key));
+        keys.iter().for_each(|key| drop(self.take(key)));
         keys.len()
     }
 
@@ -188,7 +212,10 @@ impl Store {
     fn put(&mut self, key: &Key, mut slot: Slot) {
         self.clock += 1;
         slot.used = self.clock;
-        slot.cost = MARK + 2 * key.cost() + slot.variants.iter().map(|entry| entry.cost()).sum::<usize>();
+        let tags = slot.variants.iter().flat_map(|entry| entry.tags());
+        let tags: usize = tags.map(|tag| 2 * tag.len() + key.cost() + MARK).sum();
+        slot.cost =
+            MARK + 2 * key.cost() + tags + slot.variants.iter().map(|entry| entry.cost()).sum::<usize>();
         self.usage.bytes += slot.cost;
         self.usage.entries += slot.variants.len();
         for tag in slot.variants.iter().flat_map(|entry| entry.tags()) {
@@ -221,6 +248,12 @@ impl Store {
             assert!(!keys.is_empty() && keys.iter().all(has));
         }
     }
+}
+
+fn place(key: &Key) -> usize {
+    let mut hasher = std::hash::DefaultHasher::new();
+    key.hash(&mut hasher);
+    usize::try_from(hasher.finish() % PLACES as u64).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -283,6 +316,18 @@ mod tests {
         assert_eq!(store.usage().bytes, 0);
     }
 
+    #[test]
+    fn what_was_asked_for_before_its_address_was_forgotten_is_of_an_older_generation() {
+        let mut store = Store::new(1 << 20);
+        let (one, other) = (key(1), key(2));
+        let (before, beside) = (store.generation(&one), store.generation(&other));
+        store.forget(&one);
+        assert_ne!(store.generation(&one), before);
+        assert!(place(&one) == place(&other) || store.generation(&other) == beside, "the others go on");
+        store.purge(&one.service);
+        assert_ne!(store.generation(&other), beside);
+    }
+
     proptest! {
         #[test]
         fn it_never_grows_beyond_its_bound(steps in proptest::collection::vec((0_u8..6, 0_u8..20, 0_usize..3_000, 0_u8..4), 0..200)) {
@@ -290,7 +335,7 @@ mod tests {
             for (what, number, size, tag) in steps {
                 let key = key(number);
                 match what {
-                    0 => store.remove(&key),
+                    0 => store.forget(&key),
                     1 => _ = store.purge_tag(&service(0), &format!("t{tag}")),
                     2 => store.mark_unkept(&key, NOW),
                     3 => {

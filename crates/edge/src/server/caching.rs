@@ -5,11 +5,13 @@ use super::forward::{Answer, Nothing, Outgoing};
 use super::kept::Kept;
 use super::live::LiveService;
 use super::{Inner, lock};
-use crate::cache::{Entry, Forwarded, Judged, Key, Outcome, not_modified};
+use crate::cache::{Entry, Forwarded, Generation, Judged, Key, Outcome, not_modified};
 use crate::headers::{self, TOKEN};
 use crate::retry::{Fault, Repeat};
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HeaderName, RANGE, TRANSFER_ENCODING};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, HeaderName, PRAGMA, RANGE, TRANSFER_ENCODING,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
@@ -101,6 +103,10 @@ impl Lookup {
             if unkept {
                 return self.pass(why).await;
             }
+            // What is for one client alone is nobody else's to wait for.
+            if self.is_personal() {
+                return self.fetch(stale, why, collapsed).await;
+            }
             match self.fly() {
                 Ok(flight) => {
                     let done = self.fetch(stale, why, collapsed).await;
@@ -116,6 +122,11 @@ impl Lookup {
                 }
             }
         }
+    }
+
+    /// Whether the request says of itself whose it is, or that nothing of it is to be kept.
+    fn is_personal(&self) -> bool {
+        [COOKIE, AUTHORIZATION, CACHE_CONTROL, PRAGMA].iter().any(|name| self.head.headers.contains_key(name))
     }
 
     /// The request, or what it would be if it asked for the body as well.
@@ -194,7 +205,7 @@ impl Lookup {
         why: Forwarded,
         collapsed: bool,
     ) -> Result<Response<AnyBody>, Nothing> {
-        let generation = self.edge.purges.load(Ordering::SeqCst);
+        let generation = lock(&self.edge.store).generation(&self.key);
         let mut asked = self.head.clone();
         Entry::ask_anew(old.as_deref(), &mut asked);
         let answer = self.ask(&asked).await;
@@ -218,7 +229,10 @@ impl Lookup {
             said.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         let fits = length.is_none_or(|length| length <= most);
         if !fits || Entry::new(&asked, &said, Bytes::new(), now).is_none() {
-            lock(&self.edge.store).mark_unkept(&self.key, now);
+            // Where only this request is the reason, the next response may be kept.
+            if !self.is_personal() {
+                lock(&self.edge.store).mark_unkept(&self.key, now);
+            }
             said.headers.insert(CACHE_STATUS, outcome(false, false).header());
             return Ok(Response::from_parts(said, body.boxed_unsync()));
         }
@@ -242,10 +256,9 @@ impl Lookup {
     }
 
     /// Keeps an entry, unless something was forgotten since it was asked for.
-    fn keep(&self, generation: u64, old: Option<&Arc<Entry>>, entry: &Arc<Entry>) -> bool {
+    fn keep(&self, generation: Generation, old: Option<&Arc<Entry>>, entry: &Arc<Entry>) -> bool {
         let mut store = lock(&self.edge.store);
-        self.edge.purges.load(Ordering::SeqCst) == generation
-            && store.insert(&self.key, old, Arc::clone(entry))
+        store.generation(&self.key) == generation && store.insert(&self.key, old, Arc::clone(entry))
     }
 
     /// Looks an entry up anew, behind the client's back, unless somebody does.

@@ -64,8 +64,6 @@ struct Inner {
     counters: Counters,
     store: Mutex<Store>,
     flights: Flights,
-    /// How often something was forgotten on purpose: what was asked for before may not be kept after.
-    purges: AtomicU64,
     /// Looks behind clients' backs.
     revalidations: Arc<Semaphore>,
     sessions: Arc<dyn Sessions>,
@@ -101,9 +99,7 @@ impl Inner {
 
     /// Keeps nothing of an address any more, whoever is just fetching it.
     fn forget(&self, key: &Key) {
-        let mut store = lock(&self.store);
-        self.purges.fetch_add(1, Ordering::SeqCst);
-        store.remove(key);
+        lock(&self.store).forget(key);
     }
 
     /// Waits until the end is asked for.
@@ -134,7 +130,6 @@ impl Server {
             counters: Counters::default(),
             store: Mutex::new(Store::new(options.cache_bytes)),
             flights: Flights::default(),
-            purges: AtomicU64::new(0),
             revalidations: Arc::new(Semaphore::new(MAX_REVALIDATIONS)),
             sessions,
             acceptor: certificates::acceptor(Arc::clone(&certificates)).map_err(io::Error::other)?,
@@ -170,7 +165,6 @@ impl Server {
     /// Forgets what is kept of a service: all of it, or what has a tag. Answers how many addresses that was.
     pub fn purge(&self, service: &ServiceName, tag: Option<&str>) -> usize {
         let mut store = lock(&self.inner.store);
-        self.inner.purges.fetch_add(1, Ordering::SeqCst);
         match tag {
             Some(tag) => store.purge_tag(service, tag),
             None => store.purge(service),
