@@ -1,5 +1,6 @@
 //! Bodies on their way: bounded in size, pace and silence.
 
+use super::connection::Working;
 use super::upstream::Lease;
 use crate::pace::Pace;
 use bytes::Bytes;
@@ -219,12 +220,13 @@ impl Drop for Outbound {
 /// A body, and something that is kept for as long as it is sent.
 pub(super) struct With<T> {
     body: AnyBody,
+    working: Working,
     _kept: T,
 }
 
 impl<T> With<T> {
-    pub(super) fn new(body: AnyBody, kept: T) -> Self {
-        Self { body, _kept: kept }
+    pub(super) fn new(body: AnyBody, working: Working, kept: T) -> Self {
+        Self { body, working, _kept: kept }
     }
 }
 
@@ -236,7 +238,12 @@ impl<T: Unpin> Body for With<T> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        self.working.asked();
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(Some(Ok(_)))) {
+            self.working.handed();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

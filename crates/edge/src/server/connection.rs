@@ -1,8 +1,8 @@
 //! One connection of a client.
 
-use super::Inner;
 use super::handle::{Peer, handle};
 use super::socket::set_up;
+use super::{Inner, lock};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -10,8 +10,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -54,18 +54,49 @@ pub(super) async fn serve(edge: Arc<Inner>, stream: TcpStream, mut peer: Peer) {
 struct Activity {
     requests: AtomicUsize,
     last_ms: AtomicU64,
+    /// Of each request under way, since when a piece of its response waits for the client, which takes none over HTTP/2 for as long as it
+    /// grants no window; [`NOTHING`] while none does.
+    owed: Mutex<Vec<Weak<AtomicU64>>>,
+}
+
+/// No piece of a response waits.
+const NOTHING: u64 = u64::MAX;
+
+impl Activity {
+    /// The longest that a piece has waited, in milliseconds.
+    fn longest_wait(&self, now_ms: u64) -> u64 {
+        let owed = lock(&self.owed);
+        let since = owed.iter().filter_map(Weak::upgrade).map(|since| since.load(Ordering::Relaxed));
+        since.filter(|since| *since != NOTHING).map(|since| now_ms.saturating_sub(since)).max().unwrap_or(0)
+    }
 }
 
 /// A request that the connection is at, until the last of its response is sent.
 pub(super) struct Working {
     edge: Arc<Inner>,
     activity: Arc<Activity>,
+    owed: Arc<AtomicU64>,
 }
 
 impl Working {
     fn new(edge: &Arc<Inner>, activity: &Arc<Activity>) -> Self {
         activity.requests.fetch_add(1, Ordering::Relaxed);
-        Self { edge: Arc::clone(edge), activity: Arc::clone(activity) }
+        let owed = Arc::new(AtomicU64::new(NOTHING));
+        let mut all = lock(&activity.owed);
+        all.retain(|other| other.strong_count() > 0);
+        all.push(Arc::downgrade(&owed));
+        drop(all);
+        Self { edge: Arc::clone(edge), activity: Arc::clone(activity), owed }
+    }
+
+    /// The connection asks for the next piece of the response: the last one is on its way.
+    pub(super) fn asked(&self) {
+        self.owed.store(NOTHING, Ordering::Relaxed);
+    }
+
+    /// It has been given one.
+    pub(super) fn handed(&self) {
+        self.owed.store(self.edge.now_ms(), Ordering::Relaxed);
     }
 }
 
@@ -119,6 +150,10 @@ async fn http<S: AsyncRead + AsyncWrite + Send + 'static>(edge: Arc<Inner>, stre
                 let at_work = activity.requests.load(Ordering::Relaxed) > 0;
                 if !at_work && u128::from(silent_ms) >= idle.as_millis() {
                     break;
+                }
+                // It holds on to its backends, so it is not waited for.
+                if u128::from(activity.longest_wait(edge.now_ms())) >= idle.as_millis() {
+                    return;
                 }
             }
         }

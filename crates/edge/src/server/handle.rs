@@ -52,7 +52,7 @@ pub(super) async fn handle(
     };
     edge.counters.answered(response.status());
     // However slowly it is read.
-    response.map(|body| With::new(body, (share, working)).boxed_unsync())
+    response.map(|body| With::new(body, working, share).boxed_unsync())
 }
 
 async fn serve(
