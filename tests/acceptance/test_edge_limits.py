@@ -211,6 +211,42 @@ def test_a_long_response_outlives_the_idle_timeout(node, app):
     assert client("GET", "/after").headers.get("connection") != "close", "the connection is still good"
 
 
+def frame(kind, flags, stream, payload=b""):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def test_a_client_over_http2_that_never_takes_its_response_is_let_go(node, app):
+    """It grants no window, answers pings, and so looks alive: what it holds on to would be lost to others."""
+    data, headers, settings, ping = 0, 1, 4, 6
+    host = HOST.encode()
+    block = b"\x82\x86\x04" + bytes([len(b"/large")]) + b"/large" + b"\x01" + bytes([len(host)]) + host
+    app.pages["/large"] = (200, {}, "x" * 100_000)
+    address, port = node.edge.rsplit(":", 1)
+    began = time.monotonic()
+    with socket.create_connection((address, int(port)), timeout=5) as stream:
+        stream.settimeout(5 * IDLE)
+        no_window = (4).to_bytes(2, "big") + (0).to_bytes(4, "big")
+        stream.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(settings, 0, 0, no_window) + frame(headers, 5, 1, block))
+        seen, rest = set(), b""
+        while True:
+            try:
+                read = stream.recv(65536)
+            except ConnectionError:
+                break
+            if not read:
+                break
+            rest += read
+            while len(rest) >= 9 and len(rest) >= 9 + int.from_bytes(rest[:3], "big"):
+                length, kind, flags = int.from_bytes(rest[:3], "big"), rest[3], rest[4]
+                seen.add(kind)
+                if kind in (settings, ping) and not flags & 1:
+                    stream.sendall(frame(kind, 1, 0, rest[9 : 9 + length] if kind == ping else b""))
+                rest = rest[9 + length :]
+    assert headers in seen and data not in seen, "the response began, and could not go on"
+    assert IDLE * 0.8 < time.monotonic() - began < 4 * IDLE
+    wait_until("nothing is held any more", lambda: Client(node.edge, HOST)("GET", "/after").status == 200)
+
+
 def test_certificates_change_under_open_connections(node):
     def connect():
         context = ssl.create_default_context()
@@ -359,39 +395,3 @@ def test_a_node_that_stops_finishes_what_it_is_at(node, app):
     assert (got[0].status, got[0].text) == (200, "done")
     with pytest.raises(OSError):
         Client(node.edge, HOST)()
-
-
-def frame(kind, flags, stream, payload=b""):
-    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
-
-
-def test_a_client_over_http2_that_never_takes_its_response_is_let_go(node, app):
-    """It grants no window, answers pings, and so looks alive: what it holds on to would be lost to others."""
-    data, headers, settings, ping = 0, 1, 4, 6
-    host = HOST.encode()
-    block = b"\x82\x86\x04" + bytes([len(b"/large")]) + b"/large" + b"\x01" + bytes([len(host)]) + host
-    app.pages["/large"] = (200, {}, "x" * 100_000)
-    address, port = node.edge.rsplit(":", 1)
-    began = time.monotonic()
-    with socket.create_connection((address, int(port)), timeout=5) as stream:
-        stream.settimeout(5 * IDLE)
-        no_window = (4).to_bytes(2, "big") + (0).to_bytes(4, "big")
-        stream.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(settings, 0, 0, no_window) + frame(headers, 5, 1, block))
-        seen, rest = set(), b""
-        while True:
-            try:
-                read = stream.recv(65536)
-            except ConnectionError:
-                break
-            if not read:
-                break
-            rest += read
-            while len(rest) >= 9 and len(rest) >= 9 + int.from_bytes(rest[:3], "big"):
-                length, kind, flags = int.from_bytes(rest[:3], "big"), rest[3], rest[4]
-                seen.add(kind)
-                if kind in (settings, ping) and not flags & 1:
-                    stream.sendall(frame(kind, 1, 0, rest[9 : 9 + length] if kind == ping else b""))
-                rest = rest[9 + length :]
-    assert headers in seen and data not in seen, "the response began, and could not go on"
-    assert IDLE * 0.8 < time.monotonic() - began < 4 * IDLE
-    wait_until("nothing is held any more", lambda: Client(node.edge, HOST)("GET", "/after").status == 200)

@@ -137,9 +137,6 @@ impl Anycast {
 
     /// Adds the metrics of announcements to the text.
     pub fn metrics(&self, out: &mut String) {
-        if !self.section.is_used() {
-            return;
-        }
         _ = writeln!(
             out,
             "# HELP meridian_anycast_announced Whether this node wants an address announced.\n# TYPE meridian_anycast_announced gauge"
