@@ -80,15 +80,15 @@ async fn serve(
     };
     let home = (live.locate)(client);
     let choice = service.served.order(home.as_ref(), client, brought.region.as_ref());
-    // A backend may answer plain requests with a redirect to TLS, so they are not the same.
     let said = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let key = Key {
+    // A backend may answer plain requests with a redirect to TLS, so they are not the same.
+    let mut key = (service.served.service.edge.cache && !guarded).then(|| Key {
         service: service.served.service.name.clone(),
         origin: Key::origin(said(X_FORWARDED_PROTO).unwrap_or("http"), &host, said(X_FORWARDED_HOST)),
         path: head.uri.to_string(),
-    };
-    let cached = service.served.service.edge.cache && !guarded;
-    if cached && matches!(head.method, Method::GET | Method::HEAD) && upgrade.is_none() && body.is_empty() {
+    });
+    let reads = matches!(head.method, Method::GET | Method::HEAD) && upgrade.is_none() && body.is_empty();
+    if let Some(key) = key.take_if(|_| reads) {
         let (edge, service, order) = (Arc::clone(edge), Arc::clone(&service), choice.regions);
         let lookup = Lookup { edge, service, order, head, key };
         let mut response = match lookup.serve().await {
@@ -117,9 +117,9 @@ async fn serve(
         if sticky_ms > 0 && service.served.holds(&region) {
             append(response.headers_mut(), cookies::set_region(&region, sticky_ms, peer.tls));
         }
-        if cached {
+        if let Some(key) = &key {
             // What was there before the change is not what is there now (RFC 9111, section 4.4).
-            edge.forget(&key);
+            edge.forget(key);
         }
     }
     carry_token(response.headers_mut(), brought.token, peer.tls);
