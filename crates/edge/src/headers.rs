@@ -163,14 +163,8 @@ pub fn client_behind(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::map;
     use proptest::prelude::*;
-
-    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap()))
-            .collect()
-    }
 
     fn came(trusted: bool) -> Came<'static> {
         Came { from: "192.0.2.7".parse().unwrap(), trusted, tls: true, host: "shop.x.y" }

@@ -19,6 +19,8 @@ pub mod pick;
 pub mod retry;
 pub mod route;
 pub mod server;
+#[cfg(test)]
+mod testing;
 mod view;
 
 pub use view::{Locate, Served, View};

@@ -81,13 +81,7 @@ pub fn tags(headers: &HeaderMap) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
-            .collect()
-    }
+    use crate::testing::map;
 
     #[test]
     fn nobody_is_given_what_was_for_another() {

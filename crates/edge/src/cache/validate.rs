@@ -22,14 +22,7 @@ pub fn not_modified(request: &HeaderMap, response: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderName;
-
-    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
-            .collect()
-    }
+    use crate::testing::map;
 
     #[test]
     fn tags_count_for_more_than_dates() {
