@@ -2,6 +2,7 @@
 
 use super::units;
 use ipnet::IpNet;
+use meridian_anycast::MIN_HOLD_TIME_S;
 use meridian_types::ServiceName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -54,7 +55,7 @@ impl Default for AnycastSection {
             router_id: None,
             next_hop: None,
             next_hop_v6: None,
-            hold_time: Duration::from_secs(3),
+            hold_time: Duration::from_secs(MIN_HOLD_TIME_S.into()),
             communities: Vec::new(),
             addresses: Vec::new(),
         }
@@ -90,11 +91,8 @@ impl AnycastSection {
     pub(super) fn check(&self, problems: &mut Vec<String>) {
         if self.is_used() == self.addresses.is_empty() {
             let lacks = if self.is_used() { "[[anycast.address]]" } else { "anycast.peers" };
-            if self.is_used() || !self.addresses.is_empty() {
-                problems.push(format!(
-                    "{lacks} is missing: addresses are announced to peers, so both are needed"
-                ));
-            }
+            problems
+                .push(format!("{lacks} is missing: addresses are announced to peers, so both are needed"));
         }
         if !self.is_used() {
             return;
@@ -123,7 +121,9 @@ impl AnycastSection {
             );
         }
         let seconds = self.hold_time.as_secs();
-        if !(3..=65_535).contains(&seconds) || self.hold_time.subsec_nanos() != 0 {
+        if !(MIN_HOLD_TIME_S.into()..=u16::MAX.into()).contains(&seconds)
+            || self.hold_time.subsec_nanos() != 0
+        {
             problems.push(format!(
                 "anycast.hold_time is {}; it must be whole seconds from 3s to 65535s",
                 humantime::format_duration(self.hold_time)
