@@ -27,8 +27,8 @@ impl Replication {
         let said = self.status_everywhere(self.shared.timing.heartbeat * 2).await;
         let state = self.system();
         let there: Vec<_> = state.nodes.values().filter(|node| node.region == *region).collect();
-        let others = said.iter().filter(|(by, _)| state.region_of(**by) != Some(region));
-        others.into_iter().any(|(_, said)| there.iter().any(|node| !said.silent.contains(&node.number)))
+        let mut others = said.iter().filter(|(by, _)| state.region_of(**by) != Some(region));
+        others.any(|(_, said)| there.iter().any(|node| !said.silent.contains(&node.number)))
     }
 
     /// Has the active-active policies go on without a region that is away, and founds the groups of its writes anew from what the others
@@ -42,8 +42,8 @@ impl Replication {
         deadline: Instant,
     ) -> Result<Vec<GroupFailover>, MembersError> {
         self.system_barrier(deadline).await;
-        let heard = self.hears_region(region) || self.is_heard_anywhere(region).await;
-        if !self.system().expelled().contains(region) && heard {
+        let already = self.system().expelled().contains(region);
+        if !already && (self.hears_region(region) || self.is_heard_anywhere(region).await) {
             return Err(SystemError::RegionAnswers(region.clone()).into());
         }
         self.system_write(SystemCommand::ExpelRegion(region.clone()), deadline).await??;
