@@ -381,7 +381,7 @@ mod tests {
     use super::*;
     use crate::system::{AtRisk, NodeEntry, PolicyEntry};
     use meridian_placement::{CommitRule, Placement};
-    use meridian_types::{NodeName, Pattern, Policy, ZoneName};
+    use meridian_types::{Pattern, Policy};
 
     fn region(name: &str) -> RegionName {
         RegionName::new(name).expect("a name")
@@ -392,17 +392,7 @@ mod tests {
         let names = ["a", "b", "c"].map(region);
         let mut state = SystemState::default();
         for (number, name) in (1..).zip(&names) {
-            let entry = NodeEntry {
-                number: NodeId(number),
-                name: NodeName::new(&format!("n{number}")).expect("a name"),
-                region: name.clone(),
-                zone: ZoneName::new("z").expect("a name"),
-                witness: false,
-                peer: String::new(),
-                disk: None,
-                protocol: 2,
-                leaving: false,
-            };
+            let entry = NodeEntry { protocol: 2, ..NodeEntry::example(number, name.as_str()) };
             state.nodes.insert(entry.number, entry);
         }
         let policies = Policy::built_in(&names, None).into_iter();

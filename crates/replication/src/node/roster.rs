@@ -283,9 +283,7 @@ mod tests {
     }
 
     fn entry(number: u64) -> NodeEntry {
-        let Node { id, name, region, zone, witness } = node(number);
-        let peer = format!("{name}:8005");
-        NodeEntry { number: id, name, region, zone, witness, peer, disk: None, protocol: 0, leaving: false }
+        NodeEntry::new(node(number), format!("n{number}:8005"))
     }
 
     /// Node 1 of 1 to 3, which knows the disk of each by its number.

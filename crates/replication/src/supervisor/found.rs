@@ -93,16 +93,7 @@ pub(super) async fn round(node: &Arc<Replication>) {
 fn found(node: &Replication) -> SystemCommand {
     let seeds = &node.shared.roster.seeds;
     let address = |id| seeds.addresses.iter().find(|peer| peer.number == id).map(|peer| peer.address.clone());
-    let nodes = seeds.topology.nodes().map(|node| NodeEntry {
-        number: node.id,
-        name: node.name.clone(),
-        region: node.region.clone(),
-        zone: node.zone.clone(),
-        witness: node.witness,
-        peer: address(node.id).unwrap_or_default(),
-        disk: None,
-        protocol: 0,
-        leaving: false,
-    });
+    let nodes = seeds.topology.nodes();
+    let nodes = nodes.map(|node| NodeEntry::new(node.clone(), address(node.id).unwrap_or_default()));
     SystemCommand::Found { cluster: node.founding.cluster.clone(), nodes: nodes.collect() }
 }

@@ -89,7 +89,6 @@ impl SystemState {
 mod tests {
     use super::super::{NodeEntry, SystemCommand};
     use super::*;
-    use meridian_types::{NodeName, ZoneName};
 
     fn region(name: &str) -> RegionName {
         RegionName::new(name).expect("a name")
@@ -98,17 +97,7 @@ mod tests {
     fn state() -> SystemState {
         let mut state = SystemState::default();
         for (number, name) in [(1, "a"), (2, "b")] {
-            let entry = NodeEntry {
-                number: NodeId(number),
-                name: NodeName::new(&format!("n{number}")).expect("a name"),
-                region: region(name),
-                zone: ZoneName::new("z").expect("a name"),
-                witness: false,
-                peer: String::new(),
-                disk: None,
-                protocol: 2,
-                leaving: false,
-            };
+            let entry = NodeEntry { protocol: 2, ..NodeEntry::example(number, name) };
             state.nodes.insert(entry.number, entry);
         }
         state

@@ -122,22 +122,10 @@ impl SystemState {
 mod tests {
     use super::super::{NodeEntry, Started};
     use super::*;
-    use meridian_types::{NodeName, RegionName, ZoneName};
 
     fn cluster() -> SystemState {
-        let entry = |number| NodeEntry {
-            number: NodeId(number),
-            name: NodeName::new(&format!("n{number}")).expect("a name"),
-            region: RegionName::new("a").expect("a name"),
-            zone: ZoneName::new("z").expect("a name"),
-            witness: false,
-            peer: String::new(),
-            disk: None,
-            protocol: 0,
-            leaving: false,
-        };
         let mut state = SystemState::default();
-        let nodes = vec![entry(1), entry(2)];
+        let nodes = [1, 2].map(|number| NodeEntry::example(number, "a")).into();
         state.apply(SystemCommand::Found { cluster: "c".to_owned(), nodes }).expect("the first command");
         state
     }

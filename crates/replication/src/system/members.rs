@@ -250,21 +250,38 @@ impl JoinToken {
     /// The node that joins with it.
     #[must_use]
     pub fn node(&self, joining: &Joining) -> NodeEntry {
-        NodeEntry {
-            number: self.number,
+        let node = Node {
+            id: self.number,
             name: joining.name.clone(),
             region: self.region.clone(),
             zone: self.zone.clone(),
             witness: self.witness,
-            peer: joining.peer.clone(),
-            disk: None,
-            protocol: 0,
-            leaving: false,
-        }
+        };
+        NodeEntry::new(node, joining.peer.clone())
     }
 }
 
 impl NodeEntry {
+    /// A node that has not started yet, which the others reach at `peer`.
+    #[must_use]
+    pub fn new(node: Node, peer: String) -> Self {
+        let Node { id: number, name, region, zone, witness } = node;
+        Self { number, name, region, zone, witness, peer, disk: None, protocol: 0, leaving: false }
+    }
+
+    /// The node `n{number}` of a region, which nobody needs to reach, for tests.
+    #[cfg(test)]
+    pub(crate) fn example(number: u64, region: &str) -> Self {
+        let node = Node {
+            id: NodeId(number),
+            name: NodeName::new(&format!("n{number}")).expect("a name"),
+            region: RegionName::new(region).expect("a name"),
+            zone: ZoneName::new("z").expect("a name"),
+            witness: false,
+        };
+        Self::new(node, String::new())
+    }
+
     /// The node as placement sees it.
     #[must_use]
     pub fn placed(&self) -> Node {
@@ -295,17 +312,7 @@ mod tests {
     }
 
     fn entry(number: u64) -> NodeEntry {
-        NodeEntry {
-            number: NodeId(number),
-            name: name(&format!("n{number}")),
-            region: RegionName::new("a").expect("a name"),
-            zone: ZoneName::new("z").expect("a name"),
-            witness: false,
-            peer: format!("n{number}:8005"),
-            disk: None,
-            protocol: 0,
-            leaving: false,
-        }
+        NodeEntry { peer: format!("n{number}:8005"), ..NodeEntry::example(number, "a") }
     }
 
     fn cluster() -> SystemState {

@@ -210,7 +210,6 @@ mod tests {
     use super::super::NodeEntry;
     use super::*;
     use meridian_placement::CommitRule;
-    use meridian_types::{NodeName, ZoneName};
     use proptest::prelude::*;
 
     fn point(term: u64, index: u64) -> LogPoint {
@@ -228,20 +227,6 @@ mod tests {
         }
     }
 
-    fn node(number: NodeId) -> NodeEntry {
-        NodeEntry {
-            number,
-            name: NodeName::new(&format!("n{number}")).expect("a name"),
-            region: RegionName::new("elsewhere").expect("a name"),
-            zone: ZoneName::new("z").expect("a name"),
-            witness: false,
-            peer: String::new(),
-            disk: None,
-            protocol: 0,
-            leaving: false,
-        }
-    }
-
     fn state() -> SystemState {
         let info = GroupInfo {
             id: GroupId(3),
@@ -255,7 +240,7 @@ mod tests {
         };
         let mut state = SystemState::default();
         for number in [NodeId(1), NodeId(2)] {
-            state.nodes.insert(number, node(number));
+            state.nodes.insert(number, NodeEntry::example(number.0, "elsewhere"));
         }
         state.groups.insert(info.id, info);
         state

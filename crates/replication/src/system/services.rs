@@ -104,7 +104,7 @@ impl SystemState {
 mod tests {
     use super::super::{NodeEntry, SystemCommand};
     use super::*;
-    use meridian_types::{HealthCheck, NodeId, NodeName, ServicePolicy, ZoneName};
+    use meridian_types::{HealthCheck, ServicePolicy};
 
     fn service(name: &str, host: &str, region: &str) -> Service {
         Service {
@@ -119,19 +119,10 @@ mod tests {
     }
 
     fn state() -> SystemState {
-        let node = NodeEntry {
-            number: NodeId(1),
-            name: NodeName::new("n1").unwrap(),
-            region: RegionName::new("a").unwrap(),
-            zone: ZoneName::new("z").unwrap(),
-            witness: false,
-            peer: String::new(),
-            disk: None,
-            protocol: 0,
-            leaving: false,
-        };
         let mut state = SystemState::default();
-        state.apply(SystemCommand::Found { cluster: "c".to_owned(), nodes: vec![node] }).unwrap();
+        state
+            .apply(SystemCommand::Found { cluster: "c".to_owned(), nodes: vec![NodeEntry::example(1, "a")] })
+            .unwrap();
         state.since_2.level = 2;
         state
     }
