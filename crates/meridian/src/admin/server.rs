@@ -389,7 +389,7 @@ async fn purge_service(
     let name = ServiceName::new(&name).map_err(|error| ApiError::invalid(error.to_string()))?;
     let order = json_body::<PurgeOrder>(&headers, &body)?;
     if !order.is_possible() {
-        return Err(ApiError::invalid("a tag is 1 to 128 printable ASCII characters without commas"));
+        return Err(ApiError::invalid(PurgeOrder::RULE));
     }
     admin.purge_service(&name, order.tag).await?;
     gone()

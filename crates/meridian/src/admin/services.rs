@@ -22,6 +22,9 @@ pub struct PurgeOrder {
 }
 
 impl PurgeOrder {
+    /// What a tag is, for those who bring something else.
+    pub const RULE: &str = "a tag is 1 to 128 printable ASCII characters without commas";
+
     /// Whether the tag is one that a response can have.
     #[must_use]
     pub fn is_possible(&self) -> bool {

@@ -197,9 +197,7 @@ pub(super) async fn run(command: ServiceCommand, global: &Global) -> Outcome {
         ServiceCommand::Purge { name, tag } => {
             let order = PurgeOrder { tag };
             if !order.is_possible() {
-                return Err(Failure::usage(
-                    "--tag: a tag is 1 to 128 printable ASCII characters without commas",
-                ));
+                return Err(Failure::usage(format!("--tag: {}", PurgeOrder::RULE)));
             }
             connect(global).await?.purge_service(&name, &order).await?;
             match global.output {
