@@ -125,9 +125,9 @@ pub async fn run(options: DrillOptions, progress: impl Progress) -> Result<Drill
     let users = service.map(|service| ServiceLoad::start(&cluster, &service, (&target, edges_fall), &shared));
     let users = users.transpose();
     let mut phases = Phases::new(&used, &target, scenario.fault, &shared, &interrupt, &progress);
-    let driven = match &users {
-        Ok(_) => phases.drive(orders, &scenario, &table.policy).await,
-        Err(error) => Err(DrillError::Unfit(error.to_string())),
+    let driven = match users {
+        Ok(users) => phases.drive(orders, &scenario, &table.policy).await.map(|driven| (driven, users)),
+        Err(error) => Err(error),
     };
     let timeline = phases.timeline();
     drop(phases);
@@ -144,8 +144,8 @@ pub async fn run(options: DrillOptions, progress: impl Progress) -> Result<Drill
         // Said here too: with an error there is no report that could carry it.
         progress.event(timeline.last().map_or(0.0, |event| event.at_s), left);
     }
-    let (driven, samples) = (driven?, samples?);
-    let service = match users? {
+    let ((driven, users), samples) = (driven?, samples?);
+    let service = match users {
         Some(users) => Some(users.finish(&driven.marks).await?),
         None => None,
     };
@@ -176,16 +176,13 @@ pub async fn run(options: DrillOptions, progress: impl Progress) -> Result<Drill
     Ok(report)
 }
 
-/// The sample application's name.
-const SAMPLE: &str = "demo";
-
 /// The service whose users are driven.
 async fn service_of(
     options: &DrillOptions,
     scenario: &Scenario,
     cluster: &ClusterFile,
 ) -> Result<Option<Service>, DrillError> {
-    let sample = || ServiceName::new(SAMPLE).map_err(|error| DrillError::Broken(error.to_string()));
+    let sample = || ServiceName::new(service::SAMPLE).map_err(|error| DrillError::Broken(error.to_string()));
     let name = match &options.service {
         Some(name) => name.clone(),
         None if scenario.fault == FaultKind::Service => sample()?,

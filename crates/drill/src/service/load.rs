@@ -22,13 +22,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 /// Requests of each kind under way at once, of the clients of one region.
-const AT_ONCE: usize = 4;
+const AT_ONCE: u8 = 4;
 /// Between two requests of one of them.
 const INTERVAL: Duration = Duration::from_millis(50);
 /// How long a user waits.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// The networks in which `meridian dev` looks for the clients of its regions, in their order.
-const NETWORKS: [Ipv4Addr; 3] =
+/// The networks, of 24 bits, in which `meridian dev` looks for the clients of its regions, in their order.
+pub const NETWORKS: [Ipv4Addr; 3] =
     [Ipv4Addr::new(192, 0, 2, 0), Ipv4Addr::new(198, 51, 100, 0), Ipv4Addr::new(203, 0, 113, 0)];
 
 /// The way of a request.
@@ -94,7 +94,7 @@ impl ServiceLoad {
             return Err(unfit("name server"));
         }
         for (index, region) in (0u8..).zip(&cluster.regions) {
-            for lane in 0..u8::try_from(AT_ONCE).unwrap_or(u8::MAX) {
+            for lane in 0..AT_ONCE {
                 let user = |way| User {
                     way,
                     region: index,

@@ -8,6 +8,7 @@ mod load;
 mod resolver;
 
 pub use figures::ServiceFigures;
+pub use load::NETWORKS;
 pub(crate) use load::ServiceLoad;
 
 use crate::client::Connection;
@@ -18,6 +19,8 @@ use meridian_types::{Service, ServiceName};
 use serde::Deserialize;
 use std::time::Duration;
 
+/// The name of the sample application of a development cluster, which is a service that drills can hit.
+pub const SAMPLE: &str = "demo";
 /// How long the list of services may take.
 const LIMIT: Duration = Duration::from_secs(5);
 

@@ -6,6 +6,8 @@ use crate::config::{
     NetworkSection, NodeConfig, NodeSection, PeerNode, ReplicationSection, TlsSection,
 };
 use crate::wan::{Wan, WanError, WanModel, WanNode};
+use ipnet::IpNet;
+use meridian_drill::service::NETWORKS;
 use meridian_replication::Timing;
 use meridian_types::{NodeId, NodeName, RegionName, ZoneName};
 use serde::{Deserialize, Serialize};
@@ -262,8 +264,7 @@ impl Plan {
 
     /// The networks of documentation stand for the regions, in order, so that a client can be anywhere.
     fn dns(&self) -> DnsSection {
-        let networks = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"].into_iter();
-        let networks = networks.filter_map(|text| text.parse().ok());
+        let networks = NETWORKS.iter().filter_map(|first| IpNet::new((*first).into(), 24).ok());
         let networks = self.options.regions.iter().zip(networks);
         let networks = networks
             .map(|(region, network)| NetworkSection { region: region.clone(), networks: vec![network] });
