@@ -8,15 +8,16 @@ mod peer;
 use crate::admin::anycast::{AddressStatus, AnycastStatus, PeerStatus};
 use crate::config::{AnycastSection, anycast_community};
 use crate::health::Health;
+use crate::lock::lock;
+use crate::prometheus::family;
 use ipnet::IpNet;
 use meridian_replication::Replication;
 use meridian_steering::{Announcement, announce};
 use meridian_types::{NodeName, RegionName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -137,30 +138,32 @@ impl Anycast {
 
     /// Adds the metrics of announcements to the text.
     pub fn metrics(&self, out: &mut String) {
-        _ = writeln!(
+        let decided = lock(&self.decided);
+        let addresses =
+            decided.iter().map(|(network, now)| (format!("{{network=\"{network}\"}}"), u8::from(now.wanted)));
+        family(
             out,
-            "# HELP meridian_anycast_announced Whether this node wants an address announced.\n# TYPE meridian_anycast_announced gauge"
+            "gauge",
+            "meridian_anycast_announced",
+            "Whether this node wants an address announced.",
+            addresses,
         );
-        for (network, now) in &*lock(&self.decided) {
-            _ = writeln!(out, "meridian_anycast_announced{{network=\"{network}\"}} {}", u8::from(now.wanted));
-        }
-        _ = writeln!(
+        drop(decided);
+        let peers = self
+            .peers
+            .iter()
+            .map(|(peer, status)| (format!("{{peer=\"{peer}\"}}"), u8::from(lock(status).established)));
+        family(
             out,
-            "# HELP meridian_anycast_session_established Whether a BGP speaker takes announcements.\n# TYPE meridian_anycast_session_established gauge"
+            "gauge",
+            "meridian_anycast_session_established",
+            "Whether a BGP speaker takes announcements.",
+            peers,
         );
-        for (peer, status) in &self.peers {
-            let up = u8::from(lock(status).established);
-            _ = writeln!(out, "meridian_anycast_session_established{{peer=\"{peer}\"}} {up}");
-        }
     }
 }
 
 /// The communities of the section, which has been checked.
 fn communities(section: &AnycastSection) -> Vec<u32> {
     section.communities.iter().filter_map(|text| anycast_community(text)).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is kept under these locks is whole after every statement.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,9 @@
 //! The connection to one BGP speaker.
 
-use super::{communities, lock};
+use super::communities;
 use crate::admin::anycast::PeerStatus;
 use crate::config::AnycastSection;
+use crate::lock::lock;
 use ipnet::IpNet;
 use meridian_anycast::{NextHops, Session, Speaker, State};
 use std::collections::BTreeSet;

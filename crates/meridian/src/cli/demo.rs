@@ -49,8 +49,6 @@ pub(super) struct RunDemoArgs {
     listen: SocketAddr,
     #[arg(long)]
     dir: PathBuf,
-    #[arg(long)]
-    table: TableName,
 }
 
 fn find(dir: &Path) -> Result<ClusterFile, Failure> {
@@ -76,13 +74,17 @@ fn target(cluster: &ClusterFile, region: &RegionName) -> Result<Target, Failure>
     })
 }
 
+/// The table of the notes.
+fn table() -> Result<TableName, Failure> {
+    TableName::new(demo::NAME).map_err(Failure::failed)
+}
+
 pub(super) async fn start(args: DemoArgs, global: &Global) -> Outcome {
     let cluster = find(&args.dir)?;
     let first = cluster.regions.first().ok_or_else(|| Failure::failed("the cluster has no region"))?;
-    let table = TableName::new(demo::NAME).map_err(Failure::failed)?;
     let mut client = Client::new(&target(&cluster, &first.name)?);
     client
-        .create_table(&TableShape::own(table, false), Some(&args.policy), LIMIT)
+        .create_table(&TableShape::own(table()?, false), Some(&args.policy), LIMIT)
         .await
         .map_err(Failure::failed)?;
     let control: Endpoint = cluster.supervisor.control.parse().map_err(Failure::failed)?;
@@ -141,6 +143,6 @@ pub(super) async fn run(args: RunDemoArgs) -> Outcome {
     // What is told over it is for nodes.
     drop(parent::follow(trigger));
     let data = target(&find(&args.dir)?, &args.region)?;
-    let options = DemoOptions { listen: args.listen, region: args.region, data, table: args.table };
+    let options = DemoOptions { listen: args.listen, region: args.region, data, table: table()? };
     demo::run(options, shutdown).await.map_err(Failure::failed)
 }

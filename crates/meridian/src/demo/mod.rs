@@ -6,6 +6,7 @@
 mod notes;
 
 use crate::http;
+use crate::lock::lock;
 use crate::shutdown::Shutdown;
 use axum::Router;
 use axum::extract::State;
@@ -15,11 +16,11 @@ use meridian_drill::client::{Client, Target};
 use meridian_types::{RegionName, TableName};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 
 /// The name of the service and of its table.
-pub const NAME: &str = "demo";
+pub const NAME: &str = meridian_drill::service::SAMPLE;
 /// The path that says whether the application runs.
 pub const HEALTH: &str = "/healthz";
 /// Connections to the node that are kept for later requests.
@@ -47,12 +48,12 @@ struct App {
 impl App {
     /// A connection to the node, to be given back when it is in order.
     fn client(&self) -> Client {
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = lock(&self.idle).pop();
         kept.unwrap_or_else(|| Client::new(&self.options.data))
     }
 
     fn give_back(&self, client: Client) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle);
         if idle.len() < IDLE {
             idle.push(client);
         }

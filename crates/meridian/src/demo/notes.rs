@@ -39,7 +39,7 @@ pub(super) async fn read(
         Err(refusal) => return *refusal,
     };
     match answer.body["Item"]["text"]["S"].as_str() {
-        Some(text) => show(&app, StatusCode::OK, &name, text, &answer),
+        Some(text) => show(&app, &name, text, &answer),
         None => with_token(refuse(StatusCode::NOT_FOUND, "there is no note of this name"), &answer),
     }
 }
@@ -59,7 +59,7 @@ pub(super) async fn write(
     let item = json!({"pk": {"S": name}, "text": {"S": text}});
     let body = json!({"TableName": app.options.table, "Item": item});
     match ask(&app, "PutItem", &body, &headers).await {
-        Ok(answer) => show(&app, StatusCode::OK, &name, text, &answer),
+        Ok(answer) => show(&app, &name, text, &answer),
         Err(refusal) => *refusal,
     }
 }
@@ -87,9 +87,9 @@ async fn ask(
     }
 }
 
-fn show(app: &App, status: StatusCode, name: &str, text: &str, answer: &Answer) -> Response {
+fn show(app: &App, name: &str, text: &str, answer: &Answer) -> Response {
     let note = Note { name, text, region: app.options.region.as_str() };
-    with_token((status, axum::Json(note)).into_response(), answer)
+    with_token(axum::Json(note).into_response(), answer)
 }
 
 fn with_token(mut response: Response, answer: &Answer) -> Response {

@@ -1,7 +1,7 @@
 //! The processes of the sample application: one beside the nodes of each region, which shares the region's fate.
 
 use super::supervisor::Order;
-use crate::demo;
+use crate::lock::lock;
 use meridian_types::RegionName;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
@@ -136,8 +136,8 @@ impl Apps {
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<RegionName, App>> {
-        // Each change is one insertion or one assignment: a panic elsewhere leaves nothing half-done.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        // Each change is one insertion or one assignment.
+        lock(&self.running)
     }
 }
 
@@ -146,7 +146,6 @@ fn spawn(region: &RegionName, listen: SocketAddr, launch: &Launch<'_>) -> io::Re
     Command::new(launch.binary)
         .args(["service", "run-demo", "--region", region.as_str(), "--listen", &listen.to_string(), "--dir"])
         .arg(launch.dir)
-        .args(["--table", demo::NAME])
         // Its end ends the process, however this one ends.
         .stdin(Stdio::piped())
         .stdout(log.try_clone()?)

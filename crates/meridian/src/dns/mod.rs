@@ -9,12 +9,12 @@ pub use files::{Files, FilesError};
 
 use crate::config::{DnsSection, NodeConfig};
 use crate::health::Health;
+use crate::prometheus::family;
 use files::Aliases;
 use meridian_dns::server::{Options, Server};
 use meridian_replication::Replication;
 use meridian_types::NodeName;
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,10 +96,8 @@ impl Dns {
 pub fn metrics(server: &Server, out: &mut String) {
     let counters = server.counters();
     let mut counter = |name: &str, help: &str, rows: &[(&str, &AtomicU64)]| {
-        _ = writeln!(out, "# HELP meridian_dns_{name} {help}\n# TYPE meridian_dns_{name} counter");
-        for (labels, value) in rows {
-            _ = writeln!(out, "meridian_dns_{name}{labels} {}", value.load(Ordering::Relaxed));
-        }
+        let rows = rows.iter().map(|(labels, value)| (labels, value.load(Ordering::Relaxed)));
+        family(out, "counter", &format!("meridian_dns_{name}"), help, rows);
     };
     counter(
         "messages_total",

@@ -1,8 +1,8 @@
 //! What the edge counts, in the Prometheus text format.
 
+use crate::prometheus::family;
 use meridian_edge::server::{BackendView, Server};
 use meridian_replication::system::Services;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Adds the edge's metrics to the text.
@@ -10,10 +10,8 @@ pub fn metrics(server: &Server, services: &Services, out: &mut String) {
     let counters = server.counters();
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let mut one = |kind: &str, name: &str, help: &str, rows: &[(String, u64)]| {
-        _ = writeln!(out, "# HELP meridian_edge_{name} {help}\n# TYPE meridian_edge_{name} {kind}");
-        for (labels, value) in rows {
-            _ = writeln!(out, "meridian_edge_{name}{labels} {value}");
-        }
+        let rows = rows.iter().map(|(labels, value)| (labels, value));
+        family(out, kind, &format!("meridian_edge_{name}"), help, rows);
     };
     let plain = |counter: &AtomicU64| [(String::new(), read(counter))];
     one("gauge", "connections", "Connections of clients that are open.", &plain(&counters.connections));

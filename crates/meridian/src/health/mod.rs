@@ -12,6 +12,7 @@ mod regions;
 pub use distances::Distances;
 pub use probers::Counts;
 
+use crate::lock::lock;
 use bytes::Bytes;
 use meridian_replication::{Replication, runtime};
 use meridian_steering::{Board, Observation, Standings, Target, VerdictRules, World};
@@ -21,7 +22,7 @@ use probers::Probers;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -222,9 +223,4 @@ fn log_changes(before: &Standings, now: &Standings) {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is kept under these locks is whole after every statement.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,10 @@
 //! `/metrics`: this node's gauges in the Prometheus text format.
 
 use super::scrub::Scrubbed;
+use crate::prometheus::family;
 use meridian_replication::{Replication, RiskReport};
 use meridian_types::GroupId;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
 /// Labels and a value.
@@ -59,10 +59,7 @@ pub(super) fn text(replication: &Replication, scrubbed: &Scrubbed, active: &Acti
     let state = replication.system();
     let mut out = String::new();
     let mut gauge = |name: &str, help: &str, rows: &[Row]| {
-        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge");
-        for (labels, value) in rows {
-            let _ = writeln!(out, "{name}{labels} {value}");
-        }
+        family(&mut out, "gauge", name, help, rows.iter().map(|(labels, value)| (labels, value)));
     };
     let labels = |group: GroupId| {
         let policy = state.groups.get(&group).map_or("system", |info| info.policy.as_str());

@@ -3,11 +3,11 @@
 use super::admin::Serving;
 use crate::admin::services::{BackendStatus, EdgeEvidence, PlaceStatus, ServiceStatus, ServicesStatus};
 use crate::health::Health;
+use crate::prometheus::family;
 use meridian_edge::server::Server;
 use meridian_replication::system::SystemState;
 use meridian_steering::{Standing, Verdict};
 use meridian_types::{NodeName, RegionName, Service};
-use std::fmt::Write as _;
 
 pub(super) fn status(serving: &Serving, state: &SystemState, judge: &NodeName) -> ServicesStatus {
     let (findings, now_ms) = (serving.health.findings(), serving.health.now_ms());
@@ -83,27 +83,25 @@ pub(super) fn metrics(health: &Health, out: &mut String) {
         Verdict::Degraded => 1,
         Verdict::Lost => 2,
     };
-    let mut rows = String::new();
-    for (service, places) in &findings.standings.services {
-        for (region, standing) in places {
-            let verdict = number(standing.verdict);
-            _ = writeln!(
-                rows,
-                "meridian_service_verdict{{service=\"{service}\",region=\"{region}\"}} {verdict}"
-            );
-        }
-    }
-    let probes = health.probes();
-    _ = write!(
+    let standings = findings.standings.services.iter();
+    let verdicts = standings.flat_map(|(service, places)| {
+        places.iter().map(move |(region, standing)| {
+            (format!("{{service=\"{service}\",region=\"{region}\"}}"), number(standing.verdict))
+        })
+    });
+    family(
         out,
-        "# HELP meridian_service_verdict How a service stands in a region: 0 healthy, 1 degraded, 2 lost.\n\
-         # TYPE meridian_service_verdict gauge\n{rows}\
-         # HELP meridian_service_probes_total Probes of backends by this node.\n\
-         # TYPE meridian_service_probes_total counter\n\
-         meridian_service_probes_total {}\n\
-         # HELP meridian_service_probes_failed_total Probes of backends by this node that failed.\n\
-         # TYPE meridian_service_probes_failed_total counter\n\
-         meridian_service_probes_failed_total {}\n",
-        probes.sent, probes.failed
+        "gauge",
+        "meridian_service_verdict",
+        "How a service stands in a region: 0 healthy, 1 degraded, 2 lost.",
+        verdicts,
+    );
+    let probes = health.probes();
+    let mut total = |name, help, value| family(out, "counter", name, help, [("", value)]);
+    total("meridian_service_probes_total", "Probes of backends by this node.", probes.sent);
+    total(
+        "meridian_service_probes_failed_total",
+        "Probes of backends by this node that failed.",
+        probes.failed,
     );
 }
