@@ -117,3 +117,23 @@ def test_an_expiry_happens_in_every_region_and_an_update_follows_the_rule(expiri
             assert prolonged is None
     wait_until("the conflict is listed", lambda: expiring.json("conflicts", "list", "--table", tables["merge"])["conflicts"])
     show("an expiry happened in every region")
+
+
+def test_an_item_stays_while_its_time_is_in_conflict(expiring):
+    table = expiring.make_table("ttl-disputed", "active-active-merge")
+    past, later = {"N": str(int(time.time()) - 5)}, {"N": str(int(time.time()) + 900)}
+    for name in ("disputed", "agreed"):
+        expiring.client().put_item(TableName=table, Item={**key(name), "n": {"N": "1"}})
+        same_everywhere(expiring, table, key(name))
+    with apart(expiring, AWAY):
+        for region, until, n in ((AWAY, later, "2"), (PRIMARY, past, "3")):
+            update(expiring, region, table, "SET #u = :u", key=key("disputed"), names={"#u": "until"}, u=until)
+            update(expiring, region, table, "SET #u = :u, n = :n", key=key("agreed"), names={"#u": "until"}, u=past, n={"N": n})
+    assert converged(expiring, table)
+    specify(expiring.client(), table)
+    # A conflict elsewhere in the item does not keep it.
+    gone_everywhere(expiring, table, "agreed")
+    time.sleep(1)
+    assert same_everywhere(expiring, table, key("disputed"))["until"] == past
+    update(expiring, AWAY, table, "SET #u = :u", key=key("disputed"), names={"#u": "until"}, u=past)
+    gone_everywhere(expiring, table, "disputed")

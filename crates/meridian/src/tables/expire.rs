@@ -4,14 +4,14 @@
 //! any other, and an item that was prolonged meanwhile stays. Of an active-active table each origin's leader does so, one later than the
 //! other: where the regions hear each other there is one delete, and where they do not, none is missing.
 
-use super::active::Guard;
+use super::active::{Guard, undisputed};
 use super::catalog::Catalog;
 use super::evaluate::{GroupRead, GroupScan, ScanPart};
 use super::serve::ReplicatedTables;
 use meridian_api::{RequestContext, Tables};
 use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::expiry::has_expired;
-use meridian_dynamo::expr::{Path, Projection};
+use meridian_dynamo::expr::{Condition, Path, Projection};
 use meridian_dynamo::read::{PageShape, ScanOp};
 use meridian_dynamo::write::{ReturnValues, WriteKind, WriteOp};
 use meridian_replication::runtime::wall_ms;
@@ -111,7 +111,7 @@ impl ReplicatedTables {
                 let op = WriteOp {
                     table: part.name.clone(),
                     kind: WriteKind::Delete { key },
-                    condition: Some(condition.clone()),
+                    condition: Some(Condition::And(vec![condition.clone(), undisputed(part.attribute)])),
                     return_values: ReturnValues::None,
                     return_on_failure: false,
                 };
@@ -121,7 +121,7 @@ impl ReplicatedTables {
                     Ok(_) => {
                         self.expired.fetch_add(1, Ordering::Relaxed);
                     }
-                    // Prolonged or deleted meanwhile.
+                    // Prolonged or deleted meanwhile, or regions do not agree on when it expires.
                     Err(DynamoError::ConditionalCheckFailed { .. }) => {}
                     Err(error) if failed >= MAX_FAILED => return Err(error),
                     // One that cannot be deleted now must not keep those behind it.

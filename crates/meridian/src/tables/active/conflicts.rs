@@ -7,6 +7,7 @@ use super::origins::Origins;
 use crate::tables::evaluate::decode;
 use bytes::Bytes;
 use meridian_dynamo::codec::{decode_item, encode_item};
+use meridian_dynamo::expr::{Condition, Path, Step};
 use meridian_dynamo::number::Number;
 use meridian_dynamo::value::{AttributeValue, Item};
 use meridian_merge::{Conflict, Sibling};
@@ -19,6 +20,13 @@ use std::io;
 pub(super) const CONFLICTS: &str = "meridian:conflicts";
 /// What a value is called in a map of its own.
 pub(super) const VALUE: &str = "value";
+
+/// Holds of an item whose attribute the regions agree on, and that none of them has deleted while another has changed it.
+pub(in crate::tables) fn undisputed(attribute: &str) -> Condition {
+    let agreed = |place: String| Path { root: CONFLICTS.to_owned(), steps: vec![Step::Name(place)] };
+    let places = [place(&[attribute.to_owned()]), place(&[])];
+    Condition::And(places.map(|place| Condition::NotExists(agreed(place))).into())
+}
 
 /// A place in words: names with dots between them; the item as a whole is `*`.
 pub(super) fn place(path: &[String]) -> String {

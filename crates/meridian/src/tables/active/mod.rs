@@ -21,6 +21,7 @@ mod tend;
 mod write;
 
 pub(super) use arrive::arrived_as;
+pub(super) use conflicts::undisputed;
 pub(super) use origins::{MERGE_TAG, Origins, check_rules, rules};
 pub(super) use read::{get, query, scan};
 pub use run::run;
