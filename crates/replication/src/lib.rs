@@ -10,6 +10,7 @@ mod error;
 mod evaluate;
 mod group;
 mod keys;
+mod lag;
 mod node;
 mod pace;
 mod raft;
@@ -27,6 +28,7 @@ pub use keys::{
     MoveNote, is_salvaged, move_note, move_notes, salvage_done, salvage_mark, table_of, table_prefix,
     table_range,
 };
+pub use lag::{LAG_BUCKETS_MS, LagHistogram};
 pub use node::{
     Changes, Expelled, FailoverError, MAX_NOTICE, MembersError, MergedRead, Network, OnNotice,
     ReadConsistency, ReadDone, Replication, ReplicationOptions, WriteDone, groups_of_region, origins_held_by,

@@ -2,7 +2,7 @@
 
 use super::scrub::Scrubbed;
 use crate::prometheus::family;
-use meridian_replication::{Replication, RiskReport};
+use meridian_replication::{LAG_BUCKETS_MS, Replication, RiskReport};
 use meridian_types::GroupId;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -148,7 +148,32 @@ pub(super) fn text(replication: &Replication, scrubbed: &Scrubbed, active: &Acti
     );
     gauge("meridian_silent_nodes", "Nodes not heard from.", &one(status.silent.len() as u64));
     gauge("meridian_lost_regions", "Regions recorded as lost.", &one(state.lost_regions.len() as u64));
+    lags(replication, &mut out);
     out
+}
+
+/// How late writes of other leaders come here, by their region.
+fn lags(replication: &Replication, out: &mut String) {
+    let seconds = |ms: u64| to_f64(ms) / 1_000.0;
+    let rows = replication.lags().into_iter().flat_map(|(region, lags)| {
+        let mut below = 0;
+        let buckets = LAG_BUCKETS_MS.iter().zip(lags.buckets).map(|(bound, writes)| {
+            below += writes;
+            (format!("_bucket{{region=\"{region}\",le=\"{}\"}}", seconds(*bound)), to_f64(below))
+        });
+        let mut rows: Vec<Row> = buckets.collect();
+        rows.push((format!("_bucket{{region=\"{region}\",le=\"+Inf\"}}"), to_f64(lags.count)));
+        rows.push((format!("_sum{{region=\"{region}\"}}"), seconds(lags.sum_ms)));
+        rows.push((format!("_count{{region=\"{region}\"}}"), to_f64(lags.count)));
+        rows
+    });
+    family(
+        out,
+        "histogram",
+        "meridian_replication_lag_seconds",
+        "From when a leader in a region took a write to when it could be read here.",
+        rows,
+    );
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the text format carries floats; 2^53 entries are far away")]

@@ -34,10 +34,11 @@ pub(crate) use snapshots::SnapshotQueue;
 
 use crate::config::{LogLimits, Timing};
 use crate::evaluate::Evaluator;
+use crate::lag::{Lag, ReplicaLag};
 use crate::node::Roster;
 use crate::node::departed::Departed;
 use crate::raft::reseed::Owed;
-use crate::raft::{GroupNetworks, LogStore, Machine, MachineView, Pacer, Raft, RaftTypes};
+use crate::raft::{GroupNetworks, Hold, LogStore, Machine, MachineView, Pacer, Raft, RaftTypes};
 use crate::replica_id::ReplicaId;
 use crate::runtime::{self, Mistake, errs, watch};
 use crate::system::SystemState;
@@ -74,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) log: LogLimits,
     /// Paces what is sent to members that are far behind.
     pub(crate) pacer: Arc<Pacer>,
+    /// Follows how late others' writes come here.
+    pub(crate) lag: Arc<Lag>,
     pub(crate) evaluator: Arc<dyn Evaluator>,
     pub(crate) system: watch::Receiver<Arc<SystemState>>,
     /// The lease of this node's region.
@@ -101,6 +104,8 @@ pub(crate) struct Group {
     pub(crate) appends: AppendQueue,
     pub(crate) snapshots: SnapshotQueue,
     pub(crate) freshness: Freshness,
+    pub(crate) lag: Arc<ReplicaLag>,
+    pub(crate) pacer: Arc<Pacer>,
     pub(crate) promise: Arc<Promise>,
     /// What this replica has lost to its disk and must have again before it votes.
     owed: Option<Owed>,
@@ -159,12 +164,15 @@ impl Group {
             Some(publish) => Machine::open_system(store.clone(), publish)?,
             None => Machine::open(store.clone(), id.incarnation)?,
         };
+        let lag = ReplicaLag::new(&shared.lag);
+        let hold = Hold::new(id, &shared.pacer, &shared.store);
+        let machine = machine.in_group(&lag, &hold);
         let config =
             Arc::new(shared.timing.raft_config(id, &shared.log).validate().map_err(io::Error::other)?);
         let acks = Arc::<AckClock>::default();
         let promise = Promise::new(had_state, departed.as_ref().map(|departed| departed.floor));
-        let networks = GroupNetworks::new(id, shared, Arc::clone(&acks));
-        let log = LogStore::new(store.clone());
+        let networks = GroupNetworks::new(id, shared, Arc::clone(&acks), store.clone());
+        let log = LogStore::new(store.clone()).held(&hold);
         let raft =
             Raft::new(shared.peers.own(), config, networks, log, machine).await.map_err(io::Error::other)?;
         let fence = Fence::new(id, shared.system.clone(), Arc::clone(&shared.region_lease));
@@ -191,6 +199,8 @@ impl Group {
             view,
             snapshots,
             freshness: Freshness::default(),
+            lag,
+            pacer: Arc::clone(&shared.pacer),
             promise,
             owed,
             timing: shared.timing.clone(),

@@ -78,8 +78,10 @@ impl Group {
         }
         let _unanswered = Arc::clone(&self.unanswered);
         let (answer, answered) = oneshot::channel();
+        let asked = runtime::now();
         self.submissions.try_send(Submission { id, request, answer }).map_err(|_| Unserved::Overloaded)?;
         let outcome = answered.await.unwrap_or(Err(Unserved::Unknown))?;
+        self.pacer.served(runtime::since(asked));
         if !outcome.entry {
             // A condition that did not hold, or a response from memory: as good as a read, so it needs a read's proof
             // that nobody else has led meanwhile. Nothing happened, so it may be tried again elsewhere.

@@ -77,8 +77,14 @@ fn append(node: &Replication, group: &Group, payload: &[u8], reply: Reply) {
         // The leader keeps the entries and tries again; this replica goes on when there is space.
         return reply.refuse(&Unserved::DiskFull(node.shared.node_name.clone()).to_string());
     }
-    group.freshness.heard(request.leader_commit.map_or(0, |id| id.index));
+    heard(group, &request);
     group.appends.push(request, reply);
+}
+
+/// Notes what a leader's message tells.
+fn heard(group: &Group, request: &AppendEntriesRequest<RaftTypes>) {
+    group.freshness.heard(request.leader_commit.map_or(0, |id| id.index));
+    group.lag.heard(*request.vote.leader_id().node_id());
 }
 
 async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) -> Result<Bytes, String> {
@@ -86,7 +92,7 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
     match request.kind {
         Kind::Heartbeat => {
             let request: AppendEntriesRequest<RaftTypes> = parse(payload)?;
-            group.freshness.heard(request.leader_commit.map_or(0, |id| id.index));
+            heard(group, &request);
             accept(&group.raft, &group.promise, request).await
         }
         Kind::Vote => vote(group, parse(payload)?).await,

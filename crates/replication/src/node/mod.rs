@@ -30,6 +30,7 @@ pub(crate) use roster::{Roster, Seeds};
 use crate::config::{LogLimits, Timing};
 use crate::evaluate::Evaluator;
 use crate::group::{Group, RegionLease, Replicas, Shared};
+use crate::lag::Lag;
 use crate::raft::{Pacer, refound};
 use crate::replica_id::ReplicaId;
 use crate::runtime::{self, Mistake, errs, mark, watch};
@@ -146,6 +147,7 @@ impl Replication {
             peers: Arc::clone(&peers),
             timing: options.timing,
             pacer: Pacer::new(options.log.catch_up_rate),
+            lag: Lag::new(Arc::clone(&peers)),
             log: options.log,
             evaluator: options.evaluator,
             system,

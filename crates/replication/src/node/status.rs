@@ -2,10 +2,11 @@
 
 use super::Replication;
 use crate::group::Group;
+use crate::lag::LagHistogram;
 use crate::replica_id::ReplicaId;
 use crate::runtime;
 use crate::wire::{NodeStatus, ReplicaStatus};
-use meridian_types::{GroupId, NodeId, Policy, Position};
+use meridian_types::{GroupId, NodeId, Policy, Position, RegionName};
 use openraft::async_runtime::WatchReceiver;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +36,20 @@ impl Replication {
     #[must_use]
     pub fn catching_up(&self) -> (u64, u64) {
         self.shared.pacer.figures()
+    }
+
+    /// How long after their leader took them the writes of each region could be read here, since the node started. Nodes that are not known
+    /// any more are left out.
+    #[must_use]
+    pub fn lags(&self) -> BTreeMap<RegionName, LagHistogram> {
+        let everyone = self.everyone();
+        let mut regions = BTreeMap::<_, LagHistogram>::new();
+        for (leader, lags) in self.shared.lag.figures() {
+            if let Some(node) = everyone.node(leader) {
+                regions.entry(node.region.clone()).or_default().merge(&lags);
+            }
+        }
+        regions
     }
 
     /// What is on the disk besides the system group.

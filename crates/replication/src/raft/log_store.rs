@@ -1,5 +1,6 @@
 //! openraft's log storage over a group of the embedded engine.
 
+use super::Hold;
 use super::durable::durable;
 use super::types::{RaftTypes, decode, encode};
 use meridian_store::GroupStore;
@@ -9,6 +10,7 @@ use openraft::{OptionalSend, RaftLogReader};
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 /// The most bytes of entries read at once for a follower.
 const READ_LIMIT: usize = 1 << 20;
@@ -17,13 +19,19 @@ const READ_LIMIT: usize = 1 << 20;
 #[derive(Clone)]
 pub(crate) struct LogStore {
     group: GroupStore,
+    hold: Option<Arc<Hold>>,
 }
 
 impl LogStore {
     /// The log of `group`.
     #[must_use]
     pub(crate) fn new(group: GroupStore) -> Self {
-        Self { group }
+        Self { group, hold: None }
+    }
+
+    /// Tells what may be waiting for the log not to be cut how it grows.
+    pub(crate) fn held(self, hold: &Arc<Hold>) -> Self {
+        Self { hold: Some(Arc::clone(hold)), ..self }
     }
 }
 
@@ -97,6 +105,9 @@ impl RaftLogStorage<RaftTypes> for LogStore {
         let mut encoded = Vec::new();
         for entry in entries {
             encoded.push((openraft::entry::RaftEntry::index(&entry), encode(&entry)?));
+        }
+        if let Some(hold) = &self.hold {
+            hold.appended(encoded.iter().map(|(_, entry)| entry.len() as u64).sum());
         }
         let on_durable = Box::new(move |result: Result<(), meridian_store::StoreError>| {
             callback.io_completed(result.map_err(io::Error::other));

@@ -1,9 +1,11 @@
 //! openraft's state machine over a group of the embedded engine: applies after-images, never expressions.
 
+use super::Hold;
 use super::durable::durable;
 use super::snapshot::{SnapshotBuilder, SnapshotData, copy};
 use super::types::{Applied, Command, RaftTypes, WriteBatch, decode, encode};
 use crate::group::RiskLog;
+use crate::lag::ReplicaLag;
 use crate::runtime::{Mistake, errs, mark, watch};
 use crate::system::SystemState;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -181,6 +183,10 @@ pub(crate) struct Machine {
     /// Whether deletions leave a mark, so that salvage can tell what changed since the group was founded anew.
     keep_graves: bool,
     risk: Arc<RiskLog>,
+    /// What follows how late others' writes come here.
+    lag: Option<Arc<ReplicaLag>>,
+    /// What keeps the log from being cut.
+    hold: Option<Arc<Hold>>,
 }
 
 /// The session whose writes are being applied, and the number of its next entry. Part of the state, so that every
@@ -249,10 +255,26 @@ impl Machine {
         };
         let system = publish.map(|publish| SystemMachine { state: SystemState::default(), publish });
         let (last, membership, chain) = (None, StoredMembership::default(), Chain::default());
-        let mut machine =
-            Self { store, system, last, membership, chain, applied, last_delete, keep_graves, risk };
+        let mut machine = Self {
+            store,
+            system,
+            last,
+            membership,
+            chain,
+            applied,
+            last_delete,
+            keep_graves,
+            risk,
+            lag: None,
+            hold: None,
+        };
         machine.reload()?;
         Ok((machine, view))
+    }
+
+    /// Takes part in a group: what is applied from now on is measured, and the log is kept for those who need it.
+    pub(crate) fn in_group(self, lag: &Arc<ReplicaLag>, hold: &Arc<Hold>) -> Self {
+        Self { lag: Some(Arc::clone(lag)), hold: Some(Arc::clone(hold)), ..self }
     }
 
     /// Takes marker and system state from the engine: at start, and after a snapshot replaced them.
@@ -292,6 +314,7 @@ impl Machine {
     fn apply_chunk(&mut self, chunk: Vec<EntryResponder<RaftTypes>>) -> io::Result<()> {
         let mut ops = Vec::new();
         let mut answers = Vec::new();
+        let mut taken = Vec::new();
         let mut last_delete = None;
         let mut system_changed = false;
         let chain = self.chain;
@@ -311,7 +334,10 @@ impl Machine {
                     if !self.chain.take(batch.session, batch.number) {
                         answer = Applied::Skipped;
                     } else {
-                        self.risk.applied(log_id.index, batch.writes.len() as u64);
+                        let writes = batch.writes.len() as u64;
+                        self.risk.applied(log_id.index, writes);
+                        // What nobody here waits for came from another leader.
+                        taken.extend(responder.is_none().then_some((batch.stamp_ms, writes)));
                         if self.apply_writes(log_id.index, batch, &mut ops)? {
                             last_delete = Some(log_id.index);
                         }
@@ -350,6 +376,9 @@ impl Machine {
             system.publish.send_replace(Arc::new(system.state.clone()));
         }
         self.applied.send_replace(self.last.map_or(0, |id| id.index));
+        if let Some(lag) = &self.lag {
+            lag.applied(&taken);
+        }
         for (responder, answer) in answers {
             responder.send(answer);
         }
@@ -464,7 +493,7 @@ impl RaftStateMachine<RaftTypes> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
-        SnapshotBuilder::new(self.store.clone())
+        SnapshotBuilder::new(self.store.clone(), self.hold.clone())
     }
 
     async fn install_snapshot(
@@ -491,7 +520,7 @@ impl RaftStateMachine<RaftTypes> for Machine {
         if self.last.is_none() {
             return Ok(None);
         }
-        SnapshotBuilder::new(self.store.clone()).build().map(Some)
+        SnapshotBuilder::new(self.store.clone(), None).build().map(Some)
     }
 }
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod conformance;
 mod durable;
+mod ends;
+mod hold;
 mod log_store;
 pub(crate) mod lost;
 mod machine;
@@ -15,6 +17,7 @@ pub(crate) mod reseed;
 mod snapshot;
 mod types;
 
+pub(crate) use hold::Hold;
 pub(crate) use log_store::LogStore;
 pub(crate) use machine::{Machine, MachineView};
 pub(crate) use network::{GroupNetworks, respond};

@@ -1,17 +1,18 @@
 //! openraft's network over peer links: appends are pipelined in order, heartbeats overtake them.
 
+use super::ends::Ends;
 use super::pacer::Pacer;
 use super::snapshot::{SnapshotData, SnapshotPart};
 use super::types::{Command, RaftTypes, decode, encode};
 use crate::group::{AckClock, Shared};
 use crate::node::Roster;
 use crate::replica_id::ReplicaId;
-use crate::runtime;
+use crate::runtime::{self, mark};
 use crate::transport::{CallError, Kind, Link, Peers, PendingCall};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, Stream, StreamExt};
-use meridian_store::{StateChunk, StateSnapshot};
+use meridian_store::{GroupStore, StateChunk, StateSnapshot};
 use meridian_types::NodeId;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::v2::RaftNetworkV2;
@@ -51,13 +52,14 @@ pub(crate) struct GroupNetworks {
     peers: Arc<Peers>,
     roster: Arc<Roster>,
     acks: Arc<AckClock>,
+    ends: Arc<Ends>,
     pacer: Arc<Pacer>,
 }
 
 impl GroupNetworks {
-    pub(crate) fn new(group: ReplicaId, shared: &Shared, acks: Arc<AckClock>) -> Self {
+    pub(crate) fn new(group: ReplicaId, shared: &Shared, acks: Arc<AckClock>, log: GroupStore) -> Self {
         let (peers, roster) = (Arc::clone(&shared.peers), Arc::clone(&shared.roster));
-        Self { group, peers, roster, acks, pacer: Arc::clone(&shared.pacer) }
+        Self { group, peers, roster, acks, ends: Ends::new(log), pacer: Arc::clone(&shared.pacer) }
     }
 }
 
@@ -70,6 +72,7 @@ impl GroupNetworks {
             append,
             roster: Arc::clone(&self.roster),
             acks: Arc::clone(&self.acks),
+            ends: Arc::clone(&self.ends),
             pacer: Arc::clone(&self.pacer),
         }
     }
@@ -95,6 +98,7 @@ pub(crate) struct GroupNetwork {
     append: Kind,
     roster: Arc<Roster>,
     acks: Arc<AckClock>,
+    ends: Arc<Ends>,
     pacer: Arc<Pacer>,
 }
 
@@ -163,6 +167,7 @@ struct Appends {
     group: ReplicaId,
     target: NodeId,
     acks: Arc<AckClock>,
+    ends: Arc<Ends>,
     peers: Arc<Peers>,
     roster: Arc<Roster>,
     pacer: Arc<Pacer>,
@@ -171,14 +176,25 @@ struct Appends {
 impl Appends {
     /// Waits if the member is far behind and the group has a majority without it: nobody waits for it then.
     async fn pace(&self, request: &AppendEntriesRequest<RaftTypes>, bytes: usize) {
-        let Some((last, committed)) = request.entries.last().zip(request.leader_commit.as_ref()) else {
-            return;
-        };
-        let lag = committed.index.saturating_sub(last.log_id.index);
+        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        let Some((last, committed)) = last.zip(request.leader_commit) else { return };
+        let (to, lag) = ((self.group, self.target), committed.index.saturating_sub(last.index));
         let linked = |node| self.peers.link(node).is_some();
-        if self.roster.spares(self.group.group, self.target, linked) {
-            self.pacer.entries((self.group, self.target), lag, bytes).await;
+        if !request.entries.is_empty() && self.roster.spares(self.group.group, self.target, linked) {
+            self.pacer.entries(to, lag, bytes).await;
+        } else {
+            self.pacer.reached(to, lag);
         }
+    }
+
+    /// The answer to an append that the member has already, by what it said when it voted.
+    fn known(&self, request: &AppendEntriesRequest<RaftTypes>) -> Option<StreamAppendResult<RaftTypes>> {
+        let last = request.entries.last()?.log_id;
+        let known = self.ends.cover(self.target, request.vote.leader_id().term, last);
+        known.then(|| {
+            mark("a new leader knew where a voter's log ends");
+            AppendEntriesResponse::Success.into_stream_result(request.prev_log_id, Some(last))
+        })
     }
 
     /// Sends one append now; the future is its result, for the stream that openraft reads.
@@ -190,7 +206,8 @@ impl Appends {
         let previous = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(previous);
         let leader = request.vote.leader_id().to_committed();
-        let (acks, target, sent) = (Arc::clone(&self.acks), self.target, runtime::now());
+        let (acks, ends) = (Arc::clone(&self.acks), Arc::clone(&self.ends));
+        let (target, sent) = (self.target, runtime::now());
         let call: Result<PendingCall, _> =
             payload.map(|payload| self.link.send(self.kind, self.group, payload));
         async move {
@@ -200,6 +217,9 @@ impl Appends {
                 decode(&answer.map_err(|error| unreachable(&error))?).map_err(|error| broken(&error))?;
             if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
                 acks.acked(target, leader, sent);
+            }
+            if matches!(response, AppendEntriesResponse::Conflict) {
+                ends.forget(target);
             }
             Ok(response.into_stream_result(previous, last))
         }
@@ -237,7 +257,8 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
         S: Stream<Item = AppendEntriesRequest<RaftTypes>> + OptionalSend + Unpin + 'static,
     {
         let (target, peers, no_data) = (self.target, Arc::clone(&self.peers), self.no_data());
-        let (kind, group, acks) = (self.append, self.group, Arc::clone(&self.acks));
+        let (kind, group) = (self.append, self.group);
+        let (acks, ends) = (Arc::clone(&self.acks), Arc::clone(&self.ends));
         let (roster, pacer) = (Arc::clone(&self.roster), Arc::clone(&self.pacer));
         async move {
             // openraft tries again at once when a stream cannot begin, so the wait for the link is here.
@@ -250,7 +271,7 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
                     return Err(unknown);
                 }
             };
-            let appends = Arc::new(Appends { link, kind, group, target, acks, peers, roster, pacer });
+            let appends = Arc::new(Appends { link, kind, group, target, acks, ends, peers, roster, pacer });
             #[expect(
                 clippy::async_yields_async,
                 reason = "what was sent is waited for elsewhere, with others"
@@ -261,9 +282,12 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
                     let (request, appends) =
                         (if no_data { without_data(request) } else { request }, Arc::clone(&appends));
                     async move {
+                        if let Some(known) = appends.known(&request) {
+                            return std::future::ready(Ok(known)).left_future();
+                        }
                         let payload = encode(&request);
                         appends.pace(&request, payload.as_ref().map_or(0, Bytes::len)).await;
-                        appends.send(&request, payload)
+                        appends.send(&request, payload).right_future()
                     }
                 })
                 .buffered(APPENDS_IN_FLIGHT)
@@ -283,7 +307,12 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
         rpc: VoteRequest<RaftTypes>,
         option: RPCOption,
     ) -> Result<VoteResponse<RaftTypes>, RPCError<RaftTypes>> {
-        self.call(Kind::Vote, &rpc, option.hard_ttl()).await
+        let term = rpc.vote.leader_id().term;
+        let response: VoteResponse<RaftTypes> = self.call(Kind::Vote, &rpc, option.hard_ttl()).await?;
+        if let Some(last) = response.last_log_id.filter(|_| response.vote_granted) {
+            self.ends.voted(self.target, term, last);
+        }
+        Ok(response)
     }
 
     async fn transfer_leader(

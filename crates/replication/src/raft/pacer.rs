@@ -24,7 +24,12 @@ impl Pacer {
     pub(crate) async fn entries(&self, to: (ReplicaId, NodeId), lag: u64, bytes: usize) {
         let now = runtime::since(self.began);
         let wait = self.lock().entries(to, lag, bytes as u64, now);
-        pause(wait).await;
+        self.pause(wait).await;
+    }
+
+    /// A member is `lag` entries behind, and is sent what it lacks at once.
+    pub(crate) fn reached(&self, to: (ReplicaId, NodeId), lag: u64) {
+        self.lock().reached(to, lag);
     }
 
     /// Notes that a snapshot begins.
@@ -36,7 +41,18 @@ impl Pacer {
     pub(crate) async fn part(&self, to: (ReplicaId, NodeId), bytes: usize) {
         let now = runtime::since(self.began);
         let wait = self.lock().part(to, bytes as u64, now);
-        pause(wait).await;
+        self.pause(wait).await;
+    }
+
+    /// A client's write was answered after so long.
+    pub(crate) fn served(&self, took: Duration) {
+        let now = runtime::since(self.began);
+        self.lock().served(took, now);
+    }
+
+    /// Whether a member of a group is far behind and being brought up.
+    pub(crate) fn chases(&self, group: ReplicaId) -> bool {
+        self.lock().chases(group)
     }
 
     /// A member is not sent to any more.
@@ -49,14 +65,19 @@ impl Pacer {
         self.lock().figures()
     }
 
+    async fn pause(&self, wait: Duration) {
+        if wait.is_zero() {
+            return;
+        }
+        runtime::sleep(wait).await;
+        let calm = self.lock().calm(runtime::since(self.began));
+        if !calm.is_zero() {
+            runtime::sleep(calm).await;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Pace> {
         // Counters: none is left half-changed by a panic elsewhere.
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn pause(wait: Duration) {
-    if !wait.is_zero() {
-        runtime::sleep(wait).await;
     }
 }

@@ -1,5 +1,6 @@
 //! Snapshots: a consistent view of a group's state, streamed in parts and installed whole.
 
+use super::Hold;
 use super::types::{RaftTypes, decode, encode};
 use bytes::Bytes;
 use meridian_store::{GroupStore, Install, StateSnapshot};
@@ -7,7 +8,7 @@ use openraft::RaftSnapshotBuilder;
 use openraft::type_config::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf, VoteOf};
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes copied at once.
 const COPY_AT_ONCE: usize = 1 << 20;
@@ -46,11 +47,13 @@ pub(super) fn copy(store: &GroupStore, view: &StateSnapshot) -> io::Result<Insta
 /// Makes snapshots of a group; cheap, since the engine keeps old versions for as long as the view lives.
 pub(crate) struct SnapshotBuilder {
     store: GroupStore,
+    /// What a snapshot waits for that is only taken to cut the log.
+    hold: Option<Arc<Hold>>,
 }
 
 impl SnapshotBuilder {
-    pub(super) fn new(store: GroupStore) -> Self {
-        Self { store }
+    pub(super) fn new(store: GroupStore, hold: Option<Arc<Hold>>) -> Self {
+        Self { store, hold }
     }
 
     pub(super) fn build(&self) -> io::Result<SnapshotOf<RaftTypes, SnapshotData>> {
@@ -69,6 +72,9 @@ impl RaftSnapshotBuilder<RaftTypes> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<RaftTypes, SnapshotData>, io::Error> {
+        if let Some(hold) = &self.hold {
+            hold.released().await;
+        }
         self.build()
     }
 }

@@ -1,89 +1,38 @@
 //! How fast members that are far behind are brought up, so that those who write meanwhile are not slowed. Pure: times are arguments.
 //!
-//! A node spends so many bytes a second on all of them together, log entries and snapshots alike. Members that keep up take no part in
-//! it. That a member arrives however fast others write is seen to by [`Chase`]: whoever does not come closer is charged half.
+//! A node spends so many bytes a second on all of them together, log entries and snapshots alike, and less while [`GiveWay`] finds that
+//! clients' writes suffer. Members that keep up take no part in it. That a member arrives however fast others write is seen to by
+//! [`Chase`]: whoever does not come closer is charged half.
+
+mod bucket;
+mod chase;
+mod give_way;
 
 use crate::replica_id::ReplicaId;
+use bucket::Bucket;
+use chase::Chase;
+use give_way::GiveWay;
 use meridian_types::NodeId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A member that lacks more committed entries than this is far behind: more than any round trip's worth.
 const FAR: u64 = 4_096;
-/// Between looks whether a member comes closer.
-const LOOK: Duration = Duration::from_secs(5);
-/// It comes closer when it has made up for this part of what it lacked since the last look: it then arrives within ten minutes
-/// wherever it began.
-const CLOSER: u64 = 16;
-/// How often the charge is halved at most: it is as good as nothing then.
-const MOST_HALVINGS: u32 = 20;
-/// What may be sent at once after a pause, in time at the full rate. Above the time between two wake-ups, below what anybody notices.
-const BURST: Duration = Duration::from_millis(100);
-
-/// A token bucket: bytes are paid for with time.
-#[derive(Debug)]
-struct Bucket {
-    bytes_per_s: u64,
-    /// When all that was taken is paid for.
-    paid_at: Duration,
-}
-
-impl Bucket {
-    /// Takes bytes; how long to wait before they are sent.
-    fn take(&mut self, bytes: u64, now: Duration) -> Duration {
-        let wait = self.paid_at.saturating_sub(now + BURST);
-        let us = u128::from(bytes) * 1_000_000 / u128::from(self.bytes_per_s.max(1));
-        let cost = Duration::from_micros(u64::try_from(us).unwrap_or(u64::MAX));
-        self.paid_at = self.paid_at.max(now).saturating_add(cost);
-        wait
-    }
-}
-
-/// One member that is far behind, and whether it comes closer.
-#[derive(Debug, Default)]
-struct Chase {
-    looked: Option<(Duration, u64)>,
-    halvings: u32,
-    snapshots: u32,
-}
-
-impl Chase {
-    fn look(&mut self, lag: u64, now: Duration) {
-        match self.looked {
-            Some((at, _)) if now.saturating_sub(at) < LOOK => {}
-            Some((_, before)) if lag > before - before / CLOSER => {
-                self.halve(1);
-                self.looked = Some((now, lag));
-            }
-            _ => self.looked = Some((now, lag)),
-        }
-    }
-
-    /// One that needs another snapshot, because the log did not wait for it, was too slow by far.
-    fn snapshot(&mut self) {
-        if self.snapshots > 0 {
-            self.halve(2);
-        }
-        self.snapshots += 1;
-    }
-
-    fn halve(&mut self, times: u32) {
-        self.halvings = (self.halvings + times).min(MOST_HALVINGS);
-    }
-}
 
 /// Paces what one node sends to members that are far behind.
 #[derive(Debug)]
 pub(crate) struct Pace {
+    bytes_per_s: u64,
     bucket: Bucket,
+    give_way: GiveWay,
     chases: BTreeMap<(ReplicaId, NodeId), Chase>,
     bytes: u64,
 }
 
 impl Pace {
     pub(crate) fn new(bytes_per_s: u64) -> Self {
-        let bucket = Bucket { bytes_per_s, paid_at: Duration::ZERO };
-        Self { bucket, chases: BTreeMap::new(), bytes: 0 }
+        let (bucket, give_way) = (Bucket::default(), GiveWay::new());
+        Self { bytes_per_s, bucket, give_way, chases: BTreeMap::new(), bytes: 0 }
     }
 
     /// How long entries of so many bytes wait that leave a member `lag` entries behind; nothing for one that keeps up.
@@ -94,14 +43,22 @@ impl Pace {
         bytes: u64,
         now: Duration,
     ) -> Duration {
-        if lag <= FAR {
-            self.chases.remove(&to);
+        if self.reached(to, lag) {
             return Duration::ZERO;
         }
         let chase = self.chases.entry(to).or_default();
         chase.look(lag, now);
         let charge = bytes >> chase.halvings;
         self.take(bytes, charge, now)
+    }
+
+    /// A member is `lag` entries behind: whether it has arrived.
+    pub(crate) fn reached(&mut self, to: (ReplicaId, NodeId), lag: u64) -> bool {
+        let arrived = lag <= FAR;
+        if arrived {
+            self.chases.remove(&to);
+        }
+        arrived
     }
 
     /// A snapshot begins.
@@ -120,6 +77,23 @@ impl Pace {
         self.chases.remove(&to);
     }
 
+    /// How long what has waited has to wait still, because a calm has begun meanwhile.
+    pub(crate) fn calm(&mut self, now: Duration) -> Duration {
+        self.give_way.send(now)
+    }
+
+    /// A client's write was answered after so long.
+    pub(crate) fn served(&mut self, took: Duration, now: Duration) {
+        if !self.chases.is_empty() {
+            self.give_way.served(took, now);
+        }
+    }
+
+    /// Whether a member of a group is far behind and being brought up.
+    pub(crate) fn chases(&self, group: ReplicaId) -> bool {
+        self.chases.range((group, NodeId(0))..=(group, NodeId(u64::MAX))).next().is_some()
+    }
+
     /// Members that are far behind, and the bytes that were sent to such.
     pub(crate) fn figures(&self) -> (u64, u64) {
         (self.chases.len() as u64, self.bytes)
@@ -127,7 +101,11 @@ impl Pace {
 
     fn take(&mut self, bytes: u64, charge: u64, now: Duration) -> Duration {
         self.bytes = self.bytes.saturating_add(bytes);
-        self.bucket.take(charge, now)
+        let calm = self.give_way.send(now);
+        let rate = self.give_way.of(self.bytes_per_s);
+        let wait = self.bucket.take(charge, rate, now).max(calm);
+        self.give_way.used(now + wait);
+        wait
     }
 }
 
@@ -157,9 +135,10 @@ mod tests {
     fn chase(rate: u64, mut lag: u64, per_s: u64) -> (u64, u64) {
         const ENTRIES: u64 = 64;
         let (mut pace, mut now, mut grown, mut sent) = (Pace::new(rate), Duration::ZERO, 0, 0);
-        while lag > FAR && now < Duration::from_secs(3_600) {
+        while lag > FAR && now < Duration::from_secs(4_000) {
             // The wire and the other side take a moment as well.
-            now += pace.entries(member(1), lag, ENTRIES * 4096, now) + Duration::from_micros(200);
+            now += pace.entries(member(1), lag, ENTRIES * 4096, now);
+            now += pace.calm(now) + Duration::from_micros(200);
             sent += ENTRIES * 4096;
             let all = u64::try_from(now.as_micros()).unwrap_or(u64::MAX) * per_s / 1_000_000;
             lag = (lag + all - grown).saturating_sub(ENTRIES);
@@ -172,14 +151,14 @@ mod tests {
     fn without_writers_the_rate_is_kept() {
         let (took, sent) = chase(16 * MB, 160_000, 0);
         assert!(sent / took.max(1) < 18 * MB, "{sent} bytes in {took} s");
-        assert!(took < 45, "{took} s");
+        assert!(took < 55, "{took} s");
     }
 
     proptest! {
         #[test]
         fn however_fast_others_write_a_member_arrives(rate in MB..64 * MB, lag in FAR..400_000, per_s in 0_u64..100_000) {
             let (took, _) = chase(rate, lag, per_s);
-            prop_assert!(took < 600, "{took} s");
+            prop_assert!(took < 3_600, "{took} s");
         }
 
         #[test]
@@ -188,7 +167,7 @@ mod tests {
             for bytes in sizes {
                 now += pace.part(member(1), bytes, now);
                 // All but the last one have been paid for, or are the burst.
-                prop_assert!(u128::from(sent) <= (now + BURST).as_micros() * u128::from(MB) / 1_000_000 + 100);
+                prop_assert!(u128::from(sent) <= (now + bucket::BURST).as_micros() * u128::from(MB) / 1_000_000 + 100);
                 sent += bytes;
             }
         }
@@ -204,6 +183,6 @@ mod tests {
             pace.bucket.paid_at - now
         };
         let waits: Vec<u64> = (0..3).map(|_| wait(&mut pace).as_secs()).collect();
-        assert_eq!(waits, [8, 2, 0]);
+        assert_eq!(waits, [32, 8, 2], "of a rate that is not known to be bearable yet");
     }
 }
