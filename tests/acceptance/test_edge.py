@@ -114,6 +114,29 @@ def test_hosts_paths_and_headers(site):
         assert json.loads(body)["body"] == 3 and end_of in ("1.1 200", "2 200")
 
 
+def test_a_region_whose_real_requests_fail_is_left_although_probes_succeed(own):
+    near, first = {"x_forwarded_for": NETWORKS[PRIMARY]}, own.backends["shop", PRIMARY]
+    numbers, broken = iter(range(100_000)), threading.Event()
+    broken.set()
+    # Every third request, so that nothing looks dead.
+    first.pages["/gray"] = lambda _: (503 if broken.is_set() and next(numbers) % 3 == 0 else 200, {}, PRIMARY)
+
+    def place(region):
+        status = own.cluster.json("service", "status", own.shop, region=region)["services"][0]
+        return next(place for place in status["regions"] if place["region"] == PRIMARY)
+
+    for _ in range(45):
+        assert own.client(SURVIVORS[0])("GET", "/gray", **near).status == 200, "sent again elsewhere"
+    for region in REGIONS:
+        wait_until(f"{region} judges it degraded", lambda region=region: place(region)["verdict"] == "degraded")
+    because = " ".join(place(PRIMARY)["because"])
+    assert f"failing from {SURVIVORS[0]} (too many of its requests fail)" in because and "up from" in because
+    wait_until("its clients are served elsewhere", lambda: own.client(PRIMARY)(**near).json["region"] != PRIMARY)
+    assert own.client(PRIMARY, own.api)(**near).json["region"] == PRIMARY, "the other service stays"
+    broken.clear()
+    wait_until("it is given another chance", lambda: own.client(PRIMARY)(**near).json["region"] == PRIMARY, 40)
+
+
 def test_a_write_is_never_sent_twice_and_what_may_be_repeated_is(own):
     near = {"x_forwarded_for": NETWORKS[PRIMARY]}
     shop, backends = own.client(SURVIVORS[0]), own.backends

@@ -11,6 +11,7 @@
 pub mod budget;
 pub mod cache;
 pub mod cookies;
+pub mod errors;
 pub mod headers;
 pub mod names;
 pub mod outlier;

@@ -2,6 +2,8 @@
 //!
 //! Source: Envoy's outlier detection and slow start.
 
+use crate::errors::Errors;
+
 /// Failures in a row that take a backend out.
 const CONSECUTIVE: u32 = 5;
 /// How long the first time lasts, in milliseconds; each further one doubles it.
@@ -30,6 +32,7 @@ pub struct Outlier {
     /// When it came back; `None` when it never was out.
     back_at_ms: Option<u64>,
     last_failure: Option<&'static str>,
+    errors: Errors,
 }
 
 impl Outlier {
@@ -57,6 +60,12 @@ impl Outlier {
         self.consecutive
     }
 
+    /// Whether too many requests fail, for those who judge services; `None` when there were too few to tell.
+    #[must_use]
+    pub fn too_many_errors(&self, now_ms: u64) -> Option<bool> {
+        self.errors.too_many(now_ms)
+    }
+
     /// How much it may be asked, in thousandths of what it would be asked for: less than all right after a return.
     #[must_use]
     pub fn share_permille(&self, now_ms: u64) -> u64 {
@@ -70,6 +79,7 @@ impl Outlier {
 
     /// Counts a response.
     pub fn success(&mut self, now_ms: u64) {
+        self.errors.count(false, now_ms);
         self.roll(now_ms);
         self.consecutive = 0;
         self.requests = self.requests.saturating_add(1);
@@ -82,6 +92,7 @@ impl Outlier {
 
     /// Counts a failure, and takes the backend out when it is one too many and `may_leave`. Answers whether it was taken out.
     pub fn failure(&mut self, what: &'static str, now_ms: u64, may_leave: bool) -> bool {
+        self.errors.count(true, now_ms);
         self.roll(now_ms);
         self.consecutive = self.consecutive.saturating_add(1);
         self.requests = self.requests.saturating_add(1);
@@ -91,6 +102,7 @@ impl Outlier {
         if self.is_out(now_ms) || !may_leave || (self.consecutive < CONSECUTIVE && !rate) {
             return false;
         }
+        self.errors.remember(now_ms);
         let length = BASE_MS.checked_shl(self.times).unwrap_or(MAX_MS).min(MAX_MS);
         self.times = self.times.saturating_add(1).min(16);
         self.out_until_ms = now_ms.saturating_add(length);

@@ -83,11 +83,12 @@ pub struct Judged {
 /// for one that has said nothing yet.
 ///
 /// Lost takes more than half of those that speak, and the confirmations that the rules ask for: an observer that is itself cut off
-/// finds everything down, and alone it loses nothing. As long as most of those that speak find it up it is healthy: a broken way between two
+/// finds everything down, and alone it loses nothing. It is degraded when the traffic of more observers fails than of those whose is served. As long as most of those that speak find it up it is healthy: a broken way between two
 /// regions must not send the clients of both to a third.
 #[must_use]
 pub fn judge(observers: &BTreeMap<RegionName, Option<Opinion>>, now_ms: u64, rules: &VerdictRules) -> Judged {
     let mut evidence = Evidence::default();
+    let mut served = 0;
     for (observer, opinion) in observers {
         let fresh = opinion.filter(|opinion| now_ms.saturating_sub(opinion.at_ms) <= rules.stale_after_ms);
         let Some(opinion) = fresh else {
@@ -96,15 +97,17 @@ pub fn judge(observers: &BTreeMap<RegionName, Option<Opinion>>, now_ms: u64, rul
         };
         let side = if opinion.up { &mut evidence.up } else { &mut evidence.down };
         side.push(observer.clone());
-        if opinion.error_permille.is_some_and(|errors| errors >= rules.degraded_permille) {
-            evidence.failing.push(observer.clone());
+        match opinion.error_permille {
+            Some(errors) if errors >= rules.degraded_permille => evidence.failing.push(observer.clone()),
+            Some(_) => served += 1,
+            None => {}
         }
     }
     let (up, down) = (evidence.up.len(), evidence.down.len());
     let confirmed = down >= rules.confirmations.min(observers.len()).max(1);
     let verdict = if down > up && confirmed {
         Verdict::Lost
-    } else if down >= up || !evidence.failing.is_empty() {
+    } else if down >= up || evidence.failing.len() > served {
         Verdict::Degraded
     } else {
         Verdict::Healthy
@@ -150,15 +153,18 @@ mod tests {
     fn real_traffic_that_fails_degrades_and_the_evidence_names_who_saw_it() {
         let region = |name| RegionName::new(name).unwrap();
         let opinion = |up, errors| Some(Opinion { up, error_permille: Some(errors), at_ms: 20_000 });
-        let observers = BTreeMap::from([
+        let mut observers = BTreeMap::from([
             (region("a"), opinion(true, 49)),
             (region("b"), opinion(true, 50)),
             (region("c"), None),
         ]);
         let judged = judge(&observers, 20_000, &VerdictRules::default());
+        assert_eq!(judged.verdict, Verdict::Healthy, "as many are served");
+        observers.insert(region("d"), opinion(true, 1_000));
+        let judged = judge(&observers, 20_000, &VerdictRules::default());
         assert_eq!(judged.verdict, Verdict::Degraded);
-        assert_eq!(judged.evidence.failing, [region("b")]);
-        assert_eq!(judged.evidence.up, [region("a"), region("b")]);
+        assert_eq!(judged.evidence.failing, [region("b"), region("d")]);
+        assert_eq!(judged.evidence.up, [region("a"), region("b"), region("d")]);
         assert_eq!(judged.evidence.silent, [region("c")]);
     }
 }

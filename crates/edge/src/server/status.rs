@@ -21,6 +21,8 @@ pub struct BackendView {
     pub out_for_ms: u64,
     /// Failures in a row, up to now.
     pub consecutive: u32,
+    /// Whether too many of the requests of late have failed; `None` when there were too few to tell.
+    pub too_many_errors: Option<bool>,
     /// What the last of them was.
     pub fault: Option<&'static str>,
 }
@@ -40,6 +42,7 @@ impl Server {
             idle: upstream.idle(),
             out_for_ms: outlier.out_for_ms(now_ms),
             consecutive: outlier.consecutive(),
+            too_many_errors: outlier.too_many_errors(now_ms),
             fault: outlier.fault(),
         })
     }

@@ -14,15 +14,16 @@ pub use probers::Counts;
 
 use crate::lock::lock;
 use bytes::Bytes;
+use meridian_replication::system::Services;
 use meridian_replication::{Replication, runtime};
-use meridian_steering::{Board, Observation, Standings, Target, VerdictRules, World};
-use meridian_types::{Backend, NodeId, RegionName};
+use meridian_steering::{Board, Observation, Report, Standings, Target, VerdictRules, World};
+use meridian_types::{Backend, HostName, NodeId, RegionName};
 use notice::Notice;
 use probers::Probers;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -49,6 +50,9 @@ pub struct Findings {
     pub addresses: std::collections::BTreeMap<Backend, Vec<IpAddr>>,
 }
 
+/// Whether too many requests to a backend of the service with this first host fail; `None` when there are too few to tell.
+pub type Traffic = Box<dyn Fn(&Backend, &HostName) -> Option<bool> + Send + Sync>;
+
 /// This node's view of the health of all services.
 pub struct Health {
     replication: Arc<Replication>,
@@ -60,6 +64,7 @@ pub struct Health {
     regions: Mutex<regions::Regions>,
     news: Arc<Notify>,
     findings: watch::Sender<Arc<Findings>>,
+    traffic: OnceLock<Traffic>,
 }
 
 impl Health {
@@ -77,6 +82,7 @@ impl Health {
             regions: Mutex::default(),
             news,
             findings: watch::Sender::default(),
+            traffic: OnceLock::new(),
         });
         let listener = Arc::downgrade(&health);
         health.replication.on_notice(Arc::new(move |from, payload| {
@@ -85,6 +91,11 @@ impl Health {
             }
         }));
         health
+    }
+
+    /// Takes real traffic into account from now on, once: what this node's edge makes of backends.
+    pub fn watch_traffic(&self, traffic: Traffic) {
+        _ = self.traffic.set(traffic);
     }
 
     /// Follows the findings.
@@ -137,6 +148,7 @@ impl Health {
     fn notice(&self) -> Notice {
         let state = self.replication.system();
         let mut report = self.probers.report();
+        self.add_traffic(&mut report, state.services());
         let regions: BTreeSet<&RegionName> = state.nodes.values().map(|node| &node.region).collect();
         let mut watched = lock(&self.regions);
         watched.keep(|region| regions.contains(region));
@@ -163,6 +175,20 @@ impl Health {
             .filter_map(|(node, rtt)| Some((state.region_of(node)?.clone(), rtt)))
             .map(|(region, rtt)| (region, u32::try_from(rtt.as_millis()).unwrap_or(u32::MAX)));
         Notice::new(report, distances::nearest(to_regions))
+    }
+
+    /// Adds how requests fare to what probes say. Where probes fail too it says nothing: the way there may be what is broken.
+    fn add_traffic(&self, report: &mut Report, services: &Services) {
+        let Some(traffic) = self.traffic.get() else { return };
+        for (target, seen) in report.iter_mut().filter(|(_, seen)| seen.up) {
+            let Target::Backend { service, backend, .. } = target else { continue };
+            let host = services.by_name.get(service).and_then(|service| service.hosts.first());
+            let Some(failing) = host.and_then(|host| traffic(backend, host)) else { continue };
+            seen.error_permille = Some(if failing { 1_000 } else { 0 });
+            if failing {
+                "too many of its requests fail".clone_into(&mut seen.detail);
+            }
+        }
     }
 
     /// Takes a notice off a link.

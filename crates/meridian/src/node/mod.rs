@@ -177,6 +177,8 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         here.region.clone(),
     );
     let edge_server = edge::server(&config, &replication).map_err(NodeError::Edge)?;
+    let traffic = Arc::clone(&edge_server);
+    health.watch_traffic(Box::new(move |backend, host| traffic.backend(backend, host)?.too_many_errors));
     let edge = edge_of(&config, (&edge_server, &name_server), (&health, &replication));
     let node_admin = Arc::new(NodeAdmin::new(
         Arc::clone(&replication),
