@@ -56,7 +56,7 @@ class Trio:
         (folder / "example.zone").write_text(
             '@ 60 IN CNAME shop\n@ 60 IN TXT "hello"\n*.wild 60 IN TXT "wild"\nsub 60 IN NS ns.sub\nns.sub 60 IN A 192.0.2.53\n'
             # In the order of signatures the second one comes first.
-            "@ 60 IN MX 10 B.mail.test.\n@ 30 IN MX 10 a.MAIL.test.\n"
+            "@ 60 IN MX 10 _B.mail.test.\n@ 30 IN MX 10 _a.MAIL.test.\n"
         )
         for region in NETWORKS:
             assert meridian("cert", "node", region, "--dir", folder).returncode == 0

@@ -39,8 +39,8 @@ ns.sub IN A 10.8.8.8
 safe IN NS ns.safe
 safe IN DS 4711 13 2 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 ns.safe IN A 10.8.8.9
-mixed 60 IN MX 10 B.example.com.
-mixed 30 IN MX 10 a.EXAMPLE.com.
+mixed 60 IN MX 10 _B.example.com.
+mixed 30 IN MX 10 _a.EXAMPLE.com.
 deep.empty IN TXT "below nothing"
 down IN CNAME host.child
 "#;
