@@ -46,8 +46,11 @@ proptest! {
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         cut in any::<prop::sample::Index>(),
         cuts in any::<bool>(),
+        signed in any::<bool>(),
     ) {
-        let mut bytes = world::query(name, RecordType::from(kind), Some("192.0.2.0/24")).to_vec().unwrap();
+        let mut question = world::query(name, RecordType::from(kind), Some("192.0.2.0/24"));
+        question.edns.as_mut().unwrap().set_dnssec_ok(signed);
+        let mut bytes = question.to_vec().unwrap();
         for (at, value) in changes {
             let at = at.index(bytes.len());
             bytes[at] = value;
