@@ -9,12 +9,14 @@ use std::sync::LazyLock;
 #[path = "../../crates/dns/tests/world/mod.rs"]
 mod world;
 
-static VIEW: LazyLock<View> = LazyLock::new(|| world::World::default().view());
+static VIEWS: LazyLock<[View; 2]> =
+    LazyLock::new(|| [world::World::default().view(), world::World::signed(world::KEY).view()]);
 
 fuzz_target!(|bytes: &[u8]| {
-    for (transport, limit) in [(Transport::Udp, 1_232), (Transport::Tcp, 65_535)] {
-        let mut out = Vec::new();
-        if let Outcome::Reply { .. } = respond(&VIEW, bytes, [192, 0, 2, 1].into(), transport, &mut out) {
+    let ways = [(Transport::Udp, 1_232), (Transport::Tcp, 65_535)];
+    for (view, (transport, limit)) in VIEWS.iter().flat_map(|view| ways.map(|way| (view, way))) {
+        let (mut out, from) = (Vec::new(), [192, 0, 2, 1].into());
+        if let Outcome::Reply { .. } = respond(view, bytes, from, transport, world::NOW, &mut out) {
             assert!(out.len() <= limit);
             Message::from_vec(&out).expect("what is sent can be read");
         }

@@ -5,7 +5,8 @@ Run by `cargo test -p meridian --test acceptance`, or by hand:
     MERIDIAN_BIN=target/debug/meridian python3 -m pytest -s tests/acceptance
 
 Figures are printed (`-s` shows them). `MERIDIAN_ASSERT_LATENCY=1` has them judged too, and
-`MERIDIAN_TOKEN_TRIES` says how often reads with a token are tried.
+`MERIDIAN_TOKEN_TRIES` says how often reads with a token are tried, `MERIDIAN_FUZZ_SECONDS` for how long ports are sent
+mutated messages (an hour: 3600).
 """
 
 import pytest

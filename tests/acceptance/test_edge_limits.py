@@ -26,11 +26,12 @@ IDLE = max(5.0, MANY / 200)
 
 
 class Node:
-    """One node by its own configuration file."""
+    """One node by its own configuration file, and by what is to be added to it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, more=""):
         base = free_base_port(1)
         self.folder, self.edge, self.admin = folder, f"127.0.0.1:{base + 3}", f"http://127.0.0.1:{base + 1}"
+        self.dns = ("127.0.0.1", base + 4)
         listen = dict(zip(["dynamodb", "admin", "redis", "edge", "dns", "peer"], range(base, base + 6)))
         self.certify("one")
         (folder / "node.toml").write_text(
@@ -40,6 +41,7 @@ class Node:
             + "[auth]\nmode='none'\n[edge]\nmax_body='100KiB'\nmax_header_bytes='8KiB'\nmax_headers=20\n"
             + f"idle_timeout='{int(IDLE * 1000)}ms'\nmin_body_rate='1MiB'\nmax_connections_per_client={MANY + 100}\n"
             + "max_in_flight=24\ntrusted=['127.0.0.2/32']\nmax_connections=20000\ncache_size='1MiB'\n[[edge.certificate]]\ncert='edge.pem'\nkey='edge.key'\n"
+            + more
         )
         self.log = open(folder / "node.log", "wb")  # noqa: SIM115
         self.process = subprocess.Popen(

@@ -1,8 +1,10 @@
 //! What the answer to a question is.
 //!
-//! Source: RFC 1034, section 4.3.2, without the cache; RFC 2308 for what is not there; RFC 8482 for ANY; RFC 2782 for SRV.
+//! Source: RFC 1034, section 4.3.2, without the cache; RFC 2308 for what is not there; RFC 8482 for ANY; RFC 2782 for SRV; RFC 4035, section 3.1, and
+//! RFC 9824, section 3, for signed zones.
 
 use crate::View;
+use crate::dnssec::{Denial, NXNAME, nsec, prove};
 use crate::geo::ClientNetwork;
 use crate::zone::{Found, Node, Served, Zone, build_address};
 use hickory_proto::op::ResponseCode;
@@ -25,6 +27,12 @@ pub struct Question<'a> {
     pub kind: RecordType,
     /// For whom.
     pub client: ClientNetwork,
+    /// Whether signatures are wanted.
+    pub dnssec_ok: bool,
+    /// Whether a proof that the name is not there may come with the code that says so (RFC 9824, section 5.1).
+    pub compact_ok: bool,
+    /// When, in seconds since 1970.
+    pub now_s: u64,
 }
 
 /// What is answered.
@@ -45,13 +53,29 @@ pub(crate) struct Answer {
 pub(crate) fn answer(view: &View, question: Question<'_>) -> Answer {
     let name = LowerName::new(question.name);
     let transfer = matches!(question.kind, RecordType::AXFR | RecordType::IXFR);
-    let Some(zone) = view.zones.of(&name).filter(|_| !transfer) else {
+    let zone = match question.kind {
+        // What vouches for a zone is the one above.
+        RecordType::DS => view.zones.above(&name).or_else(|| view.zones.of(&name)),
+        _ => view.zones.of(&name),
+    };
+    let Some(zone) = zone.filter(|_| !transfer) else {
         return Answer { code: ResponseCode::Refused, ..Answer::default() };
     };
-    let mut search =
-        Search { view, zone, question, answer: Answer { authoritative: true, ..Answer::default() } };
+    let answer = Answer { authoritative: true, ..Answer::default() };
+    let mut search = Search { view, zone, question, answer, node: None, denial: None };
     search.follow(name);
-    search.answer
+    let Search { mut answer, denial, .. } = search;
+    let failed = || Answer { code: ResponseCode::ServFail, authoritative: true, ..Answer::default() };
+    if answer.code == ResponseCode::ServFail {
+        return failed();
+    }
+    match zone.signer.as_deref().map(|signer| prove((zone, signer), question, denial, &mut answer)) {
+        None | Some(Ok(())) => answer,
+        Some(Err(error)) => {
+            tracing::debug!(%error, "an answer could not be signed");
+            failed()
+        }
+    }
 }
 
 struct Search<'a> {
@@ -59,18 +83,29 @@ struct Search<'a> {
     zone: &'a Zone,
     question: Question<'a>,
     answer: Answer,
+    /// What there is at the name that the search has come to.
+    node: Option<&'a Node>,
+    /// What a signed zone has to prove.
+    denial: Option<Denial>,
 }
 
 impl<'a> Search<'a> {
     fn follow(&mut self, mut name: LowerName) {
         let mut owner = self.question.name.clone();
         for _ in 0..=MAX_ALIASES {
+            self.node = None;
             let (node, wild) = match self.zone.find(&name) {
                 Found::Node(node) => (node, false),
                 Found::Wildcard(node) => (node, true),
-                Found::Nothing => return self.nothing(ResponseCode::NXDomain),
-                Found::Delegation(servers) => return self.refer(servers),
+                Found::Nothing => {
+                    if !self.describe(&owner) {
+                        self.nothing(ResponseCode::NXDomain, &owner);
+                    }
+                    return;
+                }
+                Found::Delegation(servers) => return self.refer(servers, &owner),
             };
+            self.node = Some(node);
             match self.at(node, &owner, wild) {
                 Some(target) => {
                     name = LowerName::new(&target);
@@ -101,6 +136,9 @@ impl<'a> Search<'a> {
             self.answer.answers.push(Record::from_rdata(owner.clone(), ANY_TTL, RData::HINFO(minimal)));
             return None;
         }
+        if self.describe(owner) {
+            return None;
+        }
         if let (Some(service), RecordType::A | RecordType::AAAA) = (&node.host, kind) {
             return self.steer(service, owner);
         }
@@ -122,7 +160,7 @@ impl<'a> Search<'a> {
             self.answer.answers.push(owned(record));
             return Some(target.clone());
         }
-        self.nothing(ResponseCode::NoError);
+        self.nothing(ResponseCode::NoError, owner);
         None
     }
 
@@ -175,7 +213,7 @@ impl<'a> Search<'a> {
             }
         }
         if self.answer.answers.len() == before {
-            self.nothing(ResponseCode::NoError);
+            self.nothing(ResponseCode::NoError, owner);
         }
     }
 
@@ -188,19 +226,23 @@ impl<'a> Search<'a> {
             let Ok(target) = host.prepend_label(region.as_str()) else { continue };
             for endpoint in place.endpoints.iter().filter(|endpoint| endpoint.scheme == scheme) {
                 let data = RData::SRV(SRV::new(priority, 1, endpoint.port, target.clone()));
-                self.answer.answers.push(Record::from_rdata(owner.clone(), service.ttl, data));
+                let record = Record::from_rdata(owner.clone(), service.ttl, data);
+                // Processes of a region that listen on the same port are one record.
+                if !self.answer.answers.contains(&record) {
+                    self.answer.answers.push(record);
+                }
             }
-            self.answer.additionals.extend(self.zone.addresses_of(&target).cloned());
+            self.add_addresses(&target);
         }
         if self.answer.answers.is_empty() {
-            self.nothing(ResponseCode::NoError);
+            self.nothing(ResponseCode::NoError, owner);
         }
     }
 
     /// Answers at the apex, where an alias may not be, with the addresses that it leads to.
     fn flatten(&mut self, owner: &Name, ttl: u32, target: &Name) {
         if !matches!(self.question.kind, RecordType::A | RecordType::AAAA) {
-            return self.nothing(ResponseCode::NoError);
+            return self.nothing(ResponseCode::NoError, owner);
         }
         let lower = LowerName::new(target);
         let inside = self.view.zones.of(&lower).map(|zone| zone.find(&lower));
@@ -214,7 +256,7 @@ impl<'a> Search<'a> {
                 let addresses: Vec<IpAddr> = set.filter_map(|record| record.data.ip_addr()).collect();
                 self.addresses(owner, ttl, &addresses);
             }
-            Some(_) => self.nothing(ResponseCode::NoError),
+            Some(_) => self.nothing(ResponseCode::NoError, owner),
             None => match self.zone.resolved(target) {
                 [] => self.answer.code = ResponseCode::ServFail,
                 addresses => self.addresses(owner, ttl, addresses),
@@ -222,9 +264,26 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn refer(&mut self, servers: &[Record]) {
+    fn refer(&mut self, servers: &'a [Record], owner: &Name) {
+        let Some(cut) = servers.first().map(|record| &record.name) else { return };
+        let vouchers = self.zone.vouchers(cut);
+        if self.question.kind == RecordType::DS && cut == owner {
+            // The one question about the zone below that is this zone's to answer.
+            return match vouchers {
+                [] => {
+                    self.nothing(ResponseCode::NoError, owner);
+                    self.denial = Some(Denial { name: owner.clone(), kinds: vec![RecordType::NS] });
+                }
+                found => self.answer.answers.extend_from_slice(found),
+            };
+        }
         self.answer.authoritative = !self.answer.answers.is_empty();
         self.answer.authorities.extend(servers.iter().cloned());
+        match vouchers {
+            [] => self.denial = Some(Denial { name: cut.clone(), kinds: vec![RecordType::NS] }),
+            found if self.question.dnssec_ok => self.answer.authorities.extend_from_slice(found),
+            _ => {}
+        }
         self.add_targets(servers);
     }
 
@@ -237,17 +296,53 @@ impl<'a> Search<'a> {
                 RData::MX(mx) => &mx.exchange,
                 _ => continue,
             };
-            self.answer.additionals.extend(self.zone.addresses_of(target).cloned());
+            self.add_addresses(target);
         }
     }
 
-    fn nothing(&mut self, code: ResponseCode) {
+    fn add_addresses(&mut self, target: &Name) {
+        let additionals = &mut self.answer.additionals;
+        if additionals.iter().all(|record| record.name != *target) {
+            additionals.extend(self.zone.addresses_of(target).cloned());
+        }
+    }
+
+    /// Answers who asks a signed zone for its proofs themselves; false for any other question.
+    fn describe(&mut self, owner: &Name) -> bool {
+        let asked = matches!(self.question.kind, RecordType::NSEC | RecordType::RRSIG);
+        if !asked || self.zone.signer.is_none() {
+            return false;
+        }
+        match nsec(self.zone, owner, self.kinds(owner)) {
+            Ok(record) => self.answer.answers.push(record),
+            Err(_) => self.answer.code = ResponseCode::ServFail,
+        }
+        true
+    }
+
+    /// The types at the name that the search has come to, but for the one that is asked for.
+    fn kinds(&self, owner: &Name) -> Vec<RecordType> {
+        let Some(node) = self.node else { return vec![NXNAME] };
+        let mut kinds: Vec<RecordType> = node.sets.keys().copied().collect();
+        let flattened = kinds.contains(&RecordType::CNAME) && LowerName::new(owner) == self.zone.origin;
+        if flattened {
+            kinds.retain(|kind| *kind != RecordType::CNAME);
+        }
+        // What is there for one client and not for another is better said to be there.
+        if flattened || node.host.is_some() {
+            kinds.extend([RecordType::A, RecordType::AAAA]);
+        }
+        kinds.extend(node.srv.as_ref().map(|_| RecordType::SRV));
+        kinds.retain(|kind| *kind != self.question.kind);
+        kinds
+    }
+
+    fn nothing(&mut self, code: ResponseCode, owner: &Name) {
         self.answer.code = code;
         let mut soa = self.zone.soa.clone();
-        if let RData::SOA(data) = &soa.data {
-            soa.ttl = soa.ttl.min(data.minimum);
-        }
+        soa.ttl = self.zone.negative_ttl();
         self.answer.authorities.push(soa);
+        self.denial = Some(Denial { name: owner.clone(), kinds: self.kinds(owner) });
     }
 }
 

@@ -1,9 +1,10 @@
 //! Bytes in, bytes out: one message and its response.
 //!
-//! Source: RFC 1035, RFC 6891 (EDNS), RFC 7871 (client subnet), RFC 5001 (NSID).
+//! Source: RFC 1035, RFC 6891 (EDNS), RFC 7871 (client subnet), RFC 5001 (NSID), RFC 3225 (DO), RFC 9824 (CO).
 
 use crate::View;
 use crate::answer::{Answer, Question, answer};
+use crate::dnssec::NXNAME;
 use crate::geo::ClientNetwork;
 use hickory_proto::op::{Edns, Header, Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::DNSClass;
@@ -19,6 +20,8 @@ const PLAIN_PAYLOAD: u16 = 512;
 const HEADER: usize = 12;
 /// The most additional records of a question: EDNS, and what a later standard may add.
 const MAX_ADDITIONALS: u16 = 4;
+/// The bit of EDNS, beside that for signatures, of those who know what NXNAME means: CO.
+const COMPACT_OK: u16 = 0x4000;
 
 /// How a message has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +62,13 @@ pub enum Outcome {
     },
 }
 
-/// Answers `message`, which has come from `from`, into `out`, which is emptied first. Never panics, whatever the message is.
+/// Answers `message`, which has come from `from` at `now_s` seconds since 1970, into `out`, which is emptied first. Never panics, whatever the message is.
 pub fn respond(
     view: &View,
     message: &[u8],
     from: IpAddr,
     transport: Transport,
+    now_s: u64,
     out: &mut Vec<u8>,
 ) -> Outcome {
     out.clear();
@@ -93,11 +97,17 @@ pub fn respond(
         return error(&header, ResponseCode::FormErr, Some(reply_edns(view, &request, None)), out);
     }
     let Some(query) = request.queries.first() else { return Outcome::Nothing };
+    if query.query_type() == NXNAME {
+        let edns = request.edns.as_ref().map(|_| reply_edns(view, &request, None));
+        return error(&header, ResponseCode::FormErr, edns, out);
+    }
+    let (dnssec_ok, compact_ok) = request.edns.as_ref().map_or((false, false), wants);
     let found = match query.query_class() {
         DNSClass::IN | DNSClass::ANY => {
             let client =
                 subnet.as_ref().map_or_else(|| ClientNetwork::of(from), |subnet| whose(subnet, from));
-            answer(view, Question { name: query.name(), kind: query.query_type(), client })
+            let (name, kind) = (query.name(), query.query_type());
+            answer(view, Question { name, kind, client, dnssec_ok, compact_ok, now_s })
         }
         _ => Answer { code: ResponseCode::Refused, ..Answer::default() },
     };
@@ -167,6 +177,12 @@ fn write(mut reply: Message, limit: u16, out: &mut Vec<u8>) -> Option<bool> {
     (fits || out.len() > HEADER).then_some(true)
 }
 
+/// Whether signatures are wanted, and whether proofs are understood.
+fn wants(edns: &Edns) -> (bool, bool) {
+    let flags = edns.flags();
+    (flags.dnssec_ok, flags.dnssec_ok && flags.z & COMPACT_OK > 0)
+}
+
 fn client_subnet(edns: &Edns) -> Option<ClientSubnet> {
     match edns.option(EdnsCode::Subnet) {
         Some(EdnsOption::Subnet(subnet)) => Some(*subnet),
@@ -204,7 +220,9 @@ fn reply_edns(view: &View, request: &Message, subnet: Option<ClientSubnet>) -> E
     edns.set_max_payload(UDP_PAYLOAD);
     edns.set_version(0);
     if let Some(asked) = &request.edns {
-        edns.set_dnssec_ok(asked.flags().dnssec_ok);
+        let (dnssec_ok, compact_ok) = wants(asked);
+        edns.set_dnssec_ok(dnssec_ok);
+        edns.flags_mut().z = if compact_ok { COMPACT_OK } else { 0 };
         if asked.option(EdnsCode::NSID).is_some()
             && let Ok(nsid) = NSIDPayload::new(view.nsid.clone())
         {

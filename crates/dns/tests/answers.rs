@@ -40,7 +40,7 @@ fn when_all_are_lost_all_are_given() {
     assert_eq!(addresses(&reply), ["10.0.1.1", "10.0.2.1", "10.0.0.1"], "the nearest first");
     let mut out = Vec::new();
     let query = world::query("shop.example.com.", RecordType::A, Some(WEST)).to_vec().unwrap();
-    let outcome = respond(&view, &query, [127, 0, 0, 1].into(), Transport::Udp, &mut out);
+    let outcome = respond(&view, &query, [127, 0, 0, 1].into(), Transport::Udp, world::NOW, &mut out);
     assert_eq!(outcome, Outcome::Reply { kind: Kind::Answer, truncated: false, fail_open: true });
 }
 
@@ -49,7 +49,7 @@ fn the_resolver_s_own_address_counts_when_it_says_nothing_of_its_client() {
     let world = World::default();
     let ask_from = |message: &Message, from: [u8; 4]| {
         let mut out = Vec::new();
-        respond(&world.view(), &message.to_vec().unwrap(), from.into(), Transport::Udp, &mut out);
+        respond(&world.view(), &message.to_vec().unwrap(), from.into(), Transport::Udp, world::NOW, &mut out);
         addresses(&Message::from_vec(&out).unwrap())
     };
     let plain = world::query("shop.example.com.", RecordType::A, None);
@@ -177,7 +177,7 @@ fn what_does_not_fit_is_truncated_over_udp_and_whole_over_tcp() {
             edns
         });
         let mut out = Vec::new();
-        respond(&view, &message.to_vec().unwrap(), [127, 0, 0, 1].into(), transport, &mut out);
+        respond(&view, &message.to_vec().unwrap(), [127, 0, 0, 1].into(), transport, world::NOW, &mut out);
         (out.len(), Message::from_vec(&out).unwrap())
     };
     let (length, reply) = send(Transport::Udp, None);

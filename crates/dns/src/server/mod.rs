@@ -13,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
@@ -143,7 +144,8 @@ impl Shared {
             Transport::Udp => &counters.udp,
             Transport::Tcp => &counters.tcp,
         });
-        match respond(&self.view(), message, from, transport, out) {
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        match respond(&self.view(), message, from, transport, now_s, out) {
             Outcome::Nothing => {
                 count(&counters.ignored);
                 None

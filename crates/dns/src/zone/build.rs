@@ -2,7 +2,9 @@
 
 use super::file::ZoneFile;
 use super::service::Served;
+use super::signed;
 use super::{Node, Zone, Zones};
+use crate::dnssec::Signer;
 use hickory_proto::rr::rdata::{A, AAAA, NS, SOA};
 use hickory_proto::rr::{LowerName, Name, RData, Record, RecordType};
 use meridian_types::service::Scheme;
@@ -13,7 +15,7 @@ use std::sync::Arc;
 /// How long that there is nothing may be kept, in seconds: a host that was added just now is asked for just now.
 const NEGATIVE_TTL: u32 = 15;
 /// How long SOA and NS records may be kept, in seconds.
-const APEX_TTL: u32 = 3_600;
+pub(super) const APEX_TTL: u32 = 3_600;
 /// What a secondary would go by, in seconds; there are none, since every node has every zone.
 const REFRESH: i32 = 3_600;
 const RETRY: i32 = 600;
@@ -41,13 +43,16 @@ pub struct Settings {
     pub origins: Vec<Name>,
     /// What names outside were last resolved to.
     pub resolved: Arc<BTreeMap<Name, Vec<IpAddr>>>,
+    /// What signs zones, which are there without anything in them as well; one for a zone.
+    pub signers: Vec<Arc<Signer>>,
 }
 
 /// Builds all zones. A host's zone is the longest origin that it is in; without one it is the domain behind its first label.
 #[must_use]
 pub fn build(settings: &Settings, files: &[ZoneFile], services: &[Arc<Served>]) -> Zones {
     let mut zones: HashMap<LowerName, Zone> = HashMap::new();
-    for origin in settings.origins.iter().chain(files.iter().map(|file| &file.origin)) {
+    let signed = settings.signers.iter().map(|signer| signer.zone());
+    for origin in settings.origins.iter().chain(files.iter().map(|file| &file.origin)).chain(signed) {
         zones.entry(LowerName::new(origin)).or_insert_with(|| empty(settings, origin));
     }
     for host in services.iter().flat_map(|service| &service.hosts) {
@@ -72,6 +77,13 @@ pub fn build(settings: &Settings, files: &[ZoneFile], services: &[Arc<Served>]) 
     for zone in zones.by_origin.values_mut() {
         finish(settings, zone);
     }
+    delegate(&mut zones);
+    for zone in zones.by_origin.values_mut() {
+        connect(zone);
+        if let Some(signer) = zone.signer.clone() {
+            signed::prepare(zone, &signer);
+        }
+    }
     zones
 }
 
@@ -90,6 +102,7 @@ fn empty(settings: &Settings, origin: &Name) -> Zone {
     Zone {
         origin: LowerName::new(origin),
         soa: Record::from_rdata(origin.clone(), NEGATIVE_TTL, RData::SOA(soa)),
+        signer: settings.signers.iter().find(|signer| signer.zone() == origin).cloned(),
         nodes: HashMap::new(),
         delegates: false,
         resolved: Arc::clone(&settings.resolved),
@@ -112,10 +125,15 @@ fn zone_of<'a>(zones: &'a mut Zones, name: &Name) -> Option<&'a mut Zone> {
 
 fn add_record(zones: &mut Zones, record: Record) {
     let Some(zone) = zone_of(zones, &record.name) else { return };
+    let at_origin = LowerName::new(&record.name) == zone.origin;
     if let RData::SOA(_) = record.data {
-        if LowerName::new(&record.name) == zone.origin {
+        if at_origin {
             zone.soa = record;
         }
+        return;
+    }
+    // What vouches for a zone is the business of the one above.
+    if at_origin && record.record_type() == RecordType::DS {
         return;
     }
     zone.node(&record.name).sets.entry(record.record_type()).or_default().push(record);
@@ -153,7 +171,7 @@ pub(crate) fn address_data(address: IpAddr) -> RData {
     }
 }
 
-/// Adds what every zone has, and the names between others.
+/// Adds what every zone has.
 fn finish(settings: &Settings, zone: &mut Zone) {
     let origin = Name::from(&zone.origin);
     let own_servers =
@@ -173,6 +191,32 @@ fn finish(settings: &Settings, zone: &mut Zone) {
     }
     let soa = zone.soa.clone();
     zone.node(&origin).sets.insert(RecordType::SOA, vec![soa]);
+}
+
+/// Tells zones of those below them that are served here as well.
+fn delegate(zones: &mut Zones) {
+    let below: Vec<(LowerName, LowerName)> = zones
+        .by_origin
+        .keys()
+        .filter_map(|origin| Some((zones.above(origin)?.origin.clone(), origin.clone())))
+        .collect();
+    for (above, origin) in below {
+        let Some(zone) = zones.by_origin.get(&origin) else { continue };
+        let servers = zone.nodes.get(&origin).and_then(|node| node.sets.get(&RecordType::NS)).cloned();
+        let vouchers = zone.signer.iter().flat_map(|signer| signer.delegations());
+        let vouchers: Vec<Record> =
+            vouchers.map(|data| Record::from_rdata(Name::from(&origin), APEX_TTL, data)).collect();
+        let Some(above) = zones.by_origin.get_mut(&above) else { continue };
+        let node = above.nodes.entry(origin).or_default();
+        node.sets.extend(servers.map(|servers| (RecordType::NS, servers)));
+        if above.signer.is_some() && !vouchers.is_empty() {
+            node.sets.insert(RecordType::DS, vouchers);
+        }
+    }
+}
+
+/// Adds the names between others, and notes whether any is another server's.
+fn connect(zone: &mut Zone) {
     let names: Vec<LowerName> = zone.nodes.keys().cloned().collect();
     for mut name in names {
         if name != zone.origin
@@ -188,7 +232,7 @@ fn finish(settings: &Settings, zone: &mut Zone) {
 }
 
 impl Zone {
-    fn node(&mut self, name: &Name) -> &mut Node {
+    pub(super) fn node(&mut self, name: &Name) -> &mut Node {
         self.nodes.entry(LowerName::new(name)).or_default()
     }
 }

@@ -3,13 +3,15 @@
 mod build;
 mod file;
 mod service;
+mod signed;
 
 pub(crate) use build::address_data as build_address;
 pub use build::{NameServer, Settings, build};
 pub use file::{ZoneFile, ZoneFileError};
 pub use service::{Endpoint, Place, Served, Turn};
 
-use hickory_proto::rr::{LowerName, Name, Record, RecordType};
+use crate::dnssec::Signer;
+use hickory_proto::rr::{LowerName, Name, RData, Record, RecordType};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -36,6 +38,20 @@ impl Zones {
         }
     }
 
+    /// The zone above the one of this name.
+    #[must_use]
+    pub fn above(&self, origin: &LowerName) -> Option<&Zone> {
+        if origin.is_root() || !self.by_origin.contains_key(origin) {
+            return None;
+        }
+        self.of(&origin.base_name())
+    }
+
+    /// What signs zones, for those that are signed.
+    pub fn signers(&self) -> impl Iterator<Item = &Signer> {
+        self.by_origin.values().filter_map(|zone| zone.signer.as_deref())
+    }
+
     /// The origins of the zones, sorted.
     #[must_use]
     pub fn origins(&self) -> Vec<String> {
@@ -52,6 +68,8 @@ pub struct Zone {
     pub origin: LowerName,
     /// Its SOA record.
     pub soa: Record,
+    /// What signs it; `None` for a zone without signatures.
+    pub signer: Option<Arc<Signer>>,
     /// What there is at each name, names with nothing of their own included.
     nodes: HashMap<LowerName, Node>,
     /// Whether a name below the origin is another server's.
@@ -121,6 +139,29 @@ impl Zone {
             at = at.base_name();
         }
         servers
+    }
+
+    /// The DS records of a cut.
+    #[must_use]
+    pub fn vouchers(&self, cut: &Name) -> &[Record] {
+        let node = self.nodes.get(&LowerName::new(cut));
+        node.and_then(|node| node.sets.get(&RecordType::DS)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether records are this zone's own, not those of a zone below: at a cut it has only what says how the one below is signed.
+    #[must_use]
+    pub fn vouches_for(&self, name: &LowerName, kind: RecordType) -> bool {
+        let below = self.delegates && self.delegation(name).is_some();
+        !below || matches!(kind, RecordType::DS | RecordType::NSEC)
+    }
+
+    /// How long that there is nothing may be kept, in seconds (RFC 2308 and RFC 9077).
+    #[must_use]
+    pub fn negative_ttl(&self) -> u32 {
+        match &self.soa.data {
+            RData::SOA(soa) => self.soa.ttl.min(soa.minimum),
+            _ => self.soa.ttl,
+        }
     }
 
     /// The address records of a name in this zone that are the same for everybody.

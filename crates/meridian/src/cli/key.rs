@@ -21,6 +21,8 @@ pub(super) enum KeyCommand {
         #[arg(long = "action", default_value = "*", value_name = "NAME")]
         actions: Vec<String>,
     },
+    /// Make the key that signs a zone, or show what its parent zone needs of it
+    Dnssec(super::dnssec::DnssecArgs),
     /// Make, rotate and use the keys that sign tokens of sessions
     #[command(subcommand)]
     Jwt(super::jwt::JwtCommand),
@@ -59,6 +61,9 @@ pub(super) async fn run(command: KeyCommand, global: &Global) -> Outcome {
     if let KeyCommand::Jwt(command) = command {
         return super::jwt::run(command, global).await;
     }
+    if let KeyCommand::Dnssec(args) = command {
+        return super::dnssec::run(&args, global);
+    }
     let client = connect(global).await?;
     match command {
         KeyCommand::Delete { access_key_id } => {
@@ -71,7 +76,7 @@ pub(super) async fn run(command: KeyCommand, global: &Global) -> Outcome {
                 }
             }
         }
-        KeyCommand::List | KeyCommand::Create { .. } | KeyCommand::Jwt(_) => {
+        KeyCommand::List | KeyCommand::Create { .. } | KeyCommand::Dnssec(_) | KeyCommand::Jwt(_) => {
             let list = client.keys().await?;
             match global.output {
                 Format::Json => output::json(&list),

@@ -10,6 +10,7 @@ mod conflicts;
 mod connect;
 mod demo;
 mod dev;
+mod dnssec;
 mod drill;
 mod failover;
 mod failure;

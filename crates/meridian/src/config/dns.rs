@@ -40,6 +40,9 @@ pub struct DnsSection {
     /// Zone files.
     #[serde(rename = "zone_file", skip_serializing_if = "Vec::is_empty")]
     pub zone_files: Vec<ZoneFileSection>,
+    /// Keys of zones that are signed.
+    #[serde(rename = "zone_key", skip_serializing_if = "Vec::is_empty")]
+    pub zone_keys: Vec<ZoneKeySection>,
 }
 
 impl Default for DnsSection {
@@ -54,6 +57,7 @@ impl Default for DnsSection {
             networks: Vec::new(),
             regions: Vec::new(),
             zone_files: Vec::new(),
+            zone_keys: Vec::new(),
         }
     }
 }
@@ -100,6 +104,16 @@ pub struct ZoneFileSection {
     /// The zone.
     pub zone: HostName,
     /// Its file, in the master format.
+    pub file: PathBuf,
+}
+
+/// `[[dns.zone_key]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZoneKeySection {
+    /// The zone.
+    pub zone: HostName,
+    /// Its keys, PEM; the first one signs.
     pub file: PathBuf,
 }
 
@@ -153,6 +167,12 @@ impl DnsSection {
                 ));
             }
         }
+        let mut signed = BTreeSet::new();
+        for entry in self.zone_keys.iter().filter(|entry| !signed.insert(&entry.zone)) {
+            let zone = &entry.zone;
+            problems
+                .push(format!("dns.zone_key {zone} is there twice; put all keys of a zone into one file"));
+        }
         // A node that joined knows only some regions by its file, so a region that is not there is no mistake of such a file.
         let named = self.regions.iter().map(|entry| &entry.name);
         let named = named.chain(self.networks.iter().map(|entry| &entry.region));
@@ -188,10 +208,21 @@ mod tests {
             })
             .into();
         section.networks = vec![NetworkSection { region: region("b"), networks: vec![] }];
+        section.zone_keys = ["one", "two"]
+            .map(|file| ZoneKeySection { zone: HostName::new("example.com").unwrap(), file: file.into() })
+            .into();
         section.name_servers = vec![NameServerSection { name: "-".to_owned(), addresses: vec![] }];
         let mut problems = Vec::new();
         section.check(&ListenSection::default(), &[region("a")], &mut problems);
-        for part in ["threads", "contact", "name_server", "twice", "location", "region b"] {
+        for part in [
+            "threads",
+            "contact",
+            "name_server",
+            "region a is there twice",
+            "zone_key example.com",
+            "location",
+            "region b",
+        ] {
             assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:#?}");
         }
         let listen = ListenSection { dns: "0.0.0.0:53".parse().unwrap(), ..ListenSection::default() };

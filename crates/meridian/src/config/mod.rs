@@ -14,7 +14,8 @@ mod validate;
 
 pub use anycast::{AddressSection, AnycastSection, community as anycast_community};
 pub use dns::{
-    DnsSection, NameServerSection, NetworkSection, RegionSection, ZoneFileSection, location as dns_location,
+    DnsSection, NameServerSection, NetworkSection, RegionSection, ZoneFileSection, ZoneKeySection,
+    location as dns_location,
 };
 pub use edge::{CertificateSection, EdgeSection, PlainHttp};
 pub use error::ConfigError;
@@ -137,6 +138,7 @@ impl NodeConfig {
     fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let tls = self.tls.iter_mut().flat_map(|tls| [&mut tls.ca, &mut tls.cert, &mut tls.key]);
         let zones = self.dns.zone_files.iter_mut().map(|entry| &mut entry.file);
+        let zones = zones.chain(self.dns.zone_keys.iter_mut().map(|entry| &mut entry.file));
         let files =
             tls.chain(&mut self.auth.bootstrap_credentials).chain(zones).chain(&mut self.dns.database);
         let edge = self.edge.certificates.iter_mut().flat_map(|entry| [&mut entry.cert, &mut entry.key]);

@@ -245,6 +245,11 @@ impl NodeConfig {
         if let Err(error) = Files::load(&self.dns) {
             problems.push(format!("dns: {error}"));
         }
+        for entry in self.dns.zone_keys.iter().filter(|entry| entry.file.exists()) {
+            if let Err(error) = secret::check_private(&entry.file) {
+                problems.push(format!("dns.zone_key: {error}"));
+            }
+        }
         if self.node.data_dir.exists() && !self.node.data_dir.is_dir() {
             let shown = self.node.data_dir.display();
             problems.push(format!("node.data_dir: {shown} is not a folder; name another"));

@@ -1,7 +1,8 @@
-//! Zone files and the database of networks: read at the start, and again when they change.
+//! Zone files, keys of zones and the database of networks: read at the start, and again when they change.
 
 use crate::config::DnsSection;
 use hickory_proto::rr::{Name, RData};
+use meridian_dns::dnssec::{KeyError, Signer};
 use meridian_dns::geo::{Database, DatabaseError};
 use meridian_dns::zone::{ZoneFile, ZoneFileError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,14 @@ pub enum FilesError {
         /// What is wrong.
         source: ZoneFileError,
     },
+    /// It holds no keys.
+    #[error("{}: {source}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: KeyError,
+    },
     /// It is no database.
     #[error("{0}")]
     Database(#[from] DatabaseError),
@@ -47,6 +56,8 @@ pub enum FilesError {
 pub struct Files {
     /// The zone files.
     pub zones: Vec<ZoneFile>,
+    /// What signs zones.
+    pub signers: Vec<Arc<Signer>>,
     /// The database.
     pub database: Option<Arc<Database>>,
     /// How often they were taken up.
@@ -62,23 +73,31 @@ impl Files {
     /// [`FilesError`] for the first one that cannot be used.
     pub fn load(section: &DnsSection) -> Result<Self, FilesError> {
         let stamps = stamps(section);
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).map_err(|source| FilesError::Read { path: path.to_owned(), source })
+        };
         let mut zones = Vec::new();
         for entry in &section.zone_files {
             let path = entry.file.clone();
-            let text = std::fs::read_to_string(&path)
-                .map_err(|source| FilesError::Read { path: path.clone(), source })?;
+            let text = read(&path)?;
             zones.push(
                 ZoneFile::parse(&name(entry.zone.as_str()), &text)
                     .map_err(|source| FilesError::Zone { path, source })?,
             );
         }
+        let mut signers = Vec::new();
+        for entry in &section.zone_keys {
+            let path = entry.file.clone();
+            let signer = Signer::from_pem(&name(entry.zone.as_str()), read(&path)?.as_bytes());
+            signers.push(Arc::new(signer.map_err(|source| FilesError::Key { path, source })?));
+        }
         let database = section.database.as_deref().map(Database::open).transpose()?.map(Arc::new);
-        Ok(Self { zones, database, version: 0, stamps })
+        Ok(Self { zones, signers, database, version: 0, stamps })
     }
 
     /// Reads everything again if a file has changed. Of files that cannot be used, what they said before stays.
     pub(super) async fn look_again(&mut self, section: &DnsSection) -> bool {
-        if section.zone_files.is_empty() && section.database.is_none() {
+        if self.stamps.is_empty() {
             return false;
         }
         let (known, section) = (self.stamps.clone(), section.clone());
@@ -107,7 +126,8 @@ impl Files {
 }
 
 fn stamps(section: &DnsSection) -> BTreeMap<PathBuf, Option<SystemTime>> {
-    let files = section.zone_files.iter().map(|entry| &entry.file).chain(&section.database);
+    let files = section.zone_files.iter().map(|entry| &entry.file);
+    let files = files.chain(section.zone_keys.iter().map(|entry| &entry.file)).chain(&section.database);
     let changed = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
     files.map(|path| (path.clone(), changed(path))).collect()
 }

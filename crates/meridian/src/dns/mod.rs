@@ -11,6 +11,7 @@ use crate::config::{DnsSection, NodeConfig};
 use crate::health::Health;
 use crate::prometheus::family;
 use files::Aliases;
+use meridian_dns::dnssec::Made;
 use meridian_dns::server::{Options, Server};
 use meridian_replication::Replication;
 use meridian_types::NodeName;
@@ -121,6 +122,15 @@ pub fn metrics(server: &Server, out: &mut String) {
         "fail_open_total",
         "Answers that name every region because all look lost.",
         &[("", &counters.fail_open)],
+    );
+    let view = server.view();
+    let made = |count: fn(Made) -> u64| {
+        AtomicU64::new(view.zones.signers().map(|signer| count(signer.made())).sum())
+    };
+    counter(
+        "signatures_total",
+        "Signatures of answers from signed zones, by where they came from.",
+        &[("{from=\"key\"}", &made(|made| made.signed)), ("{from=\"cache\"}", &made(|made| made.found))],
     );
     counter("streams_refused_total", "Streams turned away.", &[("", &counters.streams_refused)]);
 }

@@ -38,6 +38,7 @@ pub(super) fn make(source: &Source<'_>) -> View {
         serial: source.state.services().version,
         origins: source.section.zones.iter().map(|zone| name(zone.as_str())).collect(),
         resolved: Arc::clone(&source.aliases),
+        signers: source.files.signers.clone(),
     };
     View {
         zones: build(&settings, &source.files.zones, &services),

@@ -6,7 +6,7 @@ use meridian::config::{
     AddressSection, AdminSection, AnycastSection, AuthSection, CertificateSection, ClusterSection,
     DnsSection, EdgeSection, ListenSection, LogSection, NameServerSection, NetworkSection, NodeConfig,
     NodeSection, PeerNode, RedisSection, RegionSection, ReplicationSection, Secret, StoreSection, TlsSection,
-    ZoneFileSection,
+    ZoneFileSection, ZoneKeySection,
 };
 use meridian_types::policy::DEFAULT_GROUPS;
 use meridian_types::{ConflictRule, Failback, NodeId, OnRegionLoss, Pattern, Policy, Replication, Span};
@@ -55,6 +55,7 @@ fn everything() -> NodeConfig {
                 location: Some("1, 2".to_owned()),
             }],
             zone_files: vec![ZoneFileSection { zone: "a.b".parse().unwrap(), file: "z".into() }],
+            zone_keys: vec![ZoneKeySection { zone: "a.b".parse().unwrap(), file: "k".into() }],
             ..DnsSection::default()
         },
         anycast: AnycastSection {
