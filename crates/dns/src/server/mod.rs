@@ -2,11 +2,13 @@
 //!
 //! Threads, so that a flood takes its share of the machine and not the runtime's: the node's heartbeats go on.
 
+mod recent;
 mod tcp;
 mod udp;
 
 use crate::View;
 use crate::respond::{Kind, Outcome, Transport, respond};
+use recent::{Recent, Told};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -57,9 +59,43 @@ pub struct Counters {
     pub streams_refused: AtomicU64,
 }
 
+impl Counters {
+    fn message(&self, transport: Transport) {
+        let counter = match transport {
+            Transport::Udp => &self.udp,
+            Transport::Tcp => &self.tcp,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what became of a message; `None` when there is nothing to send.
+    fn outcome(&self, outcome: Outcome) -> Option<Kind> {
+        let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        let Outcome::Reply { kind, truncated, fail_open } = outcome else {
+            count(&self.ignored);
+            return None;
+        };
+        count(match kind {
+            Kind::Answer => &self.answers,
+            Kind::Negative => &self.negatives,
+            Kind::Refused => &self.refused,
+            Kind::Error => &self.errors,
+        });
+        if truncated {
+            count(&self.truncated);
+        }
+        if fail_open {
+            count(&self.fail_open);
+        }
+        Some(kind)
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     view: RwLock<Arc<View>>,
+    /// How often the view was replaced.
+    version: AtomicU64,
     counters: Counters,
     stopped: AtomicBool,
 }
@@ -80,6 +116,7 @@ impl Server {
     pub fn start(options: Options) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             view: RwLock::default(),
+            version: AtomicU64::new(0),
             counters: Counters::default(),
             stopped: AtomicBool::new(false),
         });
@@ -103,6 +140,8 @@ impl Server {
     /// Serves another view from now on.
     pub fn set_view(&self, view: Arc<View>) {
         *self.shared.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        // Behind it, so that no answer of the old view has the new version.
+        self.shared.version.fetch_add(1, Ordering::Release);
     }
 
     /// The view that is served.
@@ -138,35 +177,34 @@ impl Shared {
 
     /// Answers a message into `out` and counts it; `None` when there is nothing to send.
     fn respond(&self, message: &[u8], from: IpAddr, transport: Transport, out: &mut Vec<u8>) -> Option<Kind> {
-        let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
-        let counters = &self.counters;
-        count(match transport {
-            Transport::Udp => &counters.udp,
-            Transport::Tcp => &counters.tcp,
-        });
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        match respond(&self.view(), message, from, transport, now_s, out) {
-            Outcome::Nothing => {
-                count(&counters.ignored);
-                None
-            }
-            Outcome::Reply { kind, truncated, fail_open } => {
-                count(match kind {
-                    Kind::Answer => &counters.answers,
-                    Kind::Negative => &counters.negatives,
-                    Kind::Refused => &counters.refused,
-                    Kind::Error => &counters.errors,
-                });
-                if truncated {
-                    count(&counters.truncated);
-                }
-                if fail_open {
-                    count(&counters.fail_open);
-                }
-                Some(kind)
-            }
-        }
+        self.counters.message(transport);
+        let outcome = respond(&self.view(), message, from, transport, now_s(), out);
+        self.counters.outcome(outcome)
     }
+
+    /// The same of a datagram, for a thread that remembers its answers.
+    fn respond_again(
+        &self,
+        recent: &mut Recent,
+        message: &[u8],
+        from: IpAddr,
+        out: &mut Vec<u8>,
+    ) -> Option<Kind> {
+        self.counters.message(Transport::Udp);
+        let (view, now_s) = (self.version.load(Ordering::Acquire), now_s());
+        if let Some(Told { kind, truncated, fail_open }) = recent.find(from, message, view, now_s, out) {
+            return self.counters.outcome(Outcome::Reply { kind, truncated, fail_open });
+        }
+        let outcome = respond(&self.view(), message, from, Transport::Udp, now_s, out);
+        if let Outcome::Reply { kind, truncated, fail_open } = outcome {
+            recent.keep(out, Told { kind, truncated, fail_open }, view, now_s);
+        }
+        self.counters.outcome(outcome)
+    }
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {

@@ -1,8 +1,8 @@
 //! Datagrams.
 
-use super::Shared;
+use super::{Recent, Shared};
 use crate::limit::{Limiter, Verdict};
-use crate::respond::{Transport, truncate};
+use crate::respond::truncate;
 use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::sync::atomic::Ordering;
@@ -16,6 +16,7 @@ const MAX_QUESTION: usize = 4_096;
 /// Answers until the server stops.
 pub(super) fn serve(socket: &UdpSocket, shared: &Shared, rate_limit: u32, seed: u64) {
     let mut limiter = Limiter::new(rate_limit, seed);
+    let mut recent = Recent::new(seed);
     let start = Instant::now();
     let mut message = [0; MAX_QUESTION];
     let mut out = Vec::with_capacity(MAX_QUESTION);
@@ -35,7 +36,7 @@ pub(super) fn serve(socket: &UdpSocket, shared: &Shared, rate_limit: u32, seed: 
             continue;
         }
         let question = message.get(..length).unwrap_or_default();
-        let Some(kind) = shared.respond(question, from.ip(), Transport::Udp, &mut out) else { continue };
+        let Some(kind) = shared.respond_again(&mut recent, question, from.ip(), &mut out) else { continue };
         // Wraps after seven weeks, which the limiter takes.
         let now_ms = u32::try_from(start.elapsed().as_millis() & u128::from(u32::MAX)).unwrap_or(0);
         match limiter.decide(from.ip(), kind, now_ms) {
