@@ -4,7 +4,8 @@ use super::control::{Allowance, is_open, may_keep, tags};
 use super::rules;
 use bytes::Bytes;
 use http::header::{
-    AGE, COOKIE, ETAG, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+    AGE, AUTHORIZATION, CACHE_CONTROL, COOKIE, ETAG, HOST, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, PRAGMA, RANGE, VARY,
 };
 use http::request::Parts as Request;
 use http::response::Parts as Response;
@@ -26,6 +27,8 @@ pub struct Entry {
     allowance: Allowance,
     open: bool,
     tags: Vec<String>,
+    /// Bytes of the headers of the request that it is compared by.
+    request_bytes: usize,
 }
 
 /// What may be done with an entry for one request.
@@ -48,12 +51,13 @@ impl Entry {
         if !may_keep(&request.headers, response.status, &response.headers) {
             return None;
         }
-        let policy = CachePolicy::new_options(request, response, now, rules());
-        Self::of(policy, response.status, response.headers.clone(), body, now)
+        let request = compared(request, &response.headers);
+        let policy = CachePolicy::new_options(&request, response, now, rules());
+        Self::of((policy, bytes(&request.headers)), response.status, response.headers.clone(), body, now)
     }
 
     fn of(
-        policy: CachePolicy,
+        (policy, request_bytes): (CachePolicy, usize),
         status: StatusCode,
         headers: HeaderMap,
         body: Bytes,
@@ -67,6 +71,7 @@ impl Entry {
             allowance,
             open: is_open(&headers),
             tags: tags(&headers),
+            request_bytes,
             policy,
             status,
             headers,
@@ -121,8 +126,15 @@ impl Entry {
     /// What becomes of it by what the backend says of it now; `None` when the response is a new one.
     #[must_use]
     pub fn renewed(&self, asked: &Request, said: &Response, now: SystemTime) -> Option<Self> {
-        match self.policy.after_response(asked, said, now) {
+        // A backend that has nothing new need not say again by what its responses differ.
+        let vary = if said.headers.contains_key(VARY) { &said.headers } else { &self.headers };
+        let mut asked_by = compared(asked, vary);
+        for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+            asked.headers.get(&name).map(|value| asked_by.headers.insert(name, value.clone()));
+        }
+        match self.policy.after_response(&asked_by, said, now) {
             AfterResponse::NotModified(policy, parts) => {
+                let policy = (policy, bytes(&asked_by.headers));
                 Self::of(policy, self.status, parts.headers, self.body.clone(), now)
             }
             AfterResponse::Modified(..) => None,
@@ -146,16 +158,34 @@ impl Entry {
     /// Bytes that it takes.
     #[must_use]
     pub fn cost(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        // The policy holds the headers of the response and the request once more.
-        OVERHEAD + headers * 3 + self.body.len()
+        // The policy holds the headers of the response once more.
+        OVERHEAD + bytes(&self.headers) * 2 + self.request_bytes + self.body.len()
     }
+}
+
+fn bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}
+
+/// A request without the headers that others are not compared by: they would take memory for as long as the response is kept, and may be secrets.
+fn compared(request: &Request, response: &HeaderMap) -> Request {
+    let vary = response.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
+    let vary =
+        vary.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok());
+    let mut headers = HeaderMap::new();
+    for name in [HOST, AUTHORIZATION, CACHE_CONTROL, PRAGMA].into_iter().chain(vary) {
+        if !headers.contains_key(&name) {
+            request.headers.get_all(&name).iter().for_each(|value| _ = headers.append(&name, value.clone()));
+        }
+    }
+    let mut compared = request.clone();
+    compared.headers = headers;
+    compared
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderName;
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds)
@@ -243,6 +273,22 @@ mod tests {
         assert!(matches!(entry.judge(&request(&[("accept-language", "fr")]), at(0)), Judged::Other));
         let star = kept(&[], &[("cache-control", "max-age=9"), ("vary", "*")]);
         assert!(star.is_none_or(|entry| matches!(entry.judge(&request(&[]), at(0)), Judged::Other)));
+    }
+
+    #[test]
+    fn only_what_requests_are_compared_by_is_kept_of_them() {
+        let long = "x".repeat(10_000);
+        let asked = [("host", "a.test"), ("accept-language", "de"), ("referer", &long)];
+        let said = [("cache-control", "max-age=9"), ("vary", "Accept-Language, X-Other"), ("etag", "\"1\"")];
+        let entry = kept(&asked, &said).unwrap();
+        assert!(entry.cost() < OVERHEAD + 300, "{} bytes", entry.cost());
+        let mut again = request(&asked);
+        Entry::ask_anew(Some(&entry), &mut again);
+        let renewed = entry.renewed(&again, &response(304, &[("etag", "\"1\"")]), at(20)).unwrap();
+        assert!(renewed.cost() < OVERHEAD + 300, "{} bytes", renewed.cost());
+        let other = request(&[("host", "a.test"), ("accept-language", "fr")]);
+        assert!(matches!(renewed.judge(&other, at(20)), Judged::Other));
+        assert!(matches!(renewed.judge(&request(&asked), at(20)), Judged::Fresh(9)));
     }
 
     #[test]

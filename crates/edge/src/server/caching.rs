@@ -15,17 +15,19 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Body, Frame};
 use meridian_types::RegionName;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 /// Source: RFC 9211.
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// What a piece of a body takes besides its bytes.
+const FRAME: usize = 64;
 /// How long a request waits for another one's response before it asks itself.
 const WAIT: Duration = Duration::from_secs(10);
 
@@ -236,8 +238,8 @@ impl Lookup {
             said.headers.insert(CACHE_STATUS, outcome(false, false).header());
             return Ok(Response::from_parts(said, body.boxed_unsync()));
         }
-        match gather(body, most).await {
-            Ok(Gathered::Whole(bytes)) => {
+        match gather(body, most, &self.edge.gathering).await {
+            Ok(Gathered::Whole(bytes, _room)) => {
                 // What one client has seen is no business of the next.
                 let token = said.headers.remove(TOKEN);
                 said.headers.remove(TRANSFER_ENCODING);
@@ -246,8 +248,10 @@ impl Lookup {
                 token.map(|token| said.headers.insert(TOKEN, token));
                 Ok(self.whole(said.status, said.headers, bytes, outcome(false, stored)))
             }
-            Ok(Gathered::TooLong(body)) => {
-                lock(&self.edge.store).mark_unkept(&self.key, now);
+            Ok(Gathered::Passed(body, why)) => {
+                if matches!(why, Why::TooLong) {
+                    lock(&self.edge.store).mark_unkept(&self.key, now);
+                }
                 said.headers.insert(CACHE_STATUS, outcome(false, false).header());
                 Ok(Response::from_parts(said, body))
             }
@@ -273,21 +277,46 @@ impl Lookup {
     }
 }
 
+/// What room for responses that are on their way into the cache is counted in.
+pub(super) const ROOM: usize = 1 << 10;
+
 enum Gathered {
-    Whole(Bytes),
-    TooLong(AnyBody),
+    /// All of it, and the room that it takes.
+    Whole(Bytes, Option<OwnedSemaphorePermit>),
+    /// A body again.
+    Passed(AnyBody, Why),
 }
 
-/// The whole body, or a body again when it is longer than `most`.
-async fn gather(mut body: Outbound, most: usize) -> Result<Gathered, BodyError> {
+/// Why a body is not gathered.
+#[derive(Clone, Copy)]
+enum Why {
+    TooLong,
+    NoRoom,
+}
+
+/// The whole body, or a body again when it is longer than `most` or there is no room for more of such.
+async fn gather<B>(mut body: B, most: usize, room: &Arc<Semaphore>) -> Result<Gathered, BodyError>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Send + Unpin + 'static,
+{
     let mut frames: Vec<Bytes> = Vec::new();
-    let mut length = 0;
+    let (mut length, mut taken) = (0, None::<OwnedSemaphorePermit>);
     while let Some(frame) = body.frame().await.transpose()? {
         // Trailers are not kept.
         let Ok(data) = frame.into_data() else { continue };
         length += data.len();
+        let needed = (length + frames.len() * FRAME).div_ceil(ROOM);
+        let needed = needed.saturating_sub(taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
         frames.push(data);
-        if length > most {
+        let got = u32::try_from(needed)
+            .ok()
+            .and_then(|needed| Arc::clone(room).try_acquire_many_owned(needed).ok());
+        let why = if length > most { Some(Why::TooLong) } else { got.is_none().then_some(Why::NoRoom) };
+        match (&mut taken, got) {
+            (Some(taken), Some(got)) => taken.merge(got),
+            (taken, got) => *taken = taken.take().or(got),
+        }
+        if let Some(why) = why {
             let rest =
                 futures_util::stream::unfold((frames.into_iter(), body), |(mut frames, mut body)| async {
                     let next = match frames.next() {
@@ -296,10 +325,38 @@ async fn gather(mut body: Outbound, most: usize) -> Result<Gathered, BodyError> 
                     };
                     next.map(|frame| (frame, (frames, body)))
                 });
-            return Ok(Gathered::TooLong(StreamBody::new(rest).boxed_unsync()));
+            return Ok(Gathered::Passed(StreamBody::new(rest).boxed_unsync(), why));
         }
     }
     let mut whole = BytesMut::with_capacity(length);
     frames.iter().for_each(|data| whole.extend_from_slice(data));
-    Ok(Gathered::Whole(whole.freeze()))
+    Ok(Gathered::Whole(whole.freeze(), taken))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::body::full;
+    use futures_util::FutureExt;
+
+    fn gathered(bytes: usize, most: usize, room: &Arc<Semaphore>) -> Gathered {
+        let body = full(Bytes::from(vec![1; bytes]));
+        gather(body, most, room).now_or_never().unwrap().unwrap_or_else(|_| panic!("the body is whole"))
+    }
+
+    #[test]
+    fn there_is_room_for_so_much_at_once_and_nothing_is_lost_without() {
+        let room = Arc::new(Semaphore::new(10));
+        let first = gathered(6 * ROOM, usize::MAX, &room);
+        assert!(matches!(&first, Gathered::Whole(bytes, _) if bytes.len() == 6 * ROOM));
+        let Gathered::Passed(second, Why::NoRoom) = gathered(6 * ROOM, usize::MAX, &room) else {
+            panic!("there is no room")
+        };
+        let second = second.collect().now_or_never().unwrap().unwrap_or_else(|_| panic!("it goes on"));
+        assert_eq!(second.to_bytes().len(), 6 * ROOM);
+        drop(first);
+        assert_eq!(room.available_permits(), 10);
+        assert!(matches!(gathered(6 * ROOM, usize::MAX, &room), Gathered::Whole(..)));
+        assert!(matches!(gathered(6 * ROOM, 5 * ROOM, &room), Gathered::Passed(_, Why::TooLong)));
+    }
 }

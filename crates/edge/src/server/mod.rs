@@ -66,6 +66,8 @@ struct Inner {
     flights: Flights,
     /// Looks behind clients' backs.
     revalidations: Arc<Semaphore>,
+    /// Room for responses that are on their way into the cache: as much as the cache has.
+    gathering: Arc<Semaphore>,
     sessions: Arc<dyn Sessions>,
     certificates: Arc<Held>,
     acceptor: TlsAcceptor,
@@ -131,6 +133,9 @@ impl Server {
             store: Mutex::new(Store::new(options.cache_bytes)),
             flights: Flights::default(),
             revalidations: Arc::new(Semaphore::new(MAX_REVALIDATIONS)),
+            gathering: Arc::new(Semaphore::new(
+                (options.cache_bytes / caching::ROOM).min(Semaphore::MAX_PERMITS),
+            )),
             sessions,
             acceptor: certificates::acceptor(Arc::clone(&certificates)).map_err(io::Error::other)?,
             certificates,
