@@ -314,7 +314,7 @@ fn switch_over(cluster: &Cluster, region: &RegionName) {
 /// The node that serves a group.
 pub(crate) fn serving(cluster: &Cluster, group: GroupId) -> Option<NodeId> {
     let up = cluster.all_up();
-    let serves = |up: &crate::cluster::Up| up.process.within(|| up.replication.serves()).contains(&group);
+    let serves = |up: &crate::cluster::Up| up.process.within(|| up.replication.serves()).iter().any(|served| served.group == group);
     up.iter().find(|(_, up)| serves(up)).map(|(node, _)| *node)
 }
 

@@ -256,11 +256,11 @@ fn positions(cluster: &Cluster) -> String {
     for (node, up) in cluster.all_up() {
         for replica in up.process.within(|| up.replication.status_here()).replicas {
             let meridian_replication::ReplicaStatus {
-                group, term, leader, lease_ms, committed, applied, ..
+                group, incarnation, term, leader, lease_ms, committed, applied, members, matched, ..
             } = replica;
             let leader = leader.map_or_else(|| "nobody".to_owned(), |leader| format!("node {leader}"));
             lines.push(format!(
-                "node {node} group {group}: term {term}, follows {leader}, lease {lease_ms:?}, committed {committed}, applied {applied}"
+                "node {node} group {group}/{incarnation}: term {term}, follows {leader}, lease {lease_ms:?}, committed {committed}, applied {applied}, members {members:?}, matched {matched:?}"
             ));
         }
     }

@@ -98,10 +98,12 @@ impl Shape {
             let primary = rng.pick(&regions).cloned().into_iter().collect();
             self.more.push(Policy { name: name(PolicyName::new(WIDE)), groups: 2, primary, ..like });
         }
-        let all_wait = rng.chance(30);
-        for policy in self.policies.iter_mut().filter(|policy| policy.pattern == Pattern::ActiveActive) {
-            policy.replication =
-                if all_wait { meridian_types::Replication::SemiSync } else { policy.replication };
+        let witness = self.policies.first().and_then(|policy| policy.witness.clone());
+        if rng.chance(30) {
+            for policy in self.policies.iter_mut().filter(|policy| policy.pattern == Pattern::ActiveActive) {
+                policy.replication = meridian_types::Replication::SemiSync;
+                policy.witness.clone_from(&witness);
+            }
         }
         self
     }

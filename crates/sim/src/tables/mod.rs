@@ -52,16 +52,16 @@ pub async fn create(
     for (name, policy) in tables {
         until(patience, &format!("table {name} is not there"), async || {
             let all = cluster.all_up();
-            let active = |up: &Up| entry(up, name).is_some_and(|entry| entry.status == TableStatus::Active);
-            if all.iter().all(|(_, up)| active(up)) {
-                return true;
+            let known = |up: &Up| entry(up, name).map(|entry| entry.status);
+            if all.iter().any(|(_, up)| known(up).is_some()) {
+                return all.iter().all(|(_, up)| known(up) == Some(TableStatus::Active));
             }
             let Some((_, up)) = all.into_iter().next() else { return false };
             let (Ok(definition), tables) = (door::table(name, policy), up.tables()) else { return false };
             let made = up.process.spawn(async move {
-                drop(tables.create_table(&context(None, runtime::now() + PATIENCE), definition).await);
+                tables.create_table(&context(None, runtime::now() + PATIENCE), definition).await.map(drop)
             });
-            drop(made.await);
+            cluster.trace().event(format_args!("table {name} under {policy}: {:?}", made.await));
             false
         })
         .await?;
