@@ -182,7 +182,9 @@ impl Cluster {
             Ok(Err(error)) => return Err(format!("node {node} does not start: {error}")),
             Err(error) => return Err(format!("node {node} panicked as it started: {error}")),
         };
-        let tables = evaluators.zip(self.here(node)).map(|(evaluators, here)| evaluators.serve(&process, &replication, here));
+        let tables = evaluators
+            .zip(self.here(node))
+            .map(|(evaluators, here)| evaluators.serve(&process, &replication, here));
         let up = Up { process, replication, store, tables, disk_work: Arc::new(disk_work) };
         if let Some(slot) = self.slots().get_mut(&node) {
             slot.up = Some(up);

@@ -242,7 +242,11 @@ impl Fault {
 }
 
 /// Blocks the pairs for as long as something else goes on.
-pub(crate) async fn part<T>(network: &Network, pairs: &[(NodeId, NodeId)], meanwhile: impl Future<Output = T>) -> T {
+pub(crate) async fn part<T>(
+    network: &Network,
+    pairs: &[(NodeId, NodeId)],
+    meanwhile: impl Future<Output = T>,
+) -> T {
     network.block(pairs);
     let came = meanwhile.await;
     network.open(pairs);
@@ -314,7 +318,9 @@ fn switch_over(cluster: &Cluster, region: &RegionName) {
 /// The node that serves a group.
 pub(crate) fn serving(cluster: &Cluster, group: GroupId) -> Option<NodeId> {
     let up = cluster.all_up();
-    let serves = |up: &crate::cluster::Up| up.process.within(|| up.replication.serves()).iter().any(|served| served.group == group);
+    let serves = |up: &crate::cluster::Up| {
+        up.process.within(|| up.replication.serves()).iter().any(|served| served.group == group)
+    };
     up.iter().find(|(_, up)| serves(up)).map(|(node, _)| *node)
 }
 

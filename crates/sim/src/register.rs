@@ -58,7 +58,8 @@ pub fn encode<T: Serialize>(value: &T) -> io::Result<Bytes> {
 /// # Errors
 /// When the bytes are something else.
 pub fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> io::Result<T> {
-    let own = bytes.strip_prefix(&[OWN]).ok_or_else(|| io::Error::other("not one of the simulation's own"))?;
+    let own =
+        bytes.strip_prefix(&[OWN]).ok_or_else(|| io::Error::other("not one of the simulation's own"))?;
     postcard::from_bytes(own).map_err(io::Error::other)
 }
 

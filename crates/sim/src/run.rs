@@ -2,7 +2,6 @@
 
 use crate::active::{self, Additions};
 use crate::cluster::Cluster;
-use crate::shape::Shape;
 use crate::disk::Bugs;
 use crate::faults::{self, Menu};
 use crate::judge::{self, monitor, panics, replicas};
@@ -11,6 +10,7 @@ use crate::members;
 use crate::register::{Request, Response, decode, encode};
 use crate::rng::Rng;
 use crate::script;
+use crate::shape::Shape;
 use crate::tables::Work;
 use crate::trace::Trace;
 use crate::workload::{Client, Notes, group_of, keys};
@@ -256,7 +256,16 @@ fn positions(cluster: &Cluster) -> String {
     for (node, up) in cluster.all_up() {
         for replica in up.process.within(|| up.replication.status_here()).replicas {
             let meridian_replication::ReplicaStatus {
-                group, incarnation, term, leader, lease_ms, committed, applied, members, matched, ..
+                group,
+                incarnation,
+                term,
+                leader,
+                lease_ms,
+                committed,
+                applied,
+                members,
+                matched,
+                ..
             } = replica;
             let leader = leader.map_or_else(|| "nobody".to_owned(), |leader| format!("node {leader}"));
             lines.push(format!(
@@ -267,7 +276,11 @@ fn positions(cluster: &Cluster) -> String {
     lines.join("; ")
 }
 
-pub(crate) async fn until(patience: Duration, what: &str, mut done: impl AsyncFnMut() -> bool) -> Result<(), String> {
+pub(crate) async fn until(
+    patience: Duration,
+    what: &str,
+    mut done: impl AsyncFnMut() -> bool,
+) -> Result<(), String> {
     let end = Instant::now() + patience;
     while !done().await {
         if Instant::now() > end {

@@ -194,7 +194,11 @@ impl Shape {
     }
 
     /// One-way latencies between a node and others, in both directions.
-    pub(crate) fn latencies_between(&self, a: &Node, others: &[Node]) -> BTreeMap<(NodeId, NodeId), Duration> {
+    pub(crate) fn latencies_between(
+        &self,
+        a: &Node,
+        others: &[Node],
+    ) -> BTreeMap<(NodeId, NodeId), Duration> {
         let mut latencies = BTreeMap::new();
         for b in others.iter().filter(|b| b.id != a.id) {
             let rtt = self.round_trips.get(&(a.region.clone(), b.region.clone()));

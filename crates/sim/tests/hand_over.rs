@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep};
 const GROUP: GroupId = GroupId(2);
 
 fn serving(cluster: &Cluster) -> Option<NodeId> {
-    let serves = |up: &Up| up.process.within(|| up.replication.serves()).iter().any(|served| served.group == GROUP);
+    let serves =
+        |up: &Up| up.process.within(|| up.replication.serves()).iter().any(|served| served.group == GROUP);
     cluster.all_up().into_iter().find(|(_, up)| serves(up)).map(|(node, _)| node)
 }
 

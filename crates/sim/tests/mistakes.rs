@@ -159,13 +159,25 @@ fn is_noticed_with_tables(mistake: Mistake, first: u64, words: &[&str]) {
 
 #[test]
 fn moves_that_skip_what_was_written_since_the_first_copy() {
-    let words = ["acknowledged write lost", "stale consistent read", "misses", "saw another list", "and not in the salvage"];
+    let words = [
+        "acknowledged write lost",
+        "stale consistent read",
+        "misses",
+        "saw another list",
+        "and not in the salvage",
+    ];
     is_noticed_with_tables(Mistake::SkipCatchUp, 0, &words);
 }
 
 #[test]
 fn groups_that_go_on_serving_a_table_while_it_switches() {
-    let words = ["acknowledged write lost", "stale consistent read", "misses", "saw another list", "and not in the salvage"];
+    let words = [
+        "acknowledged write lost",
+        "stale consistent read",
+        "misses",
+        "saw another list",
+        "and not in the salvage",
+    ];
     is_noticed_with_tables(Mistake::ServeFrozen, 0, &words);
 }
 

@@ -4,8 +4,8 @@ use meridian::tables::ReplicatedTables;
 use meridian_api::{Reply, RequestContext, Tables};
 use meridian_dynamo::AttributeValue;
 use meridian_dynamo::error::DynamoError;
-use meridian_dynamo::request::{get_item, put_item, scan, update_item};
 use meridian_dynamo::request::{create_table, delete_item};
+use meridian_dynamo::request::{get_item, put_item, scan, update_item};
 use meridian_dynamo::table::TableDefinition;
 use meridian_dynamo::value::Item;
 use meridian_dynamo::write::WriteOp;
@@ -30,9 +30,8 @@ type Parsed<T> = Result<T, DynamoError>;
 
 /// Replaces an item's value.
 pub fn put(table: &str, key: &str, value: u64) -> Parsed<WriteOp> {
-    let text = format!(
-        r#"{{"TableName": "{table}", "Item": {{"pk": {{"S": "{key}"}}, "v": {{"N": "{value}"}}}}}}"#
-    );
+    let text =
+        format!(r#"{{"TableName": "{table}", "Item": {{"pk": {{"S": "{key}"}}, "v": {{"N": "{value}"}}}}}}"#);
     Ok(put_item::parse(text.as_bytes())?.op)
 }
 

@@ -43,12 +43,15 @@ async fn expel(cluster: &Cluster, region: &RegionName, inside: &BTreeSet<NodeId>
     let tries = rng.range(1..8);
     for _ in 0..tries {
         sleep(rng.ms(300..3_000)).await;
-        let outside: Vec<Up> =
-            cluster.all_up().into_iter().filter(|(node, _)| !inside.contains(node)).map(|(_, up)| up).collect();
+        let outside: Vec<Up> = cluster
+            .all_up()
+            .into_iter()
+            .filter(|(node, _)| !inside.contains(node))
+            .map(|(_, up)| up)
+            .collect();
         let Some(up) = rng.pick(&outside) else { continue };
         let (replication, away) = (Arc::clone(&up.replication), region.clone());
-        let task =
-            up.process.spawn(async move { replication.expel(&away, runtime::now() + PATIENCE).await });
+        let task = up.process.spawn(async move { replication.expel(&away, runtime::now() + PATIENCE).await });
         let done = task.await;
         cluster.trace().event(format_args!("region {region} is to be expelled: {done:?}"));
         match done {
@@ -69,7 +72,10 @@ async fn expel(cluster: &Cluster, region: &RegionName, inside: &BTreeSet<NodeId>
 }
 
 fn is_expelled(cluster: &Cluster, region: &RegionName) -> bool {
-    cluster.all_up().iter().any(|(_, up)| up.process.within(|| up.replication.system()).expelled().contains(region))
+    cluster
+        .all_up()
+        .iter()
+        .any(|(_, up)| up.process.within(|| up.replication.system()).expelled().contains(region))
 }
 
 /// Takes a region back through any node, if it can be.
@@ -93,8 +99,12 @@ async fn readmit(cluster: &Cluster, region: &RegionName, rng: &mut Rng) {
 /// When that takes too long.
 pub async fn take_all_back(cluster: &Cluster, mut rng: Rng, patience: Duration) -> Result<(), String> {
     until(patience, "an expelled region could not be taken back", async || {
-        let left: Vec<RegionName> =
-            cluster.shape().data_regions().into_iter().filter(|region| is_expelled(cluster, region)).collect();
+        let left: Vec<RegionName> = cluster
+            .shape()
+            .data_regions()
+            .into_iter()
+            .filter(|region| is_expelled(cluster, region))
+            .collect();
         for region in &left {
             readmit(cluster, region, &mut rng).await;
             sleep(AGAIN).await;

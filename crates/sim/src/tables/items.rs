@@ -91,9 +91,8 @@ impl Items {
             let Ok(op) = op else { return };
             let deletes = self.lock().contains_key(&key);
             let tables = up.tables();
-            let task = up
-                .process
-                .spawn(async move { door::write(&tables, op, runtime::now() + PATIENCE).await });
+            let task =
+                up.process.spawn(async move { door::write(&tables, op, runtime::now() + PATIENCE).await });
             let came = match timeout(PATIENCE, task).await {
                 Ok(Ok(Came::Answered(..))) => Write::Acknowledged,
                 // Not there to be deleted, or not there yet where it was asked for; what is true shows in the end.
@@ -134,7 +133,9 @@ impl Items {
             };
             if let Some(other) = first.as_ref().filter(|other| **other != shown) {
                 let differ: Vec<_> = other.symmetric_difference(&shown).collect();
-                wrong.push(format!("node {node} shows table {table} differently than another one: {differ:?}"));
+                wrong.push(format!(
+                    "node {node} shows table {table} differently than another one: {differ:?}"
+                ));
             }
             first.get_or_insert(shown);
         }
@@ -152,7 +153,10 @@ impl Items {
             let lost = odd.into_iter().filter(|(key, life)| life.put == Write::No || !kept.contains(*key));
             wrong.extend(lost.map(|(key, life)| {
                 let is = if there.contains(key) { "there" } else { "not there" };
-                format!("{key} of table {table} is {is} and not in the salvage; put {:?}, delete {:?}", life.put, life.delete)
+                format!(
+                    "{key} of table {table} is {is} and not in the salvage; put {:?}, delete {:?}",
+                    life.put, life.delete
+                )
             }));
         }
         wrong

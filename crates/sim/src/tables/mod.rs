@@ -148,7 +148,10 @@ pub fn strays(cluster: &Cluster) -> Vec<String> {
                 let left = rows.map(Iterator::count).unwrap_or_default();
                 if left > 0 {
                     let name = &table.name;
-                    found.push(format!("node {node} group {}: {left} rows of table {name}, which is elsewhere", group.id));
+                    found.push(format!(
+                        "node {node} group {}: {left} rows of table {name}, which is elsewhere",
+                        group.id
+                    ));
                 }
             }
         }

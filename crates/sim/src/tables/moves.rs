@@ -52,12 +52,7 @@ struct Ordered {
 }
 
 /// Moves a table about until `end`.
-pub async fn order(
-    cluster: Cluster,
-    (table, to): (&'static str, Vec<String>),
-    mut rng: Rng,
-    end: Instant,
-) {
+pub async fn order(cluster: Cluster, (table, to): (&'static str, Vec<String>), mut rng: Rng, end: Instant) {
     let Ok(name) = TableName::new(table) else { return };
     while Instant::now() < end {
         sleep(rng.ms(300..5_000)).await;
@@ -65,7 +60,9 @@ pub async fn order(
         else {
             continue;
         };
-        let Some(before) = entry(&up, table).filter(|entry| entry.policy.as_str() != policy) else { continue };
+        let Some(before) = entry(&up, table).filter(|entry| entry.policy.as_str() != policy) else {
+            continue;
+        };
         let state = up.process.within(|| up.replication.system());
         let sources = state.groups_of(&before);
         let ordered = Ordered {
@@ -99,9 +96,8 @@ async fn take_back(cluster: &Cluster, name: &TableName, rng: &mut Rng) {
     let Some((_, up)) = rng.pick(&cluster.all_up()).cloned() else { return };
     let (replication, name) = (Arc::clone(&up.replication), name.clone());
     let cancel = SystemCommand::CancelMove { name, id: None };
-    let task = up
-        .process
-        .spawn(async move { replication.system_write(cancel, runtime::now() + PATIENCE).await });
+    let task =
+        up.process.spawn(async move { replication.system_write(cancel, runtime::now() + PATIENCE).await });
     if let Ok(Ok(Ok(_))) = task.await {
         cluster.mark("an operator took a table's move back");
     }
@@ -114,7 +110,9 @@ async fn watch(cluster: &Cluster, (table, policy): (&str, &str), ordered: &Order
     while Instant::now() < end {
         sleep(LOOK).await;
         // The one that has heard the most.
-        let heard = |(_, up): &(NodeId, Up)| up.process.within(|| up.replication.system_position()).map(|at| at.index);
+        let heard = |(_, up): &(NodeId, Up)| {
+            up.process.within(|| up.replication.system_position()).map(|at| at.index)
+        };
         let all = cluster.all_up();
         let Some((_, up)) = all.iter().max_by_key(|node| heard(node)) else { continue };
         let Some(now) = entry(up, table).filter(|now| now.moving.is_none()) else { continue };

@@ -31,7 +31,12 @@ impl Work {
     ///
     /// # Errors
     /// When the tables cannot be made.
-    pub async fn begin(cluster: &Cluster, decisions: &Notes, mut rng: Rng, end: Instant) -> Result<Self, String> {
+    pub async fn begin(
+        cluster: &Cluster,
+        decisions: &Notes,
+        mut rng: Rng,
+        end: Instant,
+    ) -> Result<Self, String> {
         let ledger = moves::choices(cluster, LEDGER, &mut rng);
         let loose = ledger.iter().any(|policy| policy == "async");
         let first = |choices: &[String], rng: &mut Rng| rng.pick(choices).cloned().unwrap_or_default();
@@ -47,7 +52,9 @@ impl Work {
             work.push(tokio::spawn(client.run(end)));
         }
         let items = vec![Items::of(LEDGER), Items::of(SHARED)];
-        work.extend(items.iter().map(|items| tokio::spawn(items.clone().work(cluster.clone(), rng.fork(), end))));
+        work.extend(
+            items.iter().map(|items| tokio::spawn(items.clone().work(cluster.clone(), rng.fork(), end))),
+        );
         for (table, choices) in [(LEDGER, ledger), (SHARED, shared)] {
             work.push(tokio::spawn(moves::order(cluster.clone(), (table, choices), rng.fork(), end)));
         }

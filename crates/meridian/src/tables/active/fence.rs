@@ -8,8 +8,8 @@
 use super::notes::{self, Note};
 use crate::tables::evaluate::{decode, encode};
 use bytes::Bytes;
-use meridian_replication::system::{GroupInfo, Required, SystemState};
 use meridian_replication::runtime::{Mistake, errs, mark};
+use meridian_replication::system::{GroupInfo, Required, SystemState};
 use meridian_replication::{Mutation, View};
 use meridian_types::{GroupId, Position};
 use std::collections::BTreeMap;

@@ -153,7 +153,12 @@ impl World {
         system.apply(SystemCommand::ActivateTables(vec![TABLE])).unwrap();
         let groups = system.groups.keys().map(|id| (*id, Rows::default())).collect();
         let dice = StdRng::seed_from_u64(seed);
-        Arc::new(Self { system: Mutex::new(system), groups: Mutex::new(groups), dice: Mutex::new(dice), away: Mutex::default() })
+        Arc::new(Self {
+            system: Mutex::new(system),
+            groups: Mutex::new(groups),
+            dice: Mutex::new(dice),
+            away: Mutex::default(),
+        })
     }
 
     fn chance(&self, percent: u32) -> bool {
@@ -368,9 +373,7 @@ async fn one_falls_away(seed: u64, falls: impl Fn(&SystemState) -> GroupId) {
     let mut background = JoinSet::new();
     background.spawn(run_movers(Arc::clone(&world)));
     background.spawn(sweep(Arc::clone(&world)));
-    held(&world.system)
-        .apply(SystemCommand::MoveTable { name: table_name(), to: policy_name("b") })
-        .unwrap();
+    held(&world.system).apply(SystemCommand::MoveTable { name: table_name(), to: policy_name("b") }).unwrap();
     let switching = || world.entry().moving.is_some_and(|moving| moving.phase == MovePhase::Switching);
     while !switching() {
         sleep(Duration::from_millis(1)).await;
