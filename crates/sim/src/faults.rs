@@ -150,7 +150,12 @@ impl Fault {
     }
 
     /// Has it happen, and ends it after a while.
-    pub async fn happen(self, cluster: Cluster, mut rng: Rng) -> Result<(), String> {
+    pub async fn happen(self, cluster: Cluster, rng: Rng) -> Result<(), String> {
+        let suffering = cluster.clone();
+        suffering.suffer(self.go_on(cluster, rng)).await
+    }
+
+    async fn go_on(self, cluster: Cluster, mut rng: Rng) -> Result<(), String> {
         cluster.trace().event(format_args!("fault {self:?}"));
         let network = cluster.network().clone();
         let lasting = rng.ms(100..12_000);
@@ -237,7 +242,11 @@ impl Fault {
 }
 
 /// Blocks the pairs for as long as something else goes on.
-async fn part<T>(network: &Network, pairs: &[(NodeId, NodeId)], meanwhile: impl Future<Output = T>) -> T {
+pub(crate) async fn part<T>(
+    network: &Network,
+    pairs: &[(NodeId, NodeId)],
+    meanwhile: impl Future<Output = T>,
+) -> T {
     network.block(pairs);
     let came = meanwhile.await;
     network.open(pairs);
@@ -309,7 +318,9 @@ fn switch_over(cluster: &Cluster, region: &RegionName) {
 /// The node that serves a group.
 pub(crate) fn serving(cluster: &Cluster, group: GroupId) -> Option<NodeId> {
     let up = cluster.all_up();
-    let serves = |up: &crate::cluster::Up| up.process.within(|| up.replication.serves()).contains(&group);
+    let serves = |up: &crate::cluster::Up| {
+        up.process.within(|| up.replication.serves()).iter().any(|served| served.group == group)
+    };
     up.iter().find(|(_, up)| serves(up)).map(|(node, _)| *node)
 }
 
@@ -361,6 +372,7 @@ pub async fn heal(cluster: &Cluster) -> Result<(), String> {
         }
         if let Some(up) = cluster.up(node) {
             up.process.thaw();
+            up.process.mend_wall_clock();
         }
         cluster.start(node).await?;
     }

@@ -24,6 +24,8 @@ pub mod rng;
 pub mod rot;
 mod run;
 pub mod script;
+pub mod shape;
+pub mod tables;
 pub mod trace;
 pub mod workload;
 

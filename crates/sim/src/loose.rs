@@ -96,7 +96,8 @@ async fn is_there(up: &Up, group: GroupId, key: &str) -> bool {
     matches!(decode(&done.response), Ok(Response::Saw(values)) if !values.is_empty())
 }
 
-async fn salvage(up: &Up) -> Vec<LostWrite> {
+/// All that is kept of old incarnations.
+pub(crate) async fn salvage(up: &Up) -> Vec<LostWrite> {
     let replication = Arc::clone(&up.replication);
     let task = up.process.spawn(async move {
         let (mut all, mut after) = (Vec::new(), None);

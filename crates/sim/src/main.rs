@@ -29,6 +29,9 @@ struct Arguments {
     /// Have some items written in every region at once
     #[arg(long)]
     active: bool,
+    /// Have tables that change their policies, and regions that are expelled
+    #[arg(long)]
+    tables: bool,
     /// How many seconds things go wrong for, in simulated time
     #[arg(long, default_value_t = 40)]
     chaos: u64,
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         chaos: Duration::from_secs(arguments.chaos),
         drill,
         active: arguments.active,
+        tables: arguments.tables,
         ..Settings::default()
     };
     let seeds = match arguments.seed {
@@ -80,7 +84,7 @@ fn main() -> ExitCode {
     });
     print!("{summary}");
     if arguments.scenario.is_none() {
-        for path in marks::missed(&summary.marks) {
+        for path in marks::missed(&summary.marks, arguments.tables) {
             println!("   NEVER  {path}");
         }
     }
@@ -91,7 +95,8 @@ fn main() -> ExitCode {
 fn rerun(arguments: &Arguments) -> String {
     let active = if arguments.active { " --active" } else { "" };
     let scenario = arguments.scenario.as_ref();
-    scenario.map_or_else(String::new, |file| format!(" --scenario {}", file.display())) + active
+    let tables = if arguments.tables { " --tables" } else { "" };
+    scenario.map_or_else(String::new, |file| format!(" --scenario {}", file.display())) + active + tables
 }
 
 fn show(report: &Report, again: &str) {

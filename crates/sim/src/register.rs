@@ -15,6 +15,8 @@ pub enum Request {
     Swap(String, Option<u64>, u64),
     /// Adds to the end of a list.
     Append(String, u64),
+    /// Adds to a number, of a table's item.
+    Add(String, u64),
     /// Reads a register or a list.
     Read(String),
     /// Writes an item that every region writes.
@@ -34,12 +36,21 @@ pub enum Response {
     Saw(Vec<u64>),
 }
 
+/// The first byte of what is encoded here. Requests for tables begin otherwise.
+const OWN: u8 = 0xff;
+
+/// Whether a request is one of the simulation's own.
+#[must_use]
+pub fn is_own(request: &[u8]) -> bool {
+    request.first() == Some(&OWN)
+}
+
 /// Encodes a request or response.
 ///
 /// # Errors
 /// Never, in practice: the types are plain.
 pub fn encode<T: Serialize>(value: &T) -> io::Result<Bytes> {
-    postcard::to_stdvec(value).map(Bytes::from).map_err(io::Error::other)
+    postcard::to_extend(value, vec![OWN]).map(Bytes::from).map_err(io::Error::other)
 }
 
 /// Decodes what [`encode`] made.
@@ -47,7 +58,9 @@ pub fn encode<T: Serialize>(value: &T) -> io::Result<Bytes> {
 /// # Errors
 /// When the bytes are something else.
 pub fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> io::Result<T> {
-    postcard::from_bytes(bytes).map_err(io::Error::other)
+    let own =
+        bytes.strip_prefix(&[OWN]).ok_or_else(|| io::Error::other("not one of the simulation's own"))?;
+    postcard::from_bytes(own).map_err(io::Error::other)
 }
 
 /// Evaluates the workload's requests.
@@ -86,6 +99,10 @@ impl Evaluator for Registers {
                 let mut list = values(view, &key)?;
                 list.push(value);
                 store(&key, &list)
+            }
+            Request::Add(key, more) => {
+                let sum = values(view, &key)?.first().copied().unwrap_or_default() + more;
+                store(&key, &[sum])
             }
             Request::Active(ask, act) => active::write(&ask, act, view),
             Request::Read(_) | Request::ReadActive(_) => {

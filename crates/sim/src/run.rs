@@ -1,7 +1,7 @@
 //! One run: found a cluster, work and break things, heal, and judge.
 
 use crate::active::{self, Additions};
-use crate::cluster::{Cluster, Shape};
+use crate::cluster::Cluster;
 use crate::disk::Bugs;
 use crate::faults::{self, Menu};
 use crate::judge::{self, monitor, panics, replicas};
@@ -10,6 +10,8 @@ use crate::members;
 use crate::register::{Request, Response, decode, encode};
 use crate::rng::Rng;
 use crate::script;
+use crate::shape::Shape;
+use crate::tables::Work;
 use crate::trace::Trace;
 use crate::workload::{Client, Notes, group_of, keys};
 use meridian_drill::Scenario;
@@ -22,7 +24,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// How long a cluster may take to be founded, and to serve again once everything is healed.
-const RECOVERY: Duration = Duration::from_secs(120);
+pub(crate) const RECOVERY: Duration = Duration::from_secs(120);
 /// How long replicas may take to hold the same.
 const CONVERGENCE: Duration = Duration::from_secs(60);
 /// Between tries.
@@ -41,6 +43,8 @@ pub struct Settings {
     pub drill: Option<Scenario>,
     /// Whether some items are written in every region at once.
     pub active: bool,
+    /// Whether there are tables, which change their policies, and regions are expelled.
+    pub tables: bool,
     /// How many clients work.
     pub clients: u32,
     /// What the cluster gets wrong on purpose.
@@ -56,6 +60,7 @@ impl Default for Settings {
             menu: Menu::default(),
             drill: None,
             active: false,
+            tables: false,
             clients: 4,
             bugs: Bugs::default(),
             trace: false,
@@ -99,7 +104,8 @@ async fn play(seed: u64, settings: &Settings) -> Report {
         None => Shape::draw(&mut luck),
         Some(drill) => Shape::of_drill(&mut luck, if drill.scope == Scope::Region { 1 } else { 3 }),
     };
-    let shape = if settings.active { shape } else { shape.without_active() };
+    let shape = if settings.active || settings.tables { shape } else { shape.without_active() };
+    let shape = if settings.tables { shape.with_tables(&mut luck) } else { shape };
     trace.event(format_args!("shape {shape:?}"));
     let cluster = Cluster::new(shape, settings.bugs, &mut rng, &trace);
     let notes = Notes::default();
@@ -159,6 +165,10 @@ async fn act(
     let regions = settings
         .active
         .then(|| tokio::spawn(active::work(cluster.clone(), additions.clone(), rng.fork(), end)));
+    let tables = match settings.tables {
+        true => Some(Work::begin(cluster, notes, rng.fork(), end).await?),
+        false => None,
+    };
     match &settings.drill {
         None => faults::bring(cluster, settings.menu, rng.fork(), end).await?,
         Some(drill) => script::play(cluster, drill, rng.fork()).await?,
@@ -172,6 +182,10 @@ async fn act(
     if let Some(regions) = regions {
         regions.await.map_err(|error| error.to_string())?;
     }
+    let tables = match tables {
+        Some(tables) => Some(tables.end(cluster).await?),
+        None => None,
+    };
     let state = read_back(cluster).await?;
     until(CONVERGENCE, "the replicas did not become equal", async || {
         replicas::differences(cluster).is_empty()
@@ -183,6 +197,11 @@ async fn act(
     }
     for what in active::wrong(cluster, &additions).await {
         notes.broken(cluster.trace().now(), &what);
+    }
+    if let Some(tables) = tables {
+        for what in tables.wrong(cluster).await? {
+            notes.broken(cluster.trace().now(), &what);
+        }
     }
     healer.abort();
     farewell.abort();
@@ -237,18 +256,31 @@ fn positions(cluster: &Cluster) -> String {
     for (node, up) in cluster.all_up() {
         for replica in up.process.within(|| up.replication.status_here()).replicas {
             let meridian_replication::ReplicaStatus {
-                group, term, leader, lease_ms, committed, applied, ..
+                group,
+                incarnation,
+                term,
+                leader,
+                lease_ms,
+                committed,
+                applied,
+                members,
+                matched,
+                ..
             } = replica;
             let leader = leader.map_or_else(|| "nobody".to_owned(), |leader| format!("node {leader}"));
             lines.push(format!(
-                "node {node} group {group}: term {term}, follows {leader}, lease {lease_ms:?}, committed {committed}, applied {applied}"
+                "node {node} group {group}/{incarnation}: term {term}, follows {leader}, lease {lease_ms:?}, committed {committed}, applied {applied}, members {members:?}, matched {matched:?}"
             ));
         }
     }
     lines.join("; ")
 }
 
-async fn until(patience: Duration, what: &str, mut done: impl AsyncFnMut() -> bool) -> Result<(), String> {
+pub(crate) async fn until(
+    patience: Duration,
+    what: &str,
+    mut done: impl AsyncFnMut() -> bool,
+) -> Result<(), String> {
     let end = Instant::now() + patience;
     while !done().await {
         if Instant::now() > end {

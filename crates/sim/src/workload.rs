@@ -4,6 +4,7 @@ use crate::cluster::{Cluster, Up};
 use crate::judge::durable::Acknowledged;
 use crate::register::{Request, Response, decode, encode};
 use crate::rng::Rng;
+use crate::tables::door::{self, Came};
 use bytes::Bytes;
 use meridian_history::{Call, ClientId, Consistency, History, Key, OpId, Operation, Outcome, Reply, Value};
 use meridian_replication::system::SystemState;
@@ -86,6 +87,13 @@ pub fn group_of(key: &str) -> GroupId {
     GroupId(number.and_then(|number| number.parse().ok()).unwrap_or(1))
 }
 
+/// The keys of a table whose items are registers and lists, and its counter.
+#[must_use]
+pub fn keys_of_table() -> (Vec<Key>, Vec<Key>, Key) {
+    let of = |kind: &str, count| (0..count).map(|n| Key::from(format!("{kind}-table-{n}"))).collect();
+    (of("register", REGISTERS), of("list", LISTS), Key::from("counter-table"))
+}
+
 /// The keys of the groups: registers, then lists.
 #[must_use]
 pub fn keys(groups: u64) -> (Vec<Key>, Vec<Key>) {
@@ -108,13 +116,39 @@ pub struct Client {
     own: BTreeMap<Key, OpId>,
     registers: Vec<Key>,
     lists: Vec<Key>,
+    /// The table that they are items of; otherwise they are rows of the groups.
+    table: Option<&'static str>,
+    /// Where what the cluster decides is noted.
+    decisions: Notes,
 }
 
 /// What a node answered.
 enum Answer {
-    Response(Response, Position, NodeId),
+    Response(Response, Vec<Position>, NodeId),
     Failed,
     Unknown,
+}
+
+impl Answer {
+    fn of_group(done: Result<(Bytes, Position, NodeId), Unserved>) -> Self {
+        match done {
+            Ok((response, position, server)) => match decode(&response) {
+                Ok(response) => Self::Response(response, vec![position], server),
+                Err(_) => Self::Unknown,
+            },
+            Err(Unserved::Unknown | Unserved::Storage(_)) => Self::Unknown,
+            Err(_) => Self::Failed,
+        }
+    }
+
+    fn of_table<T>(came: Came<T>, shape: impl FnOnce(T) -> Response) -> Self {
+        match came {
+            Came::Answered(what, seen, server) => Self::Response(shape(what), seen, server),
+            Came::Refused => Self::Response(Response::Refused, Vec::new(), NodeId(0)),
+            Came::Failed => Self::Failed,
+            Came::Unknown => Self::Unknown,
+        }
+    }
 }
 
 impl Client {
@@ -132,7 +166,23 @@ impl Client {
             own: BTreeMap::new(),
             registers,
             lists,
+            table: None,
+            decisions: notes.clone(),
         }
+    }
+
+    /// A client of a table, whose notes are apart; `decisions` are those of the cluster.
+    #[must_use]
+    pub fn of_table(
+        (id, home): (u32, NodeId),
+        table: &'static str,
+        cluster: &Cluster,
+        (notes, decisions): (&Notes, &Notes),
+        rng: Rng,
+    ) -> Self {
+        let (registers, lists, _) = keys_of_table();
+        let client = Self::new(id, home, cluster, notes, rng);
+        Self { registers, lists, table: Some(table), decisions: decisions.clone(), ..client }
     }
 
     /// Works until `end`.
@@ -167,6 +217,7 @@ impl Client {
             }
             55..=74 => self.read(&up, register, Consistency::Consistent).await,
             75..=84 => self.read_list(&up, list).await,
+            85..=91 if self.table.is_some() => self.count(&up).await,
             _ => self.read(&up, register, Consistency::Eventual).await,
         }
     }
@@ -196,26 +247,52 @@ impl Client {
         last
     }
 
+    async fn count(&mut self, up: &Up) {
+        let (_, _, counter) = keys_of_table();
+        let more = self.rng.range(1..4);
+        let call = Call::Add(i64::try_from(more).unwrap_or(0));
+        self.write(up, counter.clone(), call, Request::Add(counter.to_string(), more)).await;
+    }
+
+    async fn send(&self, up: &Up, key: &Key, request: Request) -> Answer {
+        if let Some(table) = self.table {
+            let op = match &request {
+                Request::Put(key, value) => door::put(table, key, *value),
+                Request::Swap(key, expected, value) => door::swap(table, key, *expected, *value),
+                Request::Append(key, value) => door::append(table, key, *value),
+                Request::Add(key, more) => door::add(table, key, *more),
+                _ => return Answer::Failed,
+            };
+            let (Ok(op), tables) = (op, up.tables()) else { return Answer::Failed };
+            let write = async move {
+                let came = door::write(&tables, op, runtime::now() + PATIENCE).await;
+                Answer::of_table(came, |()| Response::Done)
+            };
+            return self.ask(up, write).await;
+        }
+        let (group, replication) = (group_of(key), Arc::clone(&up.replication));
+        let Ok(bytes) = encode(&request) else { return Answer::Failed };
+        let write = async move {
+            let done = replication.write(group, bytes, runtime::now() + PATIENCE).await;
+            Answer::of_group(done.map(|done| (done.response, done.position, done.served_by)))
+        };
+        self.ask(up, write).await
+    }
+
     async fn write(&mut self, up: &Up, key: Key, call: Call, request: Request) {
         let invoked = self.cluster.trace().now();
-        let group = group_of(&key);
-        let replication = Arc::clone(&up.replication);
-        let Ok(bytes) = encode(&request) else { return };
-        let answer = self
-            .ask(up, async move {
-                let done = replication.write(group, bytes, runtime::now() + PATIENCE).await?;
-                Ok((done.response, done.position, done.served_by))
-            })
-            .await;
+        let answer = self.send(up, &key, request).await;
         let returned = self.cluster.trace().now();
-        let (outcome, position) = match answer {
-            Answer::Response(Response::Done, position, server) => {
-                let acknowledged = Acknowledged { position, server, invoked, asked: up.clone() };
-                acknowledged.check(&self.cluster, &self.notes);
-                (Outcome::Ok(Reply::Done), Some(position))
+        let (outcome, seen) = match answer {
+            Answer::Response(Response::Done, seen, server) => {
+                for position in seen.iter().copied().filter(|position| position.group != GroupId::SYSTEM) {
+                    let acknowledged = Acknowledged { position, server, invoked, asked: up.clone() };
+                    acknowledged.check(&self.cluster, &self.decisions);
+                }
+                (Outcome::Ok(Reply::Done), Some(seen))
             }
-            Answer::Response(Response::Refused, position, _) => {
-                self.token.add(position);
+            Answer::Response(Response::Refused, seen, _) => {
+                self.has_seen(seen);
                 (Outcome::Ok(Reply::Refused), None)
             }
             Answer::Response(Response::Saw(_), ..) | Answer::Failed => (Outcome::Failed, None),
@@ -233,10 +310,14 @@ impl Client {
             position: None,
         };
         let id = self.note(operation);
-        if let Some(position) = position {
-            self.token.add(position);
+        if let Some(seen) = seen {
+            self.has_seen(seen);
             self.own.insert(key, id);
         }
+    }
+
+    fn has_seen(&mut self, positions: Vec<Position>) {
+        positions.into_iter().for_each(|position| self.token.add(position));
     }
 
     async fn read(&mut self, up: &Up, key: Key, consistency: Consistency) {
@@ -245,8 +326,8 @@ impl Client {
         let answer = self.ask_read(up, &key, consistency).await;
         let returned = self.cluster.trace().now();
         let outcome = match answer {
-            Answer::Response(Response::Saw(values), position, _) => {
-                self.token.add(position);
+            Answer::Response(Response::Saw(values), seen, _) => {
+                self.has_seen(seen);
                 Outcome::Ok(Reply::Saw(values.first().copied().map(Value)))
             }
             _ => Outcome::Failed,
@@ -260,14 +341,23 @@ impl Client {
         let invoked = self.cluster.trace().now();
         let answer = self.ask_read(up, &key, Consistency::Consistent).await;
         let returned = self.cluster.trace().now();
-        if let Answer::Response(Response::Saw(values), position, _) = answer {
-            self.token.add(position);
+        if let Answer::Response(Response::Saw(values), seen, _) = answer {
+            self.has_seen(seen);
             let values = values.into_iter().map(Value).collect();
             self.notes.lock().list_reads.push(ListRead { key, invoked, returned, values });
         }
     }
 
     async fn ask_read(&self, up: &Up, key: &Key, consistency: Consistency) -> Answer {
+        if let Some(table) = self.table {
+            let (tables, key, token) = (up.tables(), key.to_string(), self.token.clone());
+            let read = async move {
+                let consistent = consistency == Consistency::Consistent;
+                let limits = (Some(token), runtime::now() + PATIENCE);
+                Answer::of_table(door::read(&tables, (table, &key), consistent, limits).await, Response::Saw)
+            };
+            return self.ask(up, read).await;
+        }
         let group = group_of(key);
         let (replication, seen) = (Arc::clone(&up.replication), self.token.demand(group));
         let Ok(bytes) = encode(&Request::Read(key.to_string())) else { return Answer::Failed };
@@ -276,26 +366,18 @@ impl Client {
                 Consistency::Consistent => ReadConsistency::Consistent,
                 Consistency::Eventual => ReadConsistency::Local { seen, max_staleness: None },
             };
-            let done = replication.read(group, bytes, consistency, runtime::now() + PATIENCE).await?;
-            Ok((done.response, done.position, done.served_by))
+            let done = replication.read(group, bytes, consistency, runtime::now() + PATIENCE).await;
+            Answer::of_group(done.map(|done| (done.response, done.position, done.served_by)))
         })
         .await
     }
 
     /// Runs a request in the node's process. What becomes of it when the process dies or stands still is unknown.
-    async fn ask(
-        &self,
-        up: &Up,
-        request: impl Future<Output = Result<(Bytes, Position, NodeId), Unserved>> + Send + 'static,
-    ) -> Answer {
+    async fn ask(&self, up: &Up, request: impl Future<Output = Answer> + Send + 'static) -> Answer {
         let task = up.process.spawn(request);
         match timeout(PATIENCE + SLACK, task).await {
-            Ok(Ok(Ok((response, position, server)))) => match decode(&response) {
-                Ok(response) => Answer::Response(response, position, server),
-                Err(_) => Answer::Unknown,
-            },
-            Ok(Ok(Err(Unserved::Unknown | Unserved::Storage(_)))) | Err(_) => Answer::Unknown,
-            Ok(Ok(Err(_))) => Answer::Failed,
+            Ok(Ok(answer)) => answer,
+            Err(_) => Answer::Unknown,
             Ok(Err(error)) => {
                 if error.is_panic() {
                     self.notes.lock().broken.push(format!("a request panicked: {error}"));

@@ -1,9 +1,10 @@
 //! What random seeds found, made on purpose: a hand-over to a node that does not answer leaves nobody leading for long.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use meridian_sim::cluster::{Cluster, Shape, Up};
+use meridian_sim::cluster::{Cluster, Up};
 use meridian_sim::disk::Bugs;
 use meridian_sim::rng::Rng;
+use meridian_sim::shape::Shape;
 use meridian_sim::trace::Trace;
 use meridian_types::{GroupId, NodeId};
 use std::time::Duration;
@@ -12,7 +13,8 @@ use tokio::time::{Instant, sleep};
 const GROUP: GroupId = GroupId(2);
 
 fn serving(cluster: &Cluster) -> Option<NodeId> {
-    let serves = |up: &Up| up.process.within(|| up.replication.serves()).contains(&GROUP);
+    let serves =
+        |up: &Up| up.process.within(|| up.replication.serves()).iter().any(|served| served.group == GROUP);
     cluster.all_up().into_iter().find(|(_, up)| serves(up)).map(|(node, _)| node)
 }
 

@@ -12,10 +12,14 @@ const WITHIN: u64 = 120;
 /// Runs seeds until something is wrong that contains one of the words. The first is one that is known to show it, so that it is mostly
 /// the only one; when runs come to be drawn differently, a later one does.
 fn is_noticed(bugs: Bugs, menu: Menu, first: u64, words: &[&str]) {
-    let settings = Settings { bugs, menu, ..Settings::default() };
+    is_noticed_in(&Settings { bugs, menu, ..Settings::default() }, first, words);
+}
+
+fn is_noticed_in(settings: &Settings, first: u64, words: &[&str]) {
+    let bugs = settings.bugs;
     let mut other = Vec::new();
     for seed in first..first + WITHIN {
-        let report = run(seed, &settings);
+        let report = run(seed, settings);
         if let Some(wrong) = report.wrong.iter().find(|wrong| words.iter().any(|word| wrong.contains(word))) {
             println!("{bugs:?} noticed at seed {seed}: {wrong}");
             return;
@@ -146,6 +150,35 @@ fn an_old_incarnation_that_takes_part_beside_the_newer_one() {
 #[test]
 fn replicas_that_apply_differently() {
     is_noticed_of(Mistake::ApplyDifferently, 0, &["hold different bytes"]);
+}
+
+fn is_noticed_with_tables(mistake: Mistake, first: u64, words: &[&str]) {
+    let bugs = Bugs { mistake: Some(mistake), lying_disks: false };
+    is_noticed_in(&Settings { bugs, tables: true, ..Settings::default() }, first, words);
+}
+
+#[test]
+fn moves_that_skip_what_was_written_since_the_first_copy() {
+    let words = [
+        "acknowledged write lost",
+        "stale consistent read",
+        "misses",
+        "saw another list",
+        "and not in the salvage",
+    ];
+    is_noticed_with_tables(Mistake::SkipCatchUp, 0, &words);
+}
+
+#[test]
+fn groups_that_go_on_serving_a_table_while_it_switches() {
+    let words = [
+        "acknowledged write lost",
+        "stale consistent read",
+        "misses",
+        "saw another list",
+        "and not in the salvage",
+    ];
+    is_noticed_with_tables(Mistake::ServeFrozen, 0, &words);
 }
 
 #[test]

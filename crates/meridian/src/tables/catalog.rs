@@ -33,6 +33,12 @@ impl CatalogTable {
     pub(super) fn place(&self) -> Place {
         Place { table: self.description.id, home: self.home }
     }
+
+    /// Whether a request was sent by an older move than this node knows of. The group's own notes tell as well, unless it was founded anew
+    /// without them.
+    pub(super) fn has_moved_since(&self, place: Place) -> bool {
+        self.home > place.home
+    }
 }
 
 /// One version of the system state, with what is derived from it.

@@ -13,6 +13,7 @@ use meridian_dynamo::key::{ItemKey, TableSchema};
 use meridian_dynamo::read::{GetOp, Page, PageBuilder, QueryOp, ScanOp};
 use meridian_dynamo::value::Item;
 use meridian_dynamo::write::{After, WriteOp, WriteOutcome, evaluate};
+use meridian_replication::runtime::mark;
 use meridian_replication::{Evaluation, Evaluator, Mutation, View, table_of};
 use meridian_types::hash::partition_hash;
 use meridian_types::{TableId, TableName};
@@ -104,6 +105,7 @@ impl DynamoEvaluator {
                         let done = active::write(&origins, schema, op, key, view, self.guard)?;
                         (done.0, done.1, Some(done.2))
                     }
+                    None if table.has_moved_since(place) => (Vec::new(), Seen::default(), None),
                     None => write_one(schema, op, key, place, view)?,
                 }
             }
@@ -130,7 +132,10 @@ impl DynamoEvaluator {
                     let (seen, answer) = merged(table, &at, &origins)?;
                     (seen, Some(Ok(answer)))
                 }
-                None if moving::has_moved(view, place)? => (Seen::default(), None),
+                None if table.has_moved_since(place) || moving::has_moved(view, place)? => {
+                    mark("a read came to a group that its table leaves or has left");
+                    (Seen::default(), None)
+                }
                 None => (Seen::default(), Some(Ok(one(table, &at)?))),
             },
         };
@@ -267,7 +272,10 @@ fn write_one(
     };
     Ok(match moving::capture(view, place, mutations)? {
         Some(mutations) => (mutations, Seen::default(), Some(answer)),
-        None => (Vec::new(), Seen::default(), None),
+        None => {
+            mark("a write came to a group that its table leaves or has left");
+            (Vec::new(), Seen::default(), None)
+        }
     })
 }
 

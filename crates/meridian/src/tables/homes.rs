@@ -7,7 +7,7 @@ use super::serve::{ReplicatedTables, internal, unserved};
 use bytes::Bytes;
 use meridian_api::RequestContext;
 use meridian_dynamo::error::DynamoError;
-use meridian_replication::{MergedRead, ReadConsistency, Unserved};
+use meridian_replication::{MergedRead, ReadConsistency, Unserved, runtime};
 use meridian_types::{Demand, GroupId, NodeId, PolicyName, Position};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl ReplicatedTables {
         let mut refused = Unserved::NoReplica;
         for (place, group) in groups.iter().enumerate() {
             let last = place + 1 == groups.len();
-            let deadline = if last { ctx.deadline } else { ctx.deadline.min(Instant::now() + NEXT_AFTER) };
+            let deadline = if last { ctx.deadline } else { ctx.deadline.min(runtime::now() + NEXT_AFTER) };
             match self.replication.write(*group, request.clone(), deadline).await {
                 Ok(done) => {
                     return homes.open(&done.response, done.position, (done.served_by, true));

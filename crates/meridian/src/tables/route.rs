@@ -6,10 +6,10 @@ use meridian_api::RequestContext;
 use meridian_api::tables::item_table_not_found;
 use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::table::TableStatus;
+use meridian_replication::runtime;
 use meridian_types::{Demand, GroupId, Position, TableName, Token};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
 
 /// Between tries while a table changes its groups. A bound on the rate; the request's deadline bounds the number.
 const AGAIN_EVERY: Duration = Duration::from_millis(25);
@@ -35,14 +35,14 @@ impl<'a> Route<'a> {
     /// it is.
     pub(super) async fn next(&mut self) -> Result<(Arc<Catalog>, CatalogTable), DynamoError> {
         if self.tried {
-            let next = Instant::now() + AGAIN_EVERY;
+            let next = runtime::now() + AGAIN_EVERY;
             if next > self.ctx.deadline {
                 return Err(DynamoError::ServiceUnavailable(format!(
                     "Table {} is changing to another policy; try again.",
                     self.name
                 )));
             }
-            sleep_until(next).await;
+            runtime::sleep_until(next).await;
         } else if let Some(token) = &self.ctx.token {
             // The client may have seen the table where it has moved to.
             let deadline = self.ctx.deadline;

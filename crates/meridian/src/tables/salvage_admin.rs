@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use meridian_dynamo::json::item_to_json;
 use meridian_merge::Rules;
-use meridian_replication::{LostWrite, ReadConsistency, SalvageAt, Unserved, table_of};
+use meridian_replication::{LostWrite, ReadConsistency, SalvageAt, Unserved, runtime, table_of};
 use meridian_types::{GroupId, TableId, TableName};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
@@ -109,7 +109,7 @@ impl ReplicatedTables {
         let mut found = BTreeMap::new();
         let Some((first, last)) = wanted.first().zip(wanted.last()) else { return found };
         let mut after = place_before(*first);
-        while Instant::now() < deadline {
+        while runtime::now() < deadline {
             let page = self.replication.salvage(after, deadline).await;
             let Some(end) = page.last().map(LostWrite::at) else { break };
             let of_page = page.into_iter().map(|lost| (id_of(&lost), lost));

@@ -9,7 +9,7 @@ use meridian_dynamo::error::DynamoError;
 use meridian_dynamo::read::{GetOp, GetOutcome, Page, QueryOp, ScanOp};
 use meridian_dynamo::table::{TableDefinition, TableDescription};
 use meridian_dynamo::write::{WriteOp, WriteOutcome};
-use meridian_replication::{Replication, Unserved};
+use meridian_replication::{Replication, Unserved, runtime};
 use meridian_types::hash::partition_hash;
 use meridian_types::{GroupId, NodeId, Position, TableId, TableName};
 use std::borrow::Cow;
@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How long a name that this node does not know is asked after at the system leader.
 const LOOK_UP: Duration = Duration::from_secs(1);
@@ -42,7 +41,7 @@ impl ReplicatedTables {
 
     /// The catalog, once this node has caught up with the system leader.
     pub(super) async fn look_again(&self, ctx: &RequestContext) -> Arc<Catalog> {
-        let deadline = ctx.deadline.min(Instant::now() + LOOK_UP);
+        let deadline = ctx.deadline.min(runtime::now() + LOOK_UP);
         self.replication.system_barrier(deadline).await;
         self.catalogs.newest()
     }

@@ -64,11 +64,12 @@ impl Replication {
     }
 
     /// The groups whose latest state this node would show to a client now: those that it leads under a lease. Never two nodes
-    /// for one group.
+    /// for one group, unless regions write it each by itself: one that was expelled may not have heard of it.
     #[must_use]
-    pub fn serves(&self) -> Vec<GroupId> {
+    pub fn serves(&self) -> Vec<ReplicaId> {
         let groups = self.groups();
-        groups.iter().filter(|group| group.serves()).map(|group| group.id).collect()
+        let served = groups.iter().filter(|group| group.serves());
+        served.map(|group| ReplicaId { group: group.id, incarnation: group.incarnation }).collect()
     }
 
     /// Whether this node would show a group's latest state to a client now, see [`Self::serves`].

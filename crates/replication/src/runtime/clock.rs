@@ -31,23 +31,29 @@ fn true_instant(at: Instant) -> Instant {
     Process::current().map_or(at, |process| process.true_instant(at))
 }
 
-pub(crate) fn sleep(duration: Duration) -> Sleep {
+/// Waits for so long by the clock of the process that asks.
+pub fn sleep(duration: Duration) -> Sleep {
     tokio::time::sleep(true_duration(duration))
 }
 
-pub(crate) fn sleep_until(deadline: Instant) -> Sleep {
+/// Waits until a moment of the process's clock.
+pub fn sleep_until(deadline: Instant) -> Sleep {
     tokio::time::sleep_until(true_instant(deadline))
 }
 
-pub(crate) fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoFuture> {
+/// Ends what takes longer than this by the process's clock.
+pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoFuture> {
     tokio::time::timeout(true_duration(duration), future)
 }
 
-pub(crate) fn timeout_at<F: IntoFuture>(deadline: Instant, future: F) -> Timeout<F::IntoFuture> {
+/// Ends what is not done by a moment of the process's clock.
+pub fn timeout_at<F: IntoFuture>(deadline: Instant, future: F) -> Timeout<F::IntoFuture> {
     tokio::time::timeout_at(true_instant(deadline), future)
 }
 
-pub(crate) fn interval(period: Duration) -> Interval {
+/// Ticks at once, then every so often by the process's clock.
+#[must_use]
+pub fn interval(period: Duration) -> Interval {
     tokio::time::interval(true_duration(period))
 }
 

@@ -14,8 +14,7 @@ mod process;
 pub mod watch;
 
 pub use self::openraft::Runtime;
-pub(crate) use clock::{interval, sleep, sleep_until, timeout, timeout_at};
-pub use clock::{now, since};
+pub use clock::{interval, now, since, sleep, sleep_until, timeout, timeout_at};
 pub use dice::{Dice, SPLITMIX64_STEP, splitmix64};
 pub use process::{Mistake, Process};
 
@@ -23,7 +22,7 @@ use rand::RngExt;
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 /// Spawns a task that belongs to the same process as the one that spawns it.
 pub(crate) fn spawn<F>(future: F) -> JoinHandle<F::Output>
@@ -37,15 +36,15 @@ where
     }
 }
 
-/// As [`spawn`], into a set.
-pub(crate) fn spawn_into<F>(set: &mut JoinSet<()>, future: F)
+/// Spawns a task into a set, that belongs to the same process as the one that spawns it; answers what ends it.
+pub fn spawn_into<F>(set: &mut JoinSet<()>, future: F) -> AbortHandle
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    match Process::current() {
-        None => drop(set.spawn(future)),
-        Some(process) => process.adopt(set.spawn(process.scope(future))),
-    }
+    let Some(process) = Process::current() else { return set.spawn(future) };
+    let task = set.spawn(process.scope(future));
+    process.adopt(task.clone());
+    task
 }
 
 /// Does work that waits for the disk on a thread that runs no tasks; a simulation has no such thread and does it at once.
@@ -99,13 +98,14 @@ pub fn shift_wall_clock(shift_ms: i64) {
 }
 
 /// Counts that a rare path was taken, so that a simulation can tell which ones its runs reached.
-pub(crate) fn mark(path: &'static str) {
+pub fn mark(path: &'static str) {
     if let Some(process) = Process::current() {
         process.mark(path);
     }
 }
 
 /// Whether the simulation wants this mistake to be made here. Never in a build without the feature `mistakes`.
-pub(crate) fn errs(mistake: Mistake) -> bool {
+#[must_use]
+pub fn errs(mistake: Mistake) -> bool {
     cfg!(feature = "mistakes") && Process::current().is_some_and(|process| process.makes(mistake))
 }

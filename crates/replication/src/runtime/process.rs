@@ -53,6 +53,12 @@ pub enum Mistake {
     IgnoreDrift,
     /// Votes and stands although it lacks entries that it has acknowledged.
     VoteDespiteLoss,
+    /// Ends a table's move without copying what has changed since the first copy.
+    SkipCatchUp,
+    /// Goes on serving a table whose source was frozen for the end of its move.
+    ServeFrozen,
+    /// Looks at replicas of active-active groups side by side before they have what the fences of the others name.
+    IgnoreFences,
 }
 
 /// A handle to a simulated process; clones are the same process.
@@ -162,6 +168,11 @@ impl Process {
     /// Moves the wall clock, without a word to anyone.
     pub fn jump_wall_clock(&self, ms: i64) {
         self.0.wall_offset_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// Sets the wall clock right again.
+    pub fn mend_wall_clock(&self) {
+        self.0.wall_offset_ms.store(0, Ordering::Relaxed);
     }
 
     /// Makes the monotonic clock show so many milliseconds for a second of tokio's. To be called before the process does anything.

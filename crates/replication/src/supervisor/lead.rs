@@ -9,6 +9,7 @@ use meridian_placement::{
 };
 use meridian_types::{Failback, GroupId, NodeId};
 use openraft::async_runtime::WatchReceiver;
+use openraft::vote::RaftLeaderId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,8 +144,21 @@ async fn hand_over(group: &Arc<Group>, session: LeaderId, target: NodeId) {
     let group = Arc::clone(group);
     runtime::spawn(async move {
         group.answer_all(ANSWER_TIMEOUT).await;
+        // Leadership may have been lost and won again meanwhile. openraft would hand over the newer one, under which it then takes no write
+        // and sends nothing, while this node believes that it serves.
+        if group.leading() != Some(session) {
+            mark("a hand-over was dropped, because its leadership was over");
+            return;
+        }
         let mut metrics = group.raft.metrics();
         let _ = group.raft.trigger().transfer_leader(target).await;
+        // Behind that in openraft's queue: what it hands over now is offered, whichever it is.
+        let leader = group.raft.with_raft_state(|state| state.vote_ref().leader_id().to_committed()).await;
+        if let Some(newer) =
+            leader.ok().filter(|leader| *leader != session && group.leading() == Some(*leader))
+        {
+            group.offer(newer);
+        }
         let moved = async { while group.leading() == Some(session) && metrics.changed().await.is_ok() {} };
         if runtime::timeout(HAND_OVER_TIMEOUT, moved).await.is_err() {
             mark("a hand-over was given up");

@@ -4,7 +4,7 @@ use crate::cluster::{Cluster, Up};
 use crate::judge::monitor;
 use crate::workload::Notes;
 use meridian_placement::{CommitRule, Placement};
-use meridian_types::{GroupId, NodeId, Position, RegionName};
+use meridian_types::{GroupId, Incarnation, NodeId, Position, RegionName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A write that was just acknowledged.
@@ -28,6 +28,10 @@ impl Acknowledged {
         let system = self.asked.replication.system();
         let Some(info) = system.groups.get(&group) else { return };
         let placement = &info.placement;
+        // Tables are in groups of all policies; one that may be founded anew is not held to its old disks.
+        if info.incarnation.max(self.position.incarnation) > Incarnation(0) {
+            return;
+        }
         let has = |node: &NodeId| {
             let disk = cluster.disk(*node);
             disk.is_some_and(|disk| {

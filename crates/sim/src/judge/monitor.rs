@@ -2,7 +2,8 @@
 
 use crate::cluster::Cluster;
 use crate::workload::Notes;
-use meridian_types::{GroupId, NodeId};
+use meridian_replication::ReplicaId;
+use meridian_types::{Incarnation, NodeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +20,15 @@ pub async fn watch(cluster: Cluster, notes: Notes) {
     for look in 0_u64.. {
         sleep(TICK).await;
         note_decisions(&cluster, &notes);
-        let mut serving: BTreeMap<GroupId, NodeId> = BTreeMap::new();
+        let mut serving: BTreeMap<ReplicaId, NodeId> = BTreeMap::new();
         for (node, up) in cluster.all_up() {
-            for group in up.process.within(|| up.replication.serves()) {
-                if let Some(other) = serving.insert(group, node) {
+            let system = up.replication.system();
+            for ReplicaId { group, incarnation } in up.process.within(|| up.replication.serves()) {
+                // A region that was expelled goes on by itself until it hears of that, where every region writes: its incarnation
+                // is another group's.
+                let apart = system.groups.get(&group).is_some_and(|group| system.is_active_active(group));
+                let incarnation = if apart { incarnation } else { Incarnation(0) };
+                if let Some(other) = serving.insert(ReplicaId { group, incarnation }, node) {
                     let text = format!("both {other} and {node} would answer for group {group}");
                     notes.broken(cluster.trace().now(), &text);
                 }

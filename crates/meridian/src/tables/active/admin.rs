@@ -122,7 +122,7 @@ impl ReplicatedTables {
     /// For each group of an origin that this node leads: how many writes it has noted as lost, and how many items as in conflict.
     pub async fn conflict_counts(&self, deadline: Instant) -> Vec<(GroupId, u64, u64)> {
         let system = self.replication.system();
-        let led = self.replication.serves().into_iter();
+        let led = self.replication.serves().into_iter().map(|replica| replica.group);
         let mut counts = Vec::new();
         for group in
             led.filter(|id| system.groups.get(id).is_some_and(|group| system.is_active_active(group)))

@@ -11,11 +11,10 @@ use super::tend::{ActiveRead, ActiveWrite};
 use crate::tables::evaluate::{GroupRead, GroupWrite, decode, encode};
 use bytes::Bytes;
 use meridian_replication::system::SystemState;
-use meridian_replication::{ReadConsistency, Replication, Unserved, table_of};
+use meridian_replication::{ReadConsistency, Replication, Unserved, runtime, table_of};
 use meridian_types::{Demand, GroupId, Hlc, NodeId, Position, TableId};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Graves looked at, and fragments dropped, at once.
 const BATCH: u32 = 256;
@@ -99,10 +98,10 @@ impl Share<'_> {
         let waits = nodes.map(|node| {
             let request = request.clone();
             async move {
-                let deadline = Instant::now() + PATIENCE;
+                let deadline = runtime::now() + PATIENCE;
                 let read = self.replication.read_at(node, *first, request, positions, deadline);
                 // A peer that is not connected answers at once, one that is cut off not at all.
-                match tokio::time::timeout_at(deadline, read).await {
+                match runtime::timeout_at(deadline, read).await {
                     Ok(Ok(_)) => Ok(()),
                     Ok(Err(_)) | Err(_) => Err(Blocked::By(node)),
                 }
@@ -173,7 +172,7 @@ impl Share<'_> {
     ) -> Result<T, Unserved> {
         let request = encode(&GroupRead::Active(read))?;
         let any = ReadConsistency::Local { seen: Demand::Nothing, max_staleness: None };
-        let done = self.replication.read(group, request, any, Instant::now() + PATIENCE).await?;
+        let done = self.replication.read(group, request, any, runtime::now() + PATIENCE).await?;
         Ok(decode(&done.response)?)
     }
 
@@ -183,7 +182,7 @@ impl Share<'_> {
         write: ActiveWrite,
     ) -> Result<(Option<T>, Position), Unserved> {
         let request = encode(&GroupWrite::Active(write))?;
-        let done = self.replication.write(group, request, Instant::now() + PATIENCE).await?;
+        let done = self.replication.write(group, request, runtime::now() + PATIENCE).await?;
         let answer = if done.response.is_empty() { None } else { Some(decode(&done.response)?) };
         Ok((answer, done.position))
     }

@@ -7,13 +7,12 @@ use crate::tables::ReplicatedTables;
 use crate::tables::evaluate::{GroupRead, GroupWrite, decode, encode};
 use bytes::Bytes;
 use meridian_replication::system::{PolicyEntry, SystemState};
-use meridian_replication::{ReadConsistency, Replication, Unserved, table_of, table_range};
+use meridian_replication::{ReadConsistency, Replication, Unserved, runtime, table_of, table_range};
 use meridian_types::{Demand, GroupId, NodeId, Pattern, TableId};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Between looks at what the other origins have written.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -30,6 +29,7 @@ type Looked = BTreeMap<(GroupId, GroupId), u64>;
 /// Runs as long as the node. Collecting waits for regions that are away, and must not hold up the rest.
 pub async fn run(tables: Arc<ReplicatedTables>) -> Infallible {
     tokio::select! {
+        biased;
         never = Box::pin(keep_looking(&tables.replication)) => never,
         never = Box::pin(keep_collecting(&tables)) => never,
     }
@@ -38,7 +38,7 @@ pub async fn run(tables: Arc<ReplicatedTables>) -> Infallible {
 async fn keep_looking(replication: &Replication) -> Infallible {
     let mut looked = Looked::new();
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+        runtime::sleep(LOOK_EVERY).await;
         let state = replication.system();
         for share in active_shares(&state) {
             if let Err(error) = look(replication, &state, &share, &mut looked).await {
@@ -50,7 +50,7 @@ async fn keep_looking(replication: &Replication) -> Infallible {
 
 async fn keep_collecting(tables: &ReplicatedTables) -> Infallible {
     loop {
-        tokio::time::sleep(COLLECT_EVERY).await;
+        runtime::sleep(COLLECT_EVERY).await;
         let state = tables.replication.system();
         let shares = active_shares(&state);
         let collected = shares.iter().map(|groups| collect(tables, &state, groups));
@@ -197,7 +197,7 @@ async fn note(
     }
     for some in items.chunks(PAGE as usize) {
         let request = encode(&GroupWrite::Active(ActiveWrite::Check(table, some.to_vec())))?;
-        replication.write(own, request, Instant::now() + PATIENCE).await?;
+        replication.write(own, request, runtime::now() + PATIENCE).await?;
     }
     Ok(())
 }
@@ -209,6 +209,6 @@ async fn read_here<T: serde::de::DeserializeOwned>(
 ) -> Result<T, Unserved> {
     let request = encode(&GroupRead::Active(read))?;
     let here = ReadConsistency::Local { seen: Demand::Nothing, max_staleness: None };
-    let done = replication.read(group, request, here, Instant::now() + PATIENCE).await?;
+    let done = replication.read(group, request, here, runtime::now() + PATIENCE).await?;
     Ok(decode(&done.response)?)
 }

@@ -6,6 +6,7 @@ use super::rules::{MoveAnswer, MoveWrite, Row, Sender};
 use crate::tables::evaluate::{GroupRead, decode};
 use bytes::Bytes;
 use meridian_replication::Unserved;
+use meridian_replication::runtime::{self, Mistake, errs, mark};
 use meridian_replication::system::{MovePhase, Sweep, SystemCommand, SystemState, TableEntry};
 use meridian_types::{GroupId, PolicyName, Position, TableId, TableName};
 use std::collections::BTreeMap;
@@ -61,8 +62,8 @@ pub(super) enum Job {
 /// What groups have to do for a table.
 pub(super) fn jobs(table: &TableEntry) -> Vec<(GroupId, Job)> {
     if let Some(moving) = &table.moving {
-        let open = moving.sources.iter().filter(|(_, source)| source.sealed.is_none());
-        return open.map(|(group, _)| (*group, Job::Move(moving.id))).collect();
+        // One that is sealed still has somebody wait for the others: it is frozen, and they may never be done.
+        return moving.sources.keys().map(|group| (*group, Job::Move(moving.id))).collect();
     }
     let stays = table.sweep.iter().filter_map(|(group, sweep)| match sweep {
         Sweep::Stayed(id) => Some((*group, Job::Stay(*id))),
@@ -113,36 +114,39 @@ impl<C: Cluster> Mover<C> {
             return Err(Ended::Replaced);
         };
         let from = Sender { table: self.table, id, epoch };
-        let mut copying = Copying { mover: self, from, targets, copied: 0, reported: Instant::now() };
-        if !copying.open().await? {
-            copying.copy_all().await?;
-            while copying.copy_changed().await? > FEW {}
-            copying.report(true).await?;
-            while self.phase(id)?.0 == MovePhase::Copying {
-                tokio::time::sleep(ROUND).await;
-                copying.copy_changed().await?;
-            }
-            self.write_source(MoveWrite::Freeze { from }).await?;
-            copying.copy_rest().await?;
+        if epoch > 1 {
+            mark("a mover went on where another had ended");
         }
-        let arrived = copying.seal().await?;
-        let sealed = SystemCommand::MoveSealed { table: self.table, id, source: self.source, arrived };
-        self.cluster.tell(sealed).await?;
-        self.see_to_the_switch(id).await
+        let mut copying = Copying { mover: self, from, targets, copied: 0, reported: runtime::now() };
+        if self.phase(id)?.0 == MovePhase::Switching {
+            mark("a mover began while its table was switching");
+            return self.in_time(id, copying.switch()).await;
+        }
+        if copying.open().await? {
+            return self.in_time(id, copying.arrive()).await;
+        }
+        copying.copy_all().await?;
+        while copying.copy_changed().await? > FEW {}
+        copying.report(true).await?;
+        while self.phase(id)?.0 == MovePhase::Copying {
+            runtime::sleep(ROUND).await;
+            copying.copy_changed().await?;
+        }
+        self.in_time(id, copying.finish()).await
     }
 
-    /// Waits until the other sources are done as well, but not for long.
-    async fn see_to_the_switch(&self, id: u64) -> Result<(), Ended> {
-        let until = Instant::now() + FROZEN_AT_MOST;
-        while self.phase(id).is_ok() {
-            if Instant::now() > until {
-                tracing::warn!(table = %self.name, "the move has not switched in time and is cancelled");
-                let cancel = SystemCommand::CancelMove { name: self.name.clone(), id: Some(id) };
-                return self.cluster.tell(cancel).await;
-            }
-            tokio::time::sleep(ROUND).await;
-        }
-        Ok(())
+    /// Does what clients wait for; what takes too long, or fails, ends the move instead: the source may serve the table again, while
+    /// the new groups may be out of reach for hours.
+    async fn in_time(&self, id: u64, switch: impl Future<Output = Result<(), Ended>>) -> Result<(), Ended> {
+        let why = match runtime::timeout(FROZEN_AT_MOST, switch).await {
+            Ok(Err(error @ (Ended::Unserved(_) | Ended::Damaged(_)))) => error.to_string(),
+            Ok(done) => return done,
+            Err(_) => "it took too long".to_owned(),
+        };
+        tracing::warn!(table = %self.name, why, "the move has not switched in time and is cancelled");
+        mark("a move that did not switch in time was cancelled");
+        let cancel = SystemCommand::CancelMove { name: self.name.clone(), id: Some(id) };
+        self.cluster.tell(cancel).await
     }
 
     /// The move is off: serves the table again, and forgets what has changed.
@@ -203,6 +207,38 @@ struct Copying<'a, C> {
 }
 
 impl<C: Cluster> Copying<'_, C> {
+    /// Begins anew with a source that is frozen, or is about to be.
+    async fn switch(&mut self) -> Result<(), Ended> {
+        if self.open().await? {
+            mark("a mover found everything brought already");
+            return self.arrive().await;
+        }
+        self.copy_all().await?;
+        self.finish().await
+    }
+
+    /// Freezes the source and brings what is left.
+    async fn finish(&mut self) -> Result<(), Ended> {
+        self.mover.write_source(MoveWrite::Freeze { from: self.from }).await?;
+        if !errs(Mistake::SkipCatchUp) {
+            self.copy_rest().await?;
+        }
+        self.arrive().await
+    }
+
+    /// Says that everything is there, and waits until the other sources are done as well.
+    async fn arrive(&self) -> Result<(), Ended> {
+        let Copying { mover, from, .. } = *self;
+        let arrived = self.seal().await?;
+        let sealed =
+            SystemCommand::MoveSealed { table: from.table, id: from.id, source: mover.source, arrived };
+        mover.cluster.tell(sealed).await?;
+        while mover.phase(from.id).is_ok() {
+            runtime::sleep(ROUND).await;
+        }
+        Ok(())
+    }
+
     /// Begins in every new group; whether an earlier mover had already brought everything. What a move before this one has left there is
     /// deleted.
     async fn open(&self) -> Result<bool, Ended> {
@@ -256,7 +292,7 @@ impl<C: Cluster> Copying<'_, C> {
             Some(self.import(*group, rows))
         });
         futures_util::future::try_join_all(imports).await?;
-        if self.reported.elapsed() > REPORT_EVERY {
+        if runtime::since(self.reported) > REPORT_EVERY {
             self.report(false).await?;
         }
         Ok(())
@@ -310,7 +346,7 @@ impl<C: Cluster> Copying<'_, C> {
     }
 
     async fn report(&mut self, ready: bool) -> Result<(), Ended> {
-        self.reported = Instant::now();
+        self.reported = runtime::now();
         let (table, id, source) = (self.from.table, self.from.id, self.mover.source);
         let command = SystemCommand::MoveProgressed { table, id, source, copied: self.copied, ready };
         self.mover.cluster.tell(command).await

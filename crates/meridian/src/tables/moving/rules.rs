@@ -3,6 +3,7 @@
 
 use crate::tables::evaluate::encode;
 use bytes::Bytes;
+use meridian_replication::runtime::{Mistake, errs};
 use meridian_replication::{Evaluation, MoveNote, Mutation, View, move_note};
 use meridian_types::{GroupId, TableId};
 use serde::de::DeserializeOwned;
@@ -114,7 +115,8 @@ pub(in crate::tables) struct Place {
 /// What the group does for a later move than that of the request. What it notes of earlier ones is over: the table has come back.
 fn takes_part(view: &dyn View, place: Place) -> io::Result<SourceState> {
     let source = note::<Source>(view, &source_key(place.table))?.filter(|source| source.id > place.home);
-    Ok(source.map_or(SourceState::Over, |source| source.state))
+    let state = source.map_or(SourceState::Over, |source| source.state);
+    Ok(if state == SourceState::Frozen && errs(Mistake::ServeFrozen) { SourceState::Copying } else { state })
 }
 
 /// Whether a group serves a table no more, because its items are elsewhere or about to be.

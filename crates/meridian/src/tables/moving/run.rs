@@ -5,7 +5,7 @@ use super::rules::{MoveAnswer, MoveWrite};
 use crate::tables::evaluate::{GroupRead, GroupWrite, decode, encode};
 use bytes::Bytes;
 use meridian_replication::system::{SystemCommand, SystemState};
-use meridian_replication::{ReadConsistency, Replication};
+use meridian_replication::{ReadConsistency, Replication, runtime};
 use meridian_types::{GroupId, Position, TableId};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -13,7 +13,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::Instant;
 
 /// Between looks at what there is to do.
 const ROUND: Duration = Duration::from_millis(100);
@@ -28,7 +27,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 pub async fn run(replication: Arc<Replication>) -> Infallible {
     let mut tasks = JoinSet::new();
     let mut movers: BTreeMap<(TableId, GroupId), AbortHandle> = BTreeMap::new();
-    let mut ticks = tokio::time::interval(ROUND);
+    let mut ticks = runtime::interval(ROUND);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -40,10 +39,8 @@ pub async fn run(replication: Arc<Replication>) -> Infallible {
                 let key = (table.id, source);
                 if movers.len() < AT_ONCE && !movers.contains_key(&key) && replication.serves_group(source) {
                     let (cluster, name) = (Arc::clone(&replication), table.name.clone());
-                    movers.insert(
-                        key,
-                        tasks.spawn(work(Mover { cluster, name, table: table.id, source, job })),
-                    );
+                    let mover = Mover { cluster, name, table: table.id, source, job };
+                    movers.insert(key, runtime::spawn_into(&mut tasks, work(mover)));
                 }
             }
         }
@@ -56,7 +53,7 @@ async fn work(mover: Mover<Arc<Replication>>) {
         Ok(()) => tracing::info!(table = %name, %source, ?job, "the group's part of the move is done"),
         Err(error) => {
             tracing::debug!(table = %name, %source, ?job, %error, "the move goes on later");
-            tokio::time::sleep(AGAIN_AFTER).await;
+            runtime::sleep(AGAIN_AFTER).await;
         }
     }
 }
@@ -64,18 +61,18 @@ async fn work(mover: Mover<Arc<Replication>>) {
 impl Cluster for Arc<Replication> {
     async fn write(&self, group: GroupId, write: MoveWrite) -> Result<(MoveAnswer, Position), Ended> {
         let request = encode(&GroupWrite::Move(write))?;
-        let done = Replication::write(self, group, request, Instant::now() + PATIENCE).await?;
+        let done = Replication::write(self, group, request, runtime::now() + PATIENCE).await?;
         Ok((decode(&done.response)?, done.position))
     }
 
     async fn read(&self, group: GroupId, read: GroupRead<'_>) -> Result<(Bytes, u64), Ended> {
-        let (request, deadline) = (encode(&read)?, Instant::now() + PATIENCE);
+        let (request, deadline) = (encode(&read)?, runtime::now() + PATIENCE);
         let done = Replication::read(self, group, request, ReadConsistency::Consistent, deadline).await?;
         Ok((done.response, done.position.index))
     }
 
     async fn tell(&self, command: SystemCommand) -> Result<(), Ended> {
-        let told = self.system_write(command, Instant::now() + PATIENCE).await?;
+        let told = self.system_write(command, runtime::now() + PATIENCE).await?;
         told.map(drop).map_err(|refused| Ended::Damaged(io::Error::other(refused)))
     }
 

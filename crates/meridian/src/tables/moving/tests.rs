@@ -7,7 +7,9 @@ use super::{Place, capture, changed, evaluate, has_moved, rows};
 use crate::tables::evaluate::{GroupRead, decode};
 use bytes::Bytes;
 use meridian_placement::{CommitRule, Placement};
-use meridian_replication::system::{GroupInfo, Sweep, SystemCommand, SystemState, TableEntry, TableStatus};
+use meridian_replication::system::{
+    GroupInfo, MovePhase, Sweep, SystemCommand, SystemState, TableEntry, TableStatus,
+};
 use meridian_replication::{
     MoveNote, Mutation, Neighbour, Unserved, View, WallClock, move_notes, table_prefix, table_range,
 };
@@ -15,7 +17,7 @@ use meridian_types::hash::group_ordinal;
 use meridian_types::{GroupId, Incarnation, Policy, PolicyName, Position, RegionName, TableId, TableName};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -89,6 +91,8 @@ struct World {
     system: Mutex<SystemState>,
     groups: Mutex<BTreeMap<GroupId, Rows>>,
     dice: Mutex<StdRng>,
+    /// Groups that nobody reaches.
+    away: Mutex<BTreeSet<GroupId>>,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -149,7 +153,12 @@ impl World {
         system.apply(SystemCommand::ActivateTables(vec![TABLE])).unwrap();
         let groups = system.groups.keys().map(|id| (*id, Rows::default())).collect();
         let dice = StdRng::seed_from_u64(seed);
-        Arc::new(Self { system: Mutex::new(system), groups: Mutex::new(groups), dice: Mutex::new(dice) })
+        Arc::new(Self {
+            system: Mutex::new(system),
+            groups: Mutex::new(groups),
+            dice: Mutex::new(dice),
+            away: Mutex::default(),
+        })
     }
 
     fn chance(&self, percent: u32) -> bool {
@@ -188,6 +197,10 @@ fn key(number: u64) -> Bytes {
 impl Cluster for Arc<World> {
     async fn write(&self, group: GroupId, write: MoveWrite) -> Result<(MoveAnswer, Position), Ended> {
         self.travel().await;
+        if held(&self.away).contains(&group) {
+            sleep(Duration::from_secs(3)).await;
+            return Err(Unserved::NoLeader.into());
+        }
         if self.chance(2) {
             return Err(Unserved::NoLeader.into());
         }
@@ -352,4 +365,39 @@ async fn nothing_is_lost_or_shown_stale_however_movers_fail() {
         moved += one_run(seed).await;
     }
     assert!(moved > usize::try_from(seeds).unwrap(), "hardly any move came to its end: {moved}");
+}
+
+/// Has a new group, or another source, fall away as the table switches; the table must be served again soon, where it was.
+async fn one_falls_away(seed: u64, falls: impl Fn(&SystemState) -> GroupId) {
+    let world = World::new(seed);
+    let mut background = JoinSet::new();
+    background.spawn(run_movers(Arc::clone(&world)));
+    background.spawn(sweep(Arc::clone(&world)));
+    held(&world.system).apply(SystemCommand::MoveTable { name: table_name(), to: policy_name("b") }).unwrap();
+    let switching = || world.entry().moving.is_some_and(|moving| moving.phase == MovePhase::Switching);
+    while !switching() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let group = falls(&held(&world.system));
+    held(&world.away).insert(group);
+    let until = Instant::now() + Duration::from_secs(20);
+    let home = || held(&world.system).policies[&policy_name("a")].groups.clone();
+    let serves = |group: &GroupId| {
+        let place = Place { table: TABLE, home: 0 };
+        *group == held(&world.away).first().copied().unwrap()
+            || !has_moved(&held(&world.groups)[group], place).unwrap()
+    };
+    while world.entry().moving.is_some() || !home().iter().all(serves) {
+        assert!(Instant::now() < until, "seed {seed}: group {group} is away, and the table is not served");
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(world.entry().policy, policy_name("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_is_served_again_where_it_was_when_a_group_falls_away_as_it_switches() {
+    for seed in 0..10 {
+        one_falls_away(seed, |system| system.policies[&policy_name("b")].groups[0]).await;
+        one_falls_away(seed, |system| system.policies[&policy_name("a")].groups[2]).await;
+    }
 }
