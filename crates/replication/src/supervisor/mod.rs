@@ -47,6 +47,7 @@ pub(crate) fn start(node: &Arc<Replication>) {
 async fn rounds(node: Weak<Replication>) {
     let mut leadership = lead::Leadership::default();
     let mut regions = regions::Regions::default();
+    let mut tables = tables::Tables::default();
     let mut rounds = Rounds::every(ROUND, node);
     while let Some(node) = rounds.next().await {
         members::initialise(&node).await;
@@ -54,7 +55,7 @@ async fn rounds(node: Weak<Replication>) {
         leadership.round(&node).await;
         found::round(&node).await;
         regions.round(&node).await;
-        tables::round(&node).await;
+        tables.round(&node).await;
         region_lease::report_risks(&node);
         refound::report(&node).await;
     }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use meridian_types::{GroupId, TableId};
 use openraft::async_runtime::WatchReceiver;
 use openraft::impls::ProgressResponder;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,16 +22,55 @@ const PURGE_AT_ONCE: usize = 500;
 const PATIENCE: Duration = Duration::from_secs(1);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(super) async fn round(node: &Arc<Replication>) {
-    let state = node.system();
-    activate(node, &state).await;
-    let untidy = |table: &&TableEntry| table.status == TableStatus::Deleting || !table.sweep.is_empty();
-    for table in state.tables.values().filter(untidy) {
-        for group in node.groups() {
-            let ranges = leftovers(&state, table, group.id);
-            if let Some(session) = group.session().filter(|_| !ranges.is_empty()) {
-                purge(node, &group, session, table.id, &ranges).await;
+/// Tables that are being created, each with an index of the system group by which it is known.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    known_at: BTreeMap<TableId, u64>,
+}
+
+impl Tables {
+    pub(super) async fn round(&mut self, node: &Arc<Replication>) {
+        let state = node.system();
+        self.activate(node, &state).await;
+        let untidy = |table: &&TableEntry| table.status == TableStatus::Deleting || !table.sweep.is_empty();
+        for table in state.tables.values().filter(untidy) {
+            for group in node.groups() {
+                let ranges = leftovers(&state, table, group.id);
+                if let Some(session) = group.session().filter(|_| !ranges.is_empty()) {
+                    purge(node, &group, session, table.id, &ranges).await;
+                }
             }
+        }
+    }
+
+    /// On the system leader: marks tables usable that every reachable node knows.
+    async fn activate(&mut self, node: &Arc<Replication>, state: &SystemState) {
+        let creating = state.tables.values().filter(|table| table.status == TableStatus::Creating);
+        let creating: BTreeSet<TableId> = creating.map(|table| table.id).collect();
+        self.known_at.retain(|table, _| creating.contains(table));
+        let Some(group) = node.group(GroupId::SYSTEM).filter(|group| group.session().is_some()) else {
+            return;
+        };
+        if creating.is_empty() {
+            return;
+        }
+        // The state was read before this index, so a member that has it knows the tables. Later ones do not count: the group may be written
+        // faster than anybody keeps up with.
+        let index = group.view.applied();
+        for table in creating {
+            self.known_at.entry(table).or_insert(index);
+        }
+        let replication = group.raft.data_metrics().borrow_watched().replication.clone().unwrap_or_default();
+        let reached = replication.iter().filter(|(member, _)| {
+            // One that is not there is not waited for.
+            node.shared.peers.healthy_for(**member, PATIENCE).is_some()
+        });
+        let reached = reached.map(|(_, matched)| matched.as_ref().map_or(0, |matched| matched.index)).min();
+        let known =
+            self.known_at.iter().filter(|(_, index)| reached.is_none_or(|reached| reached >= **index));
+        let known: Vec<TableId> = known.map(|(table, _)| *table).collect();
+        if !known.is_empty() {
+            let _ = node.system_write_here(SystemCommand::ActivateTables(known)).await;
         }
     }
 }
@@ -52,30 +92,6 @@ fn leftovers(state: &SystemState, table: &TableEntry, group: GroupId) -> Vec<(By
         None | Some(Sweep::Stayed(_)) => Vec::new(),
         Some(Sweep::Moved) => vec![notes(MoveNote::Changed), table_range(table.id)],
         Some(Sweep::Arrived) => vec![notes(MoveNote::Target), table_range(table.id)],
-    }
-}
-
-/// On the system leader: marks tables usable that every reachable node knows.
-async fn activate(node: &Arc<Replication>, state: &SystemState) {
-    let creating: Vec<TableId> = state
-        .tables
-        .values()
-        .filter(|table| table.status == TableStatus::Creating)
-        .map(|table| table.id)
-        .collect();
-    let Some(group) = node.group(GroupId::SYSTEM).filter(|group| group.session().is_some()) else { return };
-    if creating.is_empty() {
-        return;
-    }
-    // The state was read before this index, so a member that has it knows the tables.
-    let index = group.view.applied();
-    let replication = group.raft.data_metrics().borrow_watched().replication.clone().unwrap_or_default();
-    let known = replication.iter().all(|(member, matched)| {
-        matched.is_some_and(|matched| matched.index >= index)
-            || node.shared.peers.healthy_for(*member, PATIENCE).is_none()
-    });
-    if known {
-        let _ = node.system_write_here(SystemCommand::ActivateTables(creating)).await;
     }
 }
 
