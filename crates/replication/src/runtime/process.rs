@@ -57,8 +57,6 @@ pub enum Mistake {
     SkipCatchUp,
     /// Goes on serving a table whose source was frozen for the end of its move.
     ServeFrozen,
-    /// Looks at replicas of active-active groups side by side before they have what the fences of the others name.
-    IgnoreFences,
 }
 
 /// A handle to a simulated process; clones are the same process.

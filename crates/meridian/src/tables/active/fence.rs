@@ -8,7 +8,7 @@
 use super::notes::{self, Note};
 use crate::tables::evaluate::{decode, encode};
 use bytes::Bytes;
-use meridian_replication::runtime::{Mistake, errs, mark};
+use meridian_replication::runtime::mark;
 use meridian_replication::system::{GroupInfo, Required, SystemState};
 use meridian_replication::{Mutation, View};
 use meridian_types::{GroupId, Position};
@@ -47,7 +47,6 @@ pub(super) fn check(system: &SystemState, have: &[Position], fences: &[Vec<Posit
     };
     let late = have.iter().find(|have| !there(have));
     let late = late.or_else(|| fences.iter().flatten().find(|wanted| !passed(wanted)));
-    let late = late.filter(|_| !errs(Mistake::IgnoreFences));
     late.map_or(Ok(()), |position| {
         mark("replicas were not looked at together, because one lacked what a fence names");
         let group = position.group;
