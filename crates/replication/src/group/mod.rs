@@ -38,7 +38,7 @@ use crate::lag::{Lag, ReplicaLag};
 use crate::node::Roster;
 use crate::node::departed::Departed;
 use crate::raft::reseed::Owed;
-use crate::raft::{GroupNetworks, Hold, LogStore, Machine, MachineView, Pacer, Raft, RaftTypes};
+use crate::raft::{DurableEnd, GroupNetworks, Hold, LogStore, Machine, MachineView, Pacer, Raft, RaftTypes};
 use crate::replica_id::ReplicaId;
 use crate::runtime::{self, Mistake, errs, watch};
 use crate::system::SystemState;
@@ -107,6 +107,8 @@ pub(crate) struct Group {
     pub(crate) lag: Arc<ReplicaLag>,
     pub(crate) pacer: Arc<Pacer>,
     pub(crate) promise: Arc<Promise>,
+    /// How far its log is on the disk.
+    pub(crate) durable: DurableEnd,
     /// What this replica has lost to its disk and must have again before it votes.
     owed: Option<Owed>,
     /// openraft's whole metrics.
@@ -173,6 +175,7 @@ impl Group {
         let promise = Promise::new(had_state, departed.as_ref().map(|departed| departed.floor));
         let networks = GroupNetworks::new(id, shared, Arc::clone(&acks), store.clone());
         let log = LogStore::new(store.clone()).held(&hold);
+        let durable = log.durable();
         let raft =
             Raft::new(shared.peers.own(), config, networks, log, machine).await.map_err(io::Error::other)?;
         let fence = Fence::new(id, shared.system.clone(), Arc::clone(&shared.region_lease));
@@ -202,6 +205,7 @@ impl Group {
             lag,
             pacer: Arc::clone(&shared.pacer),
             promise,
+            durable,
             owed,
             timing: shared.timing.clone(),
             opened: runtime::now(),

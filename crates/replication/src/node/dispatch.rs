@@ -144,7 +144,14 @@ async fn vote(group: &Group, mut request: VoteRequest<RaftTypes>) -> Result<Byte
     };
     // The promise has kept the lease; openraft's own, which is longer, does not count.
     request.leadership_transfer = true;
-    let result = group.raft.vote(request).await;
+    let mut result = group.raft.vote(request).await;
+    if let Ok(response) = result.as_mut()
+        && response.vote_granted
+        && response.last_log_id.is_some_and(|last| !group.durable.covers(last.index))
+    {
+        // The candidate takes it for what is on the disk (`raft::ends`).
+        response.last_log_id = None;
+    }
     if result.as_ref().is_ok_and(|response| !response.vote_granted) {
         voting.refused();
     }

@@ -4,9 +4,8 @@
 //! new leader commits nothing. An append that such a log has already is answered here instead, and the first that is sent is the one that is missing.
 //!
 //! A log holds what another holds up to any entry that both have (log matching, section 5.3 of the Raft paper), so one look at the own log tells whether the
-//! voter's is a part of it. A vote tells what a voter has taken, not what it has on its disk. That is enough: it is all of earlier terms, which are
-//! committed only by an entry of the leader's own (section 5.4.2), and such a one is answered by the voter itself, after all before it is on the disk.
-//! A voter that has lost some of it refuses what is sent, and the leader looks for the place as it always did.
+//! voter's is a part of it. A voter tells the end only when all of it is on its disk: like any answer to an append, this one counts for what is on disks.
+//! A voter whose disk loses some of it after all refuses what is sent, and the leader looks for the place as it always did.
 
 use super::types::{RaftTypes, decode};
 use meridian_store::GroupStore;

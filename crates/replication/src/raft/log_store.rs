@@ -2,6 +2,7 @@
 
 use super::Hold;
 use super::durable::durable;
+use super::durable_end::{DurableEnd, Writing};
 use super::types::{RaftTypes, decode, encode};
 use meridian_store::GroupStore;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
@@ -20,13 +21,20 @@ const READ_LIMIT: usize = 1 << 20;
 pub(crate) struct LogStore {
     group: GroupStore,
     hold: Option<Arc<Hold>>,
+    durable: DurableEnd,
 }
 
 impl LogStore {
     /// The log of `group`.
     #[must_use]
     pub(crate) fn new(group: GroupStore) -> Self {
-        Self { group, hold: None }
+        let durable = DurableEnd::new(group.bounds().last);
+        Self { group, hold: None, durable }
+    }
+
+    /// Follows how far the log is on the disk.
+    pub(crate) fn durable(&self) -> DurableEnd {
+        self.durable.clone()
     }
 
     /// Tells what may be waiting for the log not to be cut how it grows.
@@ -109,7 +117,11 @@ impl RaftLogStorage<RaftTypes> for LogStore {
         if let Some(hold) = &self.hold {
             hold.appended(encoded.iter().map(|(_, entry)| entry.len() as u64).sum());
         }
+        let writing = encoded.last().map(|(index, _)| self.durable.writing(*index));
         let on_durable = Box::new(move |result: Result<(), meridian_store::StoreError>| {
+            if result.is_ok() {
+                writing.into_iter().for_each(Writing::done);
+            }
             callback.io_completed(result.map_err(io::Error::other));
         });
         // Writes and appends from leaders are refused before they come here when the disk is nearly full. What is left is
@@ -118,7 +130,9 @@ impl RaftLogStorage<RaftTypes> for LogStore {
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogIdOf<RaftTypes>>) -> Result<(), io::Error> {
-        self.group.truncate_after(last_log_id.map(|id| id.index)).map_err(io::Error::other)
+        let last = last_log_id.map(|id| id.index);
+        self.durable.cut(last);
+        self.group.truncate_after(last).map_err(io::Error::other)
     }
 
     async fn purge(&mut self, log_id: LogIdOf<RaftTypes>) -> Result<(), io::Error> {

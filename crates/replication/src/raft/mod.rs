@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod conformance;
 mod durable;
+mod durable_end;
 mod ends;
 mod hold;
 mod log_store;
@@ -17,6 +18,7 @@ pub(crate) mod reseed;
 mod snapshot;
 mod types;
 
+pub(crate) use durable_end::DurableEnd;
 pub(crate) use hold::Hold;
 pub(crate) use log_store::LogStore;
 pub(crate) use machine::{Machine, MachineView};
