@@ -74,6 +74,11 @@ impl Promise {
         self.lock().runs(lease)
     }
 
+    /// What is left of a granted lease of length `lease`; nothing when none runs.
+    pub(crate) fn left(&self, lease: Duration) -> Duration {
+        self.lock().renewed.map_or(Duration::ZERO, |renewed| lease.saturating_sub(runtime::since(renewed)))
+    }
+
     /// Whether a candidate whose log ends at `last` has all that a replica which this node gave up may have acknowledged.
     pub(crate) fn reaches(&self, last: Option<LogPoint>) -> bool {
         let reaches = self.floor <= last;

@@ -3,6 +3,7 @@
 use super::Group;
 use crate::raft::RaftTypes;
 use crate::raft::refound::log_point;
+use crate::runtime::{self, mark};
 use openraft::async_runtime::WatchReceiver;
 use openraft::type_config::alias::LogIdOf;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,17 @@ impl Group {
     /// How this node would stand now.
     pub(crate) fn standing(&self) -> Standing {
         Standing { last: self.raft.data_metrics().borrow_watched().last_log }
+    }
+
+    /// Answers [`Self::would_vote`], and waits for a lease that is about to end: a leader's last message comes later to a voter that is further
+    /// from it than the candidate is, and a refusal would cost the candidate its turn.
+    pub(crate) async fn would_vote_soon(&self, candidate: Standing) -> bool {
+        let left = self.promise.left(self.timing.lease);
+        if !left.is_zero() && left <= self.timing.heartbeat {
+            mark("a pre-vote waited for the end of a lease");
+            runtime::sleep(left).await;
+        }
+        self.would_vote(candidate)
     }
 
     /// Whether this replica would vote for a node that stands so: no lease of another runs, its log is no shorter, and

@@ -96,7 +96,7 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
             accept(&group.raft, &group.promise, request).await
         }
         Kind::Vote => vote(group, parse(payload)?).await,
-        Kind::PreVote => answer(&group.would_vote(parse(payload)?)),
+        Kind::PreVote => answer(&group.would_vote_soon(parse(payload)?).await),
         Kind::TransferLeader if !group.holds_items() => Err("a witness does not lead".to_owned()),
         Kind::TransferLeader if group.owes() => Err("this replica is being filled again".to_owned()),
         Kind::TransferLeader => {
