@@ -177,8 +177,6 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
         here.region.clone(),
     );
     let edge_server = edge::server(&config, &replication).map_err(NodeError::Edge)?;
-    let traffic = Arc::clone(&edge_server);
-    health.watch_traffic(Box::new(move |backend, host| traffic.backend(backend, host)?.too_many_errors));
     let edge = edge_of(&config, (&edge_server, &name_server), (&health, &replication));
     let node_admin = Arc::new(NodeAdmin::new(
         Arc::clone(&replication),
@@ -234,12 +232,14 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
     outcome
 }
 
-/// The edge, which finds clients as the name server does.
+/// The edge, which finds clients as the name server does, and tells of their requests.
 fn edge_of(
     config: &NodeConfig,
     (server, name_server): (&Arc<meridian_edge::server::Server>, &Arc<meridian_dns::server::Server>),
     (health, replication): (&Arc<Health>, &Arc<Replication>),
 ) -> Edge {
+    let traffic = Arc::clone(server);
+    health.watch_traffic(Box::new(move |backend, host| traffic.backend(backend, host)?.too_many_errors));
     Edge {
         server: Arc::clone(server),
         listen: config.listen.edge,
