@@ -91,7 +91,8 @@ def mend(own, hurt, other, show):
     assert load.count() > 10
     show(f"flipped bits in {len(flipped)} tables; {load.count()} writes meanwhile, errors {load.errors}")
     for number in range(ITEMS):
-        assert read(number)["data"]["B"] == value(number), number
+        item = wait_until(f"item {number} is read", lambda number=number: read(number))
+        assert item["data"]["B"] == value(number), number
     # It counts again.
     own.order("kill", other)
     own.client(hurt).put_item(TableName=table, Item={"pk": {"S": "after"}})
