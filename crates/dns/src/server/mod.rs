@@ -8,7 +8,7 @@ mod udp;
 
 use crate::View;
 use crate::respond::{Kind, Outcome, Transport, respond};
-use recent::{Recent, Told};
+use recent::Recent;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -192,13 +192,12 @@ impl Shared {
     ) -> Option<Kind> {
         self.counters.message(Transport::Udp);
         let (view, now_s) = (self.version.load(Ordering::Acquire), now_s());
-        if let Some(Told { kind, truncated, fail_open }) = recent.find(from, message, view, now_s, out) {
-            return self.counters.outcome(Outcome::Reply { kind, truncated, fail_open });
-        }
-        let outcome = respond(&self.view(), message, from, Transport::Udp, now_s, out);
-        if let Outcome::Reply { kind, truncated, fail_open } = outcome {
-            recent.keep(out, Told { kind, truncated, fail_open }, view, now_s);
-        }
+        let known = recent.find(from, message, view, now_s, out);
+        let outcome = known.unwrap_or_else(|| {
+            let outcome = respond(&self.view(), message, from, Transport::Udp, now_s, out);
+            recent.keep(out, outcome, view, now_s);
+            outcome
+        });
         self.counters.outcome(outcome)
     }
 }

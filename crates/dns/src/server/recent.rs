@@ -3,7 +3,7 @@
 //! A resolver asks for the same few names again and again. What is asked once, as in a flood of made-up names, takes no room: an answer is kept
 //! when its question comes for the second time.
 
-use crate::respond::Kind;
+use crate::respond::Outcome;
 use std::net::IpAddr;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -17,19 +17,11 @@ const KEPT_S: u64 = 10;
 /// The number of a message, which the answer repeats.
 const ID: usize = 2;
 
-/// What is known of an answer besides its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Told {
-    pub(super) kind: Kind,
-    pub(super) truncated: bool,
-    pub(super) fail_open: bool,
-}
-
 #[derive(Debug)]
 struct Answer {
     question: Box<[u8]>,
     bytes: Box<[u8]>,
-    told: Told,
+    outcome: Outcome,
     view: u64,
     at_s: u64,
 }
@@ -66,7 +58,7 @@ impl Recent {
         view: u64,
         now_s: u64,
         out: &mut Vec<u8>,
-    ) -> Option<Told> {
+    ) -> Option<Outcome> {
         self.key.clear();
         let (id, question) = message.split_at_checked(ID)?;
         if question.len() > LONGEST_QUESTION {
@@ -78,7 +70,7 @@ impl Recent {
         }
         self.key.extend_from_slice(question);
         self.hash = xxh3_64_with_seed(&self.key, self.seed);
-        let answer = self.place()?.answer.as_ref()?;
+        let answer = self.places.get(self.number())?.answer.as_ref()?;
         let fresh = answer.view == view && now_s.saturating_sub(answer.at_s) < KEPT_S;
         if !fresh || *answer.question != *self.key {
             return None;
@@ -86,55 +78,47 @@ impl Recent {
         out.clear();
         out.extend_from_slice(id);
         out.extend_from_slice(answer.bytes.get(ID..)?);
-        Some(answer.told)
+        Some(answer.outcome)
     }
 
-    /// Keeps the answer to the message that was last looked for, if it was asked before.
-    pub(super) fn keep(&mut self, bytes: &[u8], told: Told, view: u64, at_s: u64) {
-        if self.key.is_empty() || bytes.len() > LONGEST_ANSWER {
+    /// Keeps the answer to the message that was last looked for, if there is one and it was asked before.
+    pub(super) fn keep(&mut self, bytes: &[u8], outcome: Outcome, view: u64, at_s: u64) {
+        if self.key.is_empty() || outcome == Outcome::Nothing || bytes.len() > LONGEST_ANSWER {
             return;
         }
-        let hash = self.hash;
-        let question = self.key.as_slice().into();
-        let Some(place) = self.place_mut() else { return };
-        if place.asked == hash {
-            place.answer = Some(Answer { question, bytes: bytes.into(), told, view, at_s });
+        let number = self.number();
+        let Some(place) = self.places.get_mut(number) else { return };
+        if place.asked == self.hash {
+            let (question, bytes) = (self.key.as_slice().into(), bytes.into());
+            place.answer = Some(Answer { question, bytes, outcome, view, at_s });
         } else {
-            place.asked = hash;
+            place.asked = self.hash;
         }
     }
 
     fn number(&self) -> usize {
         usize::try_from(self.hash % PLACES as u64).unwrap_or(0)
     }
-
-    fn place(&self) -> Option<&Place> {
-        self.places.get(self.number())
-    }
-
-    fn place_mut(&mut self) -> Option<&mut Place> {
-        let number = self.number();
-        self.places.get_mut(number)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::respond::Kind;
 
     const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-    const TOLD: Told = Told { kind: Kind::Answer, truncated: false, fail_open: false };
+    const REPLY: Outcome = Outcome::Reply { kind: Kind::Answer, truncated: false, fail_open: false };
 
     /// Asks, and gives `answer` where none is known; whether one was.
     fn ask(recent: &mut Recent, message: &[u8], (view, now_s): (u64, u64), answer: &[u8]) -> Option<Vec<u8>> {
         let mut out = vec![9; 9];
         match recent.find(FROM, message, view, now_s, &mut out) {
-            Some(told) => {
-                assert_eq!(told, TOLD);
+            Some(outcome) => {
+                assert_eq!(outcome, REPLY);
                 Some(out)
             }
             None => {
-                recent.keep(answer, TOLD, view, now_s);
+                recent.keep(answer, REPLY, view, now_s);
                 None
             }
         }
