@@ -48,7 +48,7 @@ impl Errors {
         if self.times > 0 && now_ms - self.bad_until_ms > MOST_REMEMBERED_MS {
             self.times = 0;
         }
-        if self.measured(now_ms).is_some_and(|share| share >= TOO_MANY_PERMILLE) {
+        if self.too_many(now_ms) == Some(true) {
             self.remember(now_ms);
         }
     }
@@ -75,7 +75,7 @@ impl Errors {
     fn measured(&self, now_ms: u64) -> Option<u16> {
         let number = now_ms / WINDOW_MS;
         let windows =
-            [self.now, self.before].into_iter().filter(|window| number - window.number.min(number) <= 1);
+            [self.now, self.before].into_iter().filter(|window| number.saturating_sub(window.number) <= 1);
         let (requests, failures) = windows.fold((0_u64, 0_u64), |(r, f), window| {
             (r + u64::from(window.requests), f + u64::from(window.failures))
         });
