@@ -152,6 +152,15 @@ fn replicas_that_apply_differently() {
     is_noticed_of(Mistake::ApplyDifferently, 0, &["hold different bytes"]);
 }
 
+/// What is wrong when a move leaves something behind.
+const LOST_ON_THE_WAY: [&str; 5] = [
+    "acknowledged write lost",
+    "stale consistent read",
+    "misses",
+    "saw another list",
+    "and not in the salvage",
+];
+
 fn is_noticed_with_tables(mistake: Mistake, first: u64, words: &[&str]) {
     let bugs = Bugs { mistake: Some(mistake), lying_disks: false };
     is_noticed_in(&Settings { bugs, tables: true, ..Settings::default() }, first, words);
@@ -159,26 +168,12 @@ fn is_noticed_with_tables(mistake: Mistake, first: u64, words: &[&str]) {
 
 #[test]
 fn moves_that_skip_what_was_written_since_the_first_copy() {
-    let words = [
-        "acknowledged write lost",
-        "stale consistent read",
-        "misses",
-        "saw another list",
-        "and not in the salvage",
-    ];
-    is_noticed_with_tables(Mistake::SkipCatchUp, 0, &words);
+    is_noticed_with_tables(Mistake::SkipCatchUp, 0, &LOST_ON_THE_WAY);
 }
 
 #[test]
 fn groups_that_go_on_serving_a_table_while_it_switches() {
-    let words = [
-        "acknowledged write lost",
-        "stale consistent read",
-        "misses",
-        "saw another list",
-        "and not in the salvage",
-    ];
-    is_noticed_with_tables(Mistake::ServeFrozen, 0, &words);
+    is_noticed_with_tables(Mistake::ServeFrozen, 0, &LOST_ON_THE_WAY);
 }
 
 #[test]

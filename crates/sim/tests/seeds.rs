@@ -1,7 +1,7 @@
 //! Seeds are repeatable, and nothing goes wrong in any of them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use meridian_sim::{Settings, marks, run, run_many};
+use meridian_sim::{Settings, Summary, marks, run, run_many};
 
 /// Seeds of a plain test run; continuous integration asks for more.
 const SEEDS: u64 = 50;
@@ -42,11 +42,10 @@ fn seeds() -> u64 {
     std::env::var("MERIDIAN_SIM_SEEDS").map_or(SEEDS, |text| text.parse().unwrap())
 }
 
-#[test]
-fn nothing_goes_wrong_in_many_seeds() {
+/// Runs the first so many seeds, none of which finds anything wrong. `flags` are those of `meridian-sim` for the same.
+fn all_are_right(seeds: u64, settings: &Settings, flags: &str) -> Summary {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let seeds = seeds();
-    let summary = run_many(0..seeds, threads, &Settings::default(), |report| {
+    let summary = run_many(0..seeds, threads, settings, |report| {
         for wrong in &report.wrong {
             println!("seed {}: {wrong}", report.seed);
         }
@@ -55,8 +54,15 @@ fn nothing_goes_wrong_in_many_seeds() {
     let failed: Vec<u64> = summary.failures.iter().map(|report| report.seed).collect();
     assert!(
         failed.is_empty(),
-        "run one of them again with: meridian-sim --seed N --trace; failed: {failed:?}"
+        "run one of them again with: meridian-sim{flags} --seed N --trace; failed: {failed:?}"
     );
+    summary
+}
+
+#[test]
+fn nothing_goes_wrong_in_many_seeds() {
+    let seeds = seeds();
+    let summary = all_are_right(seeds, &Settings::default(), "");
     if seeds >= COVERING {
         assert_eq!(marks::missed(&summary.marks, false), Vec::<&str>::new(), "rare paths that no seed took");
     }
@@ -64,33 +70,13 @@ fn nothing_goes_wrong_in_many_seeds() {
 
 #[test]
 fn items_that_every_region_writes_converge_and_lose_nothing() {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let settings = Settings { active: true, ..Settings::default() };
-    let summary = run_many(0..ACTIVE, threads, &settings, |report| {
-        for wrong in &report.wrong {
-            println!("seed {}: {wrong}", report.seed);
-        }
-    });
-    println!("{summary}");
-    assert_eq!(summary.failures.len(), 0);
+    all_are_right(ACTIVE, &Settings { active: true, ..Settings::default() }, " --active");
 }
 
 #[test]
 fn tables_change_their_policies_and_regions_are_expelled_without_a_loss() {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let settings = Settings { tables: true, ..Settings::default() };
     let seeds = seeds() / 2;
-    let summary = run_many(0..seeds, threads, &settings, |report| {
-        for wrong in &report.wrong {
-            println!("seed {}: {wrong}", report.seed);
-        }
-    });
-    println!("{summary}");
-    let failed: Vec<u64> = summary.failures.iter().map(|report| report.seed).collect();
-    assert!(
-        failed.is_empty(),
-        "run one of them again with: meridian-sim --tables --seed N --trace; failed: {failed:?}"
-    );
+    let summary = all_are_right(seeds, &Settings { tables: true, ..Settings::default() }, " --tables");
     if seeds >= COVERING_TABLES {
         assert_eq!(marks::missed(&summary.marks, true), Vec::<&str>::new(), "rare paths that no seed took");
     }
