@@ -33,8 +33,12 @@ struct State {
 }
 
 impl State {
+    fn left(&self, lease: Duration) -> Duration {
+        self.renewed.map_or(Duration::ZERO, |renewed| lease.saturating_sub(runtime::since(renewed)))
+    }
+
     fn runs(&self, lease: Duration) -> bool {
-        self.renewed.is_some_and(|renewed| runtime::since(renewed) < lease)
+        !self.left(lease).is_zero()
     }
 }
 
@@ -76,7 +80,7 @@ impl Promise {
 
     /// What is left of a granted lease of length `lease`; nothing when none runs.
     pub(crate) fn left(&self, lease: Duration) -> Duration {
-        self.lock().renewed.map_or(Duration::ZERO, |renewed| lease.saturating_sub(runtime::since(renewed)))
+        self.lock().left(lease)
     }
 
     /// Whether a candidate whose log ends at `last` has all that a replica which this node gave up may have acknowledged.

@@ -68,8 +68,7 @@ impl Replication {
     #[must_use]
     pub fn serves(&self) -> Vec<ReplicaId> {
         let groups = self.groups();
-        let served = groups.iter().filter(|group| group.serves());
-        served.map(|group| ReplicaId { group: group.id, incarnation: group.incarnation }).collect()
+        groups.iter().filter(|group| group.serves()).map(|group| group.replica_id()).collect()
     }
 
     /// Whether this node would show a group's latest state to a client now, see [`Self::serves`].
