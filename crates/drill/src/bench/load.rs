@@ -1,4 +1,7 @@
-//! The closed loop: each connection sends its next request when the last one was answered.
+//! The load: each connection sends its next request when the last one was answered, or when it is due.
+//!
+//! A request that could not be sent when it was due, because the one before it took so long, is timed from then on all the same: a system
+//! that stands still must not be spared the requests that would have come meanwhile.
 
 use super::Operation;
 use super::system::{Access, Conn};
@@ -18,6 +21,8 @@ const MAX_MICROS: u64 = 20_000_000;
 pub(super) struct Load {
     pub(super) operation: Operation,
     pub(super) connections: usize,
+    /// Requests a second, evenly spread; as many as are answered without one.
+    pub(super) rate: Option<u32>,
     pub(super) keys: u32,
     pub(super) value_bytes: usize,
     pub(super) warm_up: Duration,
@@ -66,7 +71,8 @@ pub(super) async fn run(access: &Access, load: Load) -> Result<Outcome, String> 
     let end = begin + load.duration;
     let mut tasks = JoinSet::new();
     for (number, conn) in conns.into_iter().enumerate() {
-        tasks.spawn(one_connection(conn, number as u64, load, begin, end));
+        let first = begin - load.warm_up + load.step() * u32::try_from(number).unwrap_or(u32::MAX);
+        tasks.spawn(one_connection(conn, number as u64, load, Times { first, begin, end }));
     }
     let mut total = Outcome { latency: histogram()?, errors: 0, first_error: None, elapsed: Duration::ZERO };
     while let Some(ended) = tasks.join_next().await {
@@ -79,19 +85,40 @@ pub(super) async fn run(access: &Access, load: Load) -> Result<Outcome, String> 
     Ok(total)
 }
 
+impl Load {
+    /// How long after a request the next one is due, on whichever connection.
+    fn step(&self) -> Duration {
+        self.rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1))
+    }
+}
+
+/// When the first request is due, when counting begins, and when it ends.
+struct Times {
+    first: Instant,
+    begin: Instant,
+    end: Instant,
+}
+
 async fn one_connection(
     mut conn: Conn,
     number: u64,
     load: Load,
-    begin: Instant,
-    end: Instant,
+    Times { first, begin, end }: Times,
 ) -> Result<Outcome, String> {
     let mut outcome =
         Outcome { latency: histogram()?, errors: 0, first_error: None, elapsed: Duration::ZERO };
     let value = value(load.value_bytes);
     let mut turn = 0u64;
+    let every = load.step() * u32::try_from(load.connections).unwrap_or(u32::MAX);
+    let mut due = first;
     loop {
-        let sent = Instant::now();
+        let sent = if load.rate.is_some() {
+            tokio::time::sleep_until(due.min(end)).await;
+            due
+        } else {
+            Instant::now()
+        };
+        due += every;
         if sent >= end {
             return Ok(outcome);
         }

@@ -1,4 +1,4 @@
-//! Benchmarks: a closed loop of puts and gets against clusters of ours and, in the same run on the same machine, against
+//! Benchmarks: a closed loop, or a fixed rate, of puts and gets against clusters of ours and, in the same run on the same machine, against
 //! other systems, each with what its acknowledgement promises.
 
 mod error;
@@ -76,6 +76,8 @@ pub struct BenchOptions {
     pub operations: Vec<Operation>,
     /// Connections to each system.
     pub connections: usize,
+    /// Requests a second to each system; as many as it answers without one.
+    pub rate: Option<u32>,
     /// Bytes of a value.
     pub value_bytes: usize,
     /// Keys.
@@ -95,6 +97,7 @@ impl Default for BenchOptions {
             peers: vec![Peer::Etcd, Peer::Dynoxide],
             operations: vec![Operation::Put, Operation::Get, Operation::Mixed],
             connections: 64,
+            rate: None,
             value_bytes: 256,
             keys: 1_000,
             warm_up: Duration::from_secs(1),
@@ -108,6 +111,7 @@ impl BenchOptions {
     fn check(&self) -> Result<(), BenchError> {
         let checks = [
             ("connections", self.connections as u64, 1, 4_096),
+            ("rate", u64::from(self.rate.unwrap_or(1)), 1, 1_000_000),
             ("value_bytes", self.value_bytes as u64, 1, 350_000),
             ("keys", u64::from(self.keys), 1, 1_000_000),
             ("duration_s", self.duration.as_secs(), 0, 600),
@@ -170,6 +174,7 @@ async fn measure(
     let load = |operation| Load {
         operation,
         connections: options.connections,
+        rate: options.rate,
         keys: options.keys,
         value_bytes: options.value_bytes,
         warm_up: options.warm_up,

@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 pub struct BenchReport {
     /// Connections to each system.
     pub connections: usize,
+    /// Requests a second that were sent to each system; null when each connection waited for its last answer only.
+    pub rate: Option<u32>,
     /// Bytes of a value.
     pub value_bytes: usize,
     /// Keys, all put before, chosen evenly.
@@ -63,6 +65,7 @@ impl BenchReport {
         }
         Self {
             connections: options.connections,
+            rate: options.rate,
             value_bytes: options.value_bytes,
             keys: options.keys,
             duration_s: options.duration.as_secs_f64(),
@@ -101,10 +104,14 @@ impl BenchReport {
                 row.errors
             );
         }
+        let pace = match self.rate {
+            Some(rate) => format!("{rate} requests a second, each timed from when it was due"),
+            None => "each sending its next request when the last was answered".to_owned(),
+        };
         let _ = write!(
             text,
-            "\nratio: the first system's throughput over this one's. {} connections, each sending its next request when the \
-             last was answered; values of {} bytes; {} keys; {} s a row after a warm-up; reads are linearizable; mixed is half \
+            "\nratio: the first system's throughput over this one's. {} connections, {pace}; values of {} bytes; {} keys; {} s a row \
+             after a warm-up; reads are linearizable; mixed is half \
              reads. The load and all systems share this machine's {} processors.\n\nAn acknowledged write is:\n",
             self.connections, self.value_bytes, self.keys, self.duration_s, self.processors
         );

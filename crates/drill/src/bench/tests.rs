@@ -79,3 +79,18 @@ fn each_replication_mode_says_what_it_promises() {
     assert!(durability(Replication::Async, 3, 2).contains("local zones (2)"));
     assert!(durability(Replication::Async, 1, 3).contains("of a majority"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_is_kept_whatever_the_system_could_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = BenchOptions {
+        clusters: vec![cluster(&folder).await],
+        operations: vec![Operation::Put],
+        rate: Some(100),
+        duration: Duration::from_secs(1),
+        ..short()
+    };
+    let report = run(&options, Silent).await.unwrap();
+    assert_eq!(report.rows[0].requests, 100);
+    assert!(report.to_table().contains("100 requests a second"), "{}", report.to_table());
+}

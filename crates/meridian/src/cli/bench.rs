@@ -39,6 +39,9 @@ pub(super) struct BenchArgs {
     /// Connections to each system
     #[arg(long, default_value_t = 64, value_name = "N")]
     connections: usize,
+    /// Requests a second to each system, each timed from when it was due; without it as many as are answered
+    #[arg(long, value_name = "N")]
+    rate: Option<u32>,
     /// Bytes of a value
     #[arg(long, default_value_t = 256, value_name = "N")]
     value_bytes: usize,
@@ -102,6 +105,7 @@ pub(super) async fn run(args: BenchArgs, global: &Global) -> Outcome {
             })
             .collect(),
         connections: args.connections,
+        rate: args.rate,
         value_bytes: args.value_bytes,
         keys: args.keys,
         duration: args.duration,

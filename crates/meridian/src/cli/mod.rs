@@ -148,7 +148,7 @@ enum Command {
     Cert(cert::CertCommand),
     /// Inject a failure under load, measure what clients saw, and judge it
     Drill(Box<drill::DrillArgs>),
-    /// Measure throughput and latency with a closed loop of clients
+    /// Measure throughput and latency with a closed loop of clients, or at a fixed rate
     Bench(bench::BenchArgs),
     /// Check a node's configuration file, and the files that it names
     Check(check::CheckArgs),
