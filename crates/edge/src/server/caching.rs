@@ -4,7 +4,7 @@ use super::body::{AnyBody, BodyError, Flow, Outbound, empty, full};
 use super::forward::{Answer, Nothing, Outgoing};
 use super::kept::Kept;
 use super::live::LiveService;
-use super::{Inner, lock};
+use super::{Edge, lock};
 use crate::cache::{Entry, Forwarded, Generation, Judged, Key, Outcome, not_modified};
 use crate::headers::{self, TOKEN};
 use crate::retry::{Fault, Repeat};
@@ -34,7 +34,7 @@ const WAIT: Duration = Duration::from_secs(10);
 /// A request that may be served from the cache.
 #[derive(Clone)]
 pub(super) struct Lookup {
-    pub(super) edge: Arc<Inner>,
+    pub(super) edge: Edge,
     pub(super) service: Arc<LiveService>,
     pub(super) order: Vec<RegionName>,
     pub(super) head: Parts,
@@ -47,7 +47,7 @@ pub(super) struct Flights(Mutex<HashMap<Key, watch::Receiver<()>>>);
 
 /// A fetch that others may wait for, until it is dropped.
 struct Flight {
-    edge: Arc<Inner>,
+    edge: Edge,
     key: Key,
     _over: watch::Sender<()>,
 }
@@ -67,7 +67,7 @@ impl Lookup {
         }
         let (over, under_way) = watch::channel(());
         flights.insert(self.key.clone(), under_way);
-        Ok(Flight { edge: Arc::clone(&self.edge), key: self.key.clone(), _over: over })
+        Ok(Flight { edge: self.edge.clone(), key: self.key.clone(), _over: over })
     }
 
     /// The response, from wherever it comes soonest.

@@ -2,7 +2,7 @@
 
 use super::handle::{Peer, handle};
 use super::socket::set_up;
-use super::{Inner, lock};
+use super::{Edge, lock};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -28,7 +28,8 @@ const MAX_STREAMS: u32 = 128;
 const LAST: Duration = Duration::from_secs(300);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(edge: Arc<Inner>, stream: TcpStream, mut peer: Peer) {
+pub(super) async fn serve(edge: Edge, stream: std::net::TcpStream, mut peer: Peer) {
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
     let idle = edge.options.idle_timeout;
     let mut first = [0];
     let peeked = tokio::select! {
@@ -73,20 +74,20 @@ impl Activity {
 
 /// A request that the connection is at, until the last of its response is sent.
 pub(super) struct Working {
-    edge: Arc<Inner>,
+    edge: Edge,
     activity: Arc<Activity>,
     owed: Arc<AtomicU64>,
 }
 
 impl Working {
-    fn new(edge: &Arc<Inner>, activity: &Arc<Activity>) -> Self {
+    fn new(edge: &Edge, activity: &Arc<Activity>) -> Self {
         activity.requests.fetch_add(1, Ordering::Relaxed);
         let owed = Arc::new(AtomicU64::new(NOTHING));
         let mut all = lock(&activity.owed);
         all.retain(|other| other.strong_count() > 0);
         all.push(Arc::downgrade(&owed));
         drop(all);
-        Self { edge: Arc::clone(edge), activity: Arc::clone(activity), owed }
+        Self { edge: edge.clone(), activity: Arc::clone(activity), owed }
     }
 
     /// The connection asks for the next piece of the response: the last one is on its way.
@@ -107,7 +108,7 @@ impl Drop for Working {
     }
 }
 
-async fn http<S: AsyncRead + AsyncWrite + Send + 'static>(edge: Arc<Inner>, stream: S, peer: Peer) {
+async fn http<S: AsyncRead + AsyncWrite + Send + 'static>(edge: Edge, stream: S, peer: Peer) {
     let options = &edge.options;
     let idle = options.idle_timeout;
     let mut stream = TimeoutStream::new(stream);
@@ -131,10 +132,10 @@ async fn http<S: AsyncRead + AsyncWrite + Send + 'static>(edge: Arc<Inner>, stre
     let activity = Arc::new(Activity::default());
     activity.last_ms.store(edge.now_ms(), Ordering::Relaxed);
     let service = {
-        let (edge, activity) = (Arc::clone(&edge), Arc::clone(&activity));
+        let (edge, activity) = (edge.clone(), Arc::clone(&activity));
         service_fn(move |request: Request<Incoming>| {
             let working = Working::new(&edge, &activity);
-            let handled = Box::pin(handle(Arc::clone(&edge), peer.clone(), request, working));
+            let handled = Box::pin(handle(edge.clone(), peer.clone(), request, working));
             async move { Ok::<_, Infallible>(handled.await) }
         })
     };

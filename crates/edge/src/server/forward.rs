@@ -5,7 +5,7 @@ use super::kept::Kept;
 use super::live::LiveService;
 use super::places::Places;
 use super::upstream::{Lease, Missed, exchange};
-use super::{Inner, lock};
+use super::{Edge, lock};
 use crate::retry::{Fault, Repeat, is_failure};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -26,7 +26,7 @@ const SAID: &str = "status 502, 503 or 504";
 
 /// A request on its way out.
 pub(super) struct Outgoing<'a> {
-    pub(super) edge: &'a Inner,
+    pub(super) edge: &'a Edge,
     pub(super) service: &'a LiveService,
     /// Regions, best first.
     pub(super) order: &'a [RegionName],
@@ -166,7 +166,7 @@ impl<'a> Outgoing<'a> {
             request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let once_only = self.repeat == Repeat::Never;
-        let attempt = async move { (number, exchange(in_flight, request, &edge.dialer, once_only).await) };
+        let attempt = async move { (number, exchange(in_flight, request, edge, once_only).await) };
         running.push(Box::pin(attempt));
         true
     }

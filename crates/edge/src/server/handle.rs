@@ -7,7 +7,7 @@ use super::connection::Working;
 use super::forward::{Answer, Nothing, Outgoing};
 use super::kept::Kept;
 use super::tally::Share;
-use super::{Inner, Place, reply, tunnel};
+use super::{Edge, Place, reply, tunnel};
 use crate::cache::Key;
 use crate::cookies;
 use crate::headers::{self, TOKEN, X_FORWARDED_HOST, X_FORWARDED_PROTO};
@@ -34,7 +34,7 @@ pub(super) struct Peer {
 
 /// Answers one request.
 pub(super) async fn handle(
-    edge: Arc<Inner>,
+    edge: Edge,
     peer: Peer,
     mut request: Request<Incoming>,
     working: Working,
@@ -56,7 +56,7 @@ pub(super) async fn handle(
 }
 
 async fn serve(
-    edge: &Arc<Inner>,
+    edge: &Edge,
     peer: &Peer,
     ready: Ready,
     body: Incoming,
@@ -89,7 +89,7 @@ async fn serve(
     });
     let reads = matches!(head.method, Method::GET | Method::HEAD) && upgrade.is_none() && body.is_empty();
     if let Some(key) = key.take_if(|_| reads) {
-        let (edge, service, order) = (Arc::clone(edge), Arc::clone(&service), choice.regions);
+        let (edge, service, order) = (edge.clone(), Arc::clone(&service), choice.regions);
         let lookup = Lookup { edge, service, order, head, key };
         let mut response = match lookup.serve().await {
             Ok(response) => response,

@@ -26,20 +26,27 @@ pub(super) struct Live {
 type Key = (Backend, HostName);
 
 /// All backends.
-#[derive(Default)]
-pub(super) struct Upstreams(Mutex<BTreeMap<Key, Arc<Upstream>>>);
+pub(super) struct Upstreams {
+    known: Mutex<BTreeMap<Key, Arc<Upstream>>>,
+    workers: usize,
+}
 
 impl Upstreams {
+    /// Of an edge with so many workers.
+    pub(super) fn new(workers: usize) -> Self {
+        Self { known: Mutex::default(), workers }
+    }
+
     /// Takes over a view. Backends that no service has any more are forgotten, and end with their last request.
     pub(super) fn live(&self, view: View, addresses: &BTreeMap<Backend, Vec<IpAddr>>) -> Live {
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.known);
         let mut kept: BTreeMap<Key, Arc<Upstream>> = BTreeMap::new();
         let mut services = BTreeMap::new();
         for (name, served) in view.services {
             let Some(host) = served.service.hosts.first().cloned() else { continue };
             let mut upstream = |backend: &Backend| {
                 let key = (backend.clone(), host.clone());
-                let fresh = || Arc::new(Upstream::new(backend.clone(), host.clone()));
+                let fresh = || Arc::new(Upstream::new(backend.clone(), host.clone(), self.workers));
                 let upstream = known.get(&key).cloned().unwrap_or_else(fresh);
                 upstream.set_addresses(addresses.get(backend).map_or(&[], Vec::as_slice));
                 kept.insert(key, Arc::clone(&upstream));
@@ -60,11 +67,11 @@ impl Upstreams {
 
     /// The one for a backend of a service that has this host.
     pub(super) fn find(&self, backend: &Backend, host: &HostName) -> Option<Arc<Upstream>> {
-        lock(&self.0).get(&(backend.clone(), host.clone())).cloned()
+        lock(&self.known).get(&(backend.clone(), host.clone())).cloned()
     }
 
     /// All of them.
     pub(super) fn all(&self) -> Vec<Arc<Upstream>> {
-        lock(&self.0).values().cloned().collect()
+        lock(&self.known).values().cloned().collect()
     }
 }

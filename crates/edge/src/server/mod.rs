@@ -19,6 +19,7 @@ mod status;
 mod tally;
 mod tunnel;
 mod upstream;
+mod workers;
 
 pub use certificates::{CertificateError, CertificateFiles, Certificates};
 pub use counters::Counters;
@@ -38,6 +39,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -46,6 +48,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
+use workers::{Seat, Workers};
 
 /// How often connections that have waited for too long are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -111,6 +114,22 @@ impl Inner {
     }
 }
 
+/// What requests share, as a worker has it.
+#[derive(Clone)]
+struct Edge {
+    inner: Arc<Inner>,
+    /// The worker's number.
+    worker: usize,
+}
+
+impl Deref for Edge {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
 /// An HTTP edge.
 pub struct Server {
     inner: Arc<Inner>,
@@ -123,7 +142,7 @@ impl Server {
     /// When the authority of backends cannot be read, or TLS cannot be set up.
     pub fn new(options: Options, sessions: Arc<dyn Sessions>, seed: u64) -> io::Result<Self> {
         let certificates = Arc::new(Held::default());
-        let upstreams = Upstreams::default();
+        let upstreams = Upstreams::new(options.threads);
         let inner = Inner {
             live: RwLock::new(Arc::new(upstreams.live(View::default(), &BTreeMap::new()))),
             upstreams,
@@ -183,14 +202,18 @@ impl Server {
     }
 
     /// Serves connections until `shutdown`, then lets requests finish for as long as the options say.
-    pub async fn run(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// When its threads cannot be started.
+    pub async fn run(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let inner = &self.inner;
+        let workers = Workers::start(inner.options.threads)?;
         let most = inner.options.max_connections;
         let permits = Arc::new(Semaphore::new(most));
         let accept = async {
             loop {
                 match listener.accept().await {
-                    Ok((stream, from)) => self.take(stream, from.ip().to_canonical(), &permits),
+                    Ok((stream, from)) => self.take(stream, from.ip().to_canonical(), &permits, &workers),
                     Err(error) => {
                         // Out of file descriptors, as a rule: give others the time to close some.
                         tracing::warn!(%error, "the edge cannot accept a connection");
@@ -214,9 +237,10 @@ impl Server {
         inner.closing.send_replace(true);
         let all = u32::try_from(most).unwrap_or(u32::MAX);
         _ = tokio::time::timeout(inner.options.drain, permits.acquire_many(all)).await;
+        Ok(())
     }
 
-    fn take(&self, stream: TcpStream, from: IpAddr, permits: &Arc<Semaphore>) {
+    fn take(&self, stream: TcpStream, from: IpAddr, permits: &Arc<Semaphore>, workers: &Workers) {
         let inner = Arc::clone(&self.inner);
         let permit = Arc::clone(permits).try_acquire_owned();
         let share = inner.share(&inner.clients, from);
@@ -226,8 +250,14 @@ impl Server {
             _ = stream.try_write(FULL);
             return;
         };
-        let place = Arc::new(Place { _permit: permit, _share: share, _counted: Counted::new(&inner) });
-        tokio::spawn(connection::serve(inner, stream, Peer { address: from, tls: false, place }));
+        // Of a socket that cannot change hands, nothing is to be had.
+        let (Some(Seat { worker, handle, held }), Ok(stream)) = (workers.seat(), stream.into_std()) else {
+            return;
+        };
+        let counted = Counted::new(&inner);
+        let place = Arc::new(Place { _permit: permit, _share: share, _counted: counted, _seat: held });
+        let edge = Edge { inner, worker };
+        handle.spawn(connection::serve(edge, stream, Peer { address: from, tls: false, place }));
     }
 }
 
@@ -236,6 +266,7 @@ struct Place {
     _permit: OwnedSemaphorePermit,
     _share: Share,
     _counted: Counted,
+    _seat: Arc<()>,
 }
 
 /// One connection that is counted as open.

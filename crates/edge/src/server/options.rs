@@ -20,6 +20,8 @@ pub enum Plain {
 /// Every bound of the server.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Threads that serve connections.
+    pub threads: usize,
     /// What is done with requests that come without TLS.
     pub plain: Plain,
     /// Networks of proxies whose word on the client counts. Their connections are not counted by client.

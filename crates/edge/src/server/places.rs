@@ -147,7 +147,7 @@ mod tests {
     fn only_who_was_asked_before_the_one_that_answers_is_to_blame() {
         let upstream = |port: u16| {
             let backend: Backend = format!("http://a.b:{port}").parse().unwrap();
-            Arc::new(Upstream::new(backend, HostName::new("a.b").unwrap()))
+            Arc::new(Upstream::new(backend, HostName::new("a.b").unwrap(), 1))
         };
         let region = RegionName::new("a").unwrap();
         let place = |port| Place { region: region.clone(), rank: 0, upstream: upstream(port), tried: false };

@@ -2,7 +2,7 @@
 
 use super::tally::Share;
 use super::upstream::InFlight;
-use super::{Inner, Place};
+use super::{Edge, Place};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Carries bytes until one side ends, or the node is asked to: such a connection has no other end.
 /// All that is counted of the client stays counted meanwhile.
 pub(super) fn spawn(
-    edge: &Arc<Inner>,
+    edge: &Edge,
     client: OnUpgrade,
     backend: OnUpgrade,
     in_flight: InFlight,
     place: Arc<Place>,
     share: Option<Share>,
 ) {
-    let edge = Arc::clone(edge);
+    let edge = edge.clone();
     tokio::spawn(async move {
         let both = async { tokio::join!(client, backend) };
         if let Ok((Ok(client), Ok(backend))) = timeout(PATIENCE, both).await {

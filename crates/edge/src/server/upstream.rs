@@ -1,8 +1,8 @@
 //! One backend: its connections, what it is at, and how it does.
 
 use super::body::AnyBody;
-use super::dial::{Dialer, Io};
-use super::lock;
+use super::dial::Io;
+use super::{Edge, lock};
 use crate::outlier::Outlier;
 use crate::retry::Fault;
 use http::{Request, Response};
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// The most connections that wait for a request.
+/// The most connections that wait for a request, of all workers.
 const MAX_IDLE: usize = 256;
 /// How long one waits. Servers close theirs after a while, and a request that crosses that is lost.
 const IDLE: Duration = Duration::from_secs(30);
@@ -24,6 +24,8 @@ const IDLE: Duration = Duration::from_secs(30);
 const IDLE_UNSAFE: Duration = Duration::from_secs(2);
 
 type Sender = SendRequest<AnyBody>;
+/// A connection that waits, and since when.
+type Waiting = (Sender, Instant);
 
 /// A backend.
 pub(super) struct Upstream {
@@ -31,7 +33,8 @@ pub(super) struct Upstream {
     /// The name that its certificate must be for.
     pub(super) name: HostName,
     addresses: Mutex<Arc<[IpAddr]>>,
-    idle: Mutex<Vec<(Sender, Instant)>>,
+    /// Connections that wait for a request, by worker: each is moved on by the thread that has made it.
+    idle: Box<[Mutex<Vec<Waiting>>]>,
     in_flight: AtomicUsize,
     pub(super) outlier: Mutex<Outlier>,
     pub(super) requests: AtomicU64,
@@ -40,12 +43,12 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    pub(super) fn new(backend: Backend, name: HostName) -> Self {
+    pub(super) fn new(backend: Backend, name: HostName, workers: usize) -> Self {
         Self {
             backend,
             name,
             addresses: Mutex::new(Arc::from([])),
-            idle: Mutex::default(),
+            idle: (0..workers).map(|_| Mutex::default()).collect(),
             in_flight: AtomicUsize::new(0),
             outlier: Mutex::default(),
             requests: AtomicU64::new(0),
@@ -70,12 +73,13 @@ impl Upstream {
 
     /// Connections that wait for a request.
     pub(super) fn idle(&self) -> usize {
-        lock(&self.idle).len()
+        self.idle.iter().map(|idle| lock(idle).len()).sum()
     }
 
     /// Forgets connections that have waited for too long.
     pub(super) fn sweep(&self) {
-        lock(&self.idle).retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE);
+        let waits = |(sender, since): &Waiting| !sender.is_closed() && since.elapsed() < IDLE;
+        self.idle.iter().for_each(|idle| lock(idle).retain(waits));
     }
 
     /// Counts one more request that it is at, unless it is at `most`.
@@ -85,9 +89,9 @@ impl Upstream {
         Some(InFlight(Arc::clone(self)))
     }
 
-    /// A connection that waits, the youngest first.
-    fn reuse(&self, longest: Duration) -> Option<Sender> {
-        let mut idle = lock(&self.idle);
+    /// A connection of a worker that waits, the youngest first.
+    fn reuse(&self, worker: usize, longest: Duration) -> Option<Sender> {
+        let mut idle = lock(self.idle.get(worker)?);
         let mut at = idle.len();
         while at > 0 {
             at -= 1;
@@ -103,9 +107,10 @@ impl Upstream {
         None
     }
 
-    fn keep(&self, sender: Sender) {
-        let mut idle = lock(&self.idle);
-        if !sender.is_closed() && idle.len() < MAX_IDLE {
+    fn keep(&self, worker: usize, sender: Sender) {
+        let most = MAX_IDLE.div_ceil(self.idle.len());
+        let Some(mut idle) = self.idle.get(worker).map(lock) else { return };
+        if !sender.is_closed() && idle.len() < most {
             idle.push((sender, Instant::now()));
         }
     }
@@ -124,12 +129,13 @@ impl Drop for InFlight {
 pub(super) struct Lease {
     in_flight: InFlight,
     sender: Sender,
+    worker: usize,
 }
 
 impl Lease {
     /// The response is over: the connection can take another request.
     pub(super) fn give_back(self) {
-        self.in_flight.0.keep(self.sender);
+        self.in_flight.0.keep(self.worker, self.sender);
     }
 
     /// The connection is not HTTP's any more; the backend is still at it.
@@ -145,16 +151,16 @@ pub(super) type Missed = (Fault, Option<AnyBody>);
 pub(super) async fn exchange(
     in_flight: InFlight,
     mut request: Request<AnyBody>,
-    dialer: &Dialer,
+    edge: &Edge,
     once_only: bool,
 ) -> Result<(Response<Incoming>, Lease), Missed> {
     let upstream = Arc::clone(&in_flight.0);
     let longest = if once_only { IDLE_UNSAFE } else { IDLE };
     // A connection that waits may turn out to be gone, with the request unsent: a few of them, then a new one.
     for _ in 0..3 {
-        let Some(mut sender) = upstream.reuse(longest) else { break };
+        let Some(mut sender) = upstream.reuse(edge.worker, longest) else { break };
         match sender.try_send_request(request).await {
-            Ok(response) => return Ok((response, Lease { in_flight, sender })),
+            Ok(response) => return Ok((response, Lease { in_flight, sender, worker: edge.worker })),
             Err(mut error) => match error.take_message() {
                 Some(unsent) => request = unsent,
                 None => return Err((Fault::Unknown(words(error.error())), None)),
@@ -162,14 +168,14 @@ pub(super) async fn exchange(
         }
     }
     let unsent = |what, request: Request<AnyBody>| (Fault::Unsent(what), Some(request.into_body()));
-    let io = match timeout(dialer.patience, dialer.connect(&upstream)).await {
+    let io = match timeout(edge.dialer.patience, edge.dialer.connect(&upstream)).await {
         Ok(Ok(io)) => io,
         Ok(Err(what)) => return Err(unsent(what, request)),
         Err(_) => return Err(unsent("no connection in time", request)),
     };
     let Ok(mut sender) = handshake(io).await else { return Err(unsent("no HTTP", request)) };
     match sender.try_send_request(request).await {
-        Ok(response) => Ok((response, Lease { in_flight, sender })),
+        Ok(response) => Ok((response, Lease { in_flight, sender, worker: edge.worker })),
         Err(mut error) => match error.take_message() {
             Some(request) => Err(unsent("closed at once", request)),
             None => Err((Fault::Unknown(words(error.error())), None)),

@@ -22,6 +22,8 @@ pub enum PlainHttp {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EdgeSection {
+    /// Threads that serve connections; 0 for as many as the machine has processors.
+    pub threads: usize,
     /// What is done with requests without TLS.
     pub plain: PlainHttp,
     /// Networks of proxies whose word on the client counts.
@@ -80,6 +82,7 @@ pub struct CertificateSection {
 impl Default for EdgeSection {
     fn default() -> Self {
         Self {
+            threads: 0,
             plain: PlainHttp::Serve,
             trusted: Vec::new(),
             max_connections: 16_384,
@@ -105,6 +108,7 @@ impl Default for EdgeSection {
 impl EdgeSection {
     pub(super) fn check(&self, problems: &mut Vec<String>) {
         let counts = [
+            ("threads", self.threads, 0, 256),
             ("max_connections", self.max_connections, 1, 1 << 20),
             ("max_connections_per_client", self.max_connections_per_client, 1, 1 << 20),
             ("max_headers", self.max_headers, 8, 1_000),
@@ -151,6 +155,14 @@ impl EdgeSection {
         files.map(|entry| CertificateFiles { cert: entry.cert.clone(), key: entry.key.clone() }).collect()
     }
 
+    /// How many threads that makes on this machine.
+    fn threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+
     /// The bounds as the server takes them. `descriptors`: how many files and sockets the process may have open.
     #[must_use]
     pub fn options(&self, descriptors: u64) -> Options {
@@ -160,6 +172,7 @@ impl EdgeSection {
             tracing::warn!(possible, "edge.max_connections is more than the process may have open");
         }
         Options {
+            threads: self.threads(),
             plain: match self.plain {
                 PlainHttp::Serve => Plain::Serve,
                 PlainHttp::Redirect => Plain::Redirect,

@@ -78,7 +78,9 @@ impl Edge {
     async fn serve(&self, shutdown: &Shutdown) {
         let Some(listener) = self.listener(shutdown).await else { return };
         tracing::info!(address = %self.listen, "the edge is open");
-        self.server.run(listener, shutdown.requested()).await;
+        if let Err(error) = self.server.run(listener, shutdown.requested()).await {
+            tracing::error!(%error, "the edge has no threads; look at how many the system allows (`ulimit -u`), then restart the node");
+        }
     }
 
     /// The port, once it is needed and free.
