@@ -35,9 +35,9 @@ const PING_INTERVAL: Duration = Duration::from_millis(200);
 /// A link that has been silent for this long is closed and dialled again.
 const SILENCE_LIMIT: Duration = Duration::from_secs(3);
 /// The most envelopes waiting to be sent on a link; a peer that drains slower than this is cut off.
-const MAX_QUEUED: usize = 16_384;
+const MAX_QUEUED: usize = 65_536;
 /// The most calls that wait for a response on a link.
-const MAX_PENDING: usize = 16_384;
+const MAX_PENDING: usize = 65_536;
 /// The largest frame that is packed from several envelopes, in bytes; a single larger envelope goes alone.
 const MAX_FRAME: usize = 1 << 20;
 /// The largest message accepted from a peer, in bytes. Above any request: items are at most 400 KB, requests 16 MB.
