@@ -27,6 +27,9 @@ pub struct Brought {
 /// HTTP/1.1 knows one only (RFC 9113, section 8.2.3). What is damaged is dropped: the client loses a promise, and not its request.
 pub fn take(headers: &mut HeaderMap) -> Brought {
     let mut brought = Brought::default();
+    if !headers.contains_key(COOKIE) {
+        return brought;
+    }
     let values: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     let several = values.len() > 1;
     let all = values.join(b"; ".as_slice());

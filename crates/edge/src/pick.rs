@@ -23,22 +23,20 @@ pub struct Candidate {
 /// its share says. When all that is left is out, it is asked all the same: a judge that errs must not take the service down by itself.
 #[must_use]
 pub fn pick(candidates: &[Candidate], draw: u64) -> Option<usize> {
-    let open: Vec<usize> = (0..candidates.len())
-        .filter(|index| candidates.get(*index).is_some_and(|c| !c.tried && !c.full))
-        .collect();
-    let tried_rank = |rank| candidates.iter().any(|c| c.tried && c.rank == rank);
+    let first = candidates.iter().all(|c| !c.tried);
+    let tried_rank = |rank| !first && candidates.iter().any(|c| c.tried && c.rank == rank);
     let class = |index: usize| {
-        let c = candidates.get(index)?;
+        let c = candidates.get(index).filter(|c| !c.tried && !c.full)?;
         let passed_over = scatter(draw, index) % 1_000 >= c.share_permille;
         // A region where the request has failed comes after those where it was not.
         Some((c.share_permille == 0, passed_over, tried_rank(c.rank), c.rank))
     };
-    let best = open.iter().filter_map(|index| class(*index)).min()?;
-    let equals: Vec<usize> = open.into_iter().filter(|index| class(*index) == Some(best)).collect();
+    let best = (0..candidates.len()).filter_map(class).min()?;
+    let equals = || (0..candidates.len()).filter(|index| class(*index) == Some(best));
+    let length = u64::try_from(equals().count()).ok()?;
     let at = |salt: usize| {
-        let length = u64::try_from(equals.len()).ok().filter(|length| *length > 0)?;
-        let place = usize::try_from(scatter(draw, salt) % length).ok()?;
-        equals.get(place).copied()
+        let place = scatter(draw, salt).checked_rem(length)?;
+        equals().nth(usize::try_from(place).ok()?)
     };
     let busy = |index: usize| candidates.get(index).map_or(usize::MAX, |c| c.in_flight);
     // Source: Mitzenmacher, "The power of two choices in randomized load balancing", 1996.
