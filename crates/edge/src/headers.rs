@@ -2,10 +2,7 @@
 //!
 //! Source: RFC 9110, section 7.6; RFC 7239.
 
-use http::header::{
-    CONNECTION, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
-};
+use http::header::{CONNECTION, FORWARDED, HOST, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 
@@ -22,61 +19,64 @@ pub const TOKEN: HeaderName = HeaderName::from_static("x-meridian-token");
 /// The region that served the request.
 pub const REGION: HeaderName = HeaderName::from_static("x-meridian-region");
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+/// What is meant for one hop only.
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+/// What only the edge says to a backend.
+const OWN: [&str; 8] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-real-ip",
+    "x-meridian-claims",
+    "x-meridian-token",
+];
 /// The longest list of addresses that is passed on from a proxy that is trusted.
 const MAX_CHAIN: usize = 1_024;
 
 /// Removes what is meant for this hop only, and what `Connection` names besides.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        // A client must not have the edge take out what the edge itself says.
-        .filter(|name| ![HOST, FORWARDED, X_FORWARDED_FOR, CLAIMS, TOKEN].contains(name))
-        .collect();
-    for name in named {
-        headers.remove(name);
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(',').map(str::trim))
+            // What is named most often goes below, as any header with that name.
+            .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
+            .filter_map(|name| name.parse().ok())
+            // A client must not have the edge take out what the edge itself says.
+            .filter(|name| ![HOST, FORWARDED, X_FORWARDED_FOR, CLAIMS, TOKEN].contains(name))
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
     }
-    for name in [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ] {
-        headers.remove(name);
-    }
+    remove_where(headers, |name| HOP_BY_HOP.contains(&name));
 }
 
 /// Removes what only the edge may say, also under names that a backend may take for the same: CGI and its heirs make `_` of `-`.
 pub fn remove_claimed(headers: &mut HeaderMap) {
-    headers.remove(CLAIMS);
-    let own = [
-        FORWARDED,
-        X_FORWARDED_FOR,
-        X_FORWARDED_HOST,
-        X_FORWARDED_PROTO,
-        X_FORWARDED_PORT,
-        X_REAL_IP,
-        CLAIMS,
-        TOKEN,
-    ];
-    let like = |name: &&HeaderName| {
-        let text = name.as_str();
-        text.contains('_') && own.iter().any(|own| text.replace('_', "-") == own.as_str())
-    };
-    let lookalikes: Vec<HeaderName> = headers.keys().filter(like).cloned().collect();
-    for name in lookalikes {
+    remove_where(headers, |name| {
+        name == "x-meridian-claims" || (name.contains('_') && OWN.contains(&name.replace('_', "-").as_str()))
+    });
+}
+
+/// Removes the headers with such names. As a rule there are few headers and none of these: to look at each is cheaper than to look for all.
+fn remove_where(headers: &mut HeaderMap, is: impl Fn(&str) -> bool) {
+    let found: Vec<HeaderName> = headers.keys().filter(|name| is(name.as_str())).cloned().collect();
+    for name in found {
         headers.remove(name);
     }
 }
@@ -85,69 +85,78 @@ pub fn remove_claimed(headers: &mut HeaderMap) {
 /// edge has not seen.
 #[must_use]
 pub fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let wanted = headers.get(UPGRADE)?;
     let mut tokens = headers
         .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','));
-    let asked = tokens.any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
-    let wanted = headers.get(UPGRADE).filter(|_| asked)?;
+    if !tokens.any(|token| token.trim().eq_ignore_ascii_case("upgrade")) {
+        return None;
+    }
     wanted.as_bytes().eq_ignore_ascii_case(b"websocket").then(|| wanted.clone())
 }
 
-/// How a request came in.
-#[derive(Clone, Copy, Debug)]
-pub struct Came<'a> {
-    /// Who sent it.
-    pub from: IpAddr,
-    /// Whether that is a proxy whose word counts.
-    pub trusted: bool,
-    /// Whether over TLS.
-    pub tls: bool,
+/// What the edge says of how a request came in.
+#[derive(Clone, Debug)]
+pub struct Came {
+    node: HeaderValue,
+    address: HeaderValue,
+    scheme: HeaderValue,
+    host: HeaderValue,
+}
+
+impl Came {
+    /// Sent by `from`, over TLS or not, to `host`; `None` when that is no host.
+    #[must_use]
+    pub fn new(from: IpAddr, tls: bool, host: &str) -> Option<Self> {
+        let scheme = if tls { "https" } else { "http" };
+        let node = match from {
+            IpAddr::V4(four) => four.to_string(),
+            IpAddr::V6(six) => format!("\"[{six}]\""),
+        };
+        Some(Self {
+            node: HeaderValue::try_from(format!("for={node};host=\"{host}\";proto={scheme}")).ok()?,
+            address: HeaderValue::try_from(from.to_string()).ok()?,
+            scheme: HeaderValue::from_static(scheme),
+            host: HeaderValue::try_from(host).ok()?,
+        })
+    }
+
     /// The host that was asked.
-    pub host: &'a str,
+    #[must_use]
+    pub fn host(&self) -> &HeaderValue {
+        &self.host
+    }
 }
 
 /// Sets `Forwarded` and its older relatives. What the sender says there counts only when it is trusted.
-pub fn set_forwarded(headers: &mut HeaderMap, came: Came<'_>) {
-    let joined = |name: &HeaderName| {
-        let values: Vec<&str> = headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .filter(|v| !v.is_empty())
-            .collect();
-        let joined = values.join(", ");
-        (came.trusted && !joined.is_empty() && joined.len() <= MAX_CHAIN).then_some(joined)
+pub fn set_forwarded(headers: &mut HeaderMap, came: &Came, trusted: bool) {
+    let said = |name: &HeaderName| if trusted { joined(headers, name) } else { None };
+    let value = |text: String| HeaderValue::try_from(text).ok();
+    let behind = |name: &HeaderName, own: &HeaderValue| {
+        let chain = said(name).and_then(|before| value(format!("{before}, {}", own.to_str().ok()?)));
+        chain.unwrap_or_else(|| own.clone())
     };
-    let (chain, addresses) = (joined(&FORWARDED), joined(&X_FORWARDED_FOR));
-    let (proto, host) = (joined(&X_FORWARDED_PROTO), joined(&X_FORWARDED_HOST));
-    for name in [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_FORWARDED_PORT, X_REAL_IP]
-    {
-        headers.remove(name);
-    }
-    let scheme = if came.tls { "https" } else { "http" };
-    let node = match came.from {
-        IpAddr::V4(four) => four.to_string(),
-        IpAddr::V6(six) => format!("\"[{six}]\""),
-    };
-    let own = format!("for={node};host=\"{}\";proto={scheme}", came.host);
-    let prepend = |before: Option<String>, own: String| match before {
-        Some(before) => format!("{before}, {own}"),
-        None => own,
-    };
+    let first =
+        |name: &HeaderName, own: &HeaderValue| said(name).and_then(value).unwrap_or_else(|| own.clone());
     let set = [
-        (FORWARDED, prepend(chain, own)),
-        (X_FORWARDED_FOR, prepend(addresses, came.from.to_string())),
-        (X_FORWARDED_PROTO, proto.unwrap_or_else(|| scheme.to_owned())),
-        (X_FORWARDED_HOST, host.unwrap_or_else(|| came.host.to_owned())),
+        (FORWARDED, behind(&FORWARDED, &came.node)),
+        (X_FORWARDED_FOR, behind(&X_FORWARDED_FOR, &came.address)),
+        (X_FORWARDED_PROTO, first(&X_FORWARDED_PROTO, &came.scheme)),
+        (X_FORWARDED_HOST, first(&X_FORWARDED_HOST, &came.host)),
     ];
+    remove_where(headers, |name| matches!(name, "x-forwarded-port" | "x-real-ip"));
     for (name, value) in set {
-        // The host has passed as a host name, so this is always a value.
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
+        headers.insert(name, value);
     }
+}
+
+/// What a proxy that is trusted says under a name, if it is not too much to be passed on.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let joined = values.filter(|value| !value.is_empty()).collect::<Vec<_>>().join(", ");
+    (!joined.is_empty() && joined.len() <= MAX_CHAIN).then_some(joined)
 }
 
 /// The client that a trusted proxy speaks for: the last address of `X-Forwarded-For` that is not trusted itself.
@@ -165,9 +174,10 @@ mod tests {
     use super::*;
     use crate::testing::map;
     use proptest::prelude::*;
+    use proptest::sample::select;
 
-    fn came(trusted: bool) -> Came<'static> {
-        Came { from: "192.0.2.7".parse().unwrap(), trusted, tls: true, host: "shop.x.y" }
+    fn came() -> Came {
+        Came::new("192.0.2.7".parse().unwrap(), true, "shop.x.y").unwrap()
     }
 
     #[test]
@@ -201,16 +211,16 @@ mod tests {
             ("x-real-ip", "198.51.100.1"),
         ];
         let mut headers = map(&said);
-        set_forwarded(&mut headers, came(false));
+        set_forwarded(&mut headers, &came(), false);
         assert_eq!(headers[FORWARDED], "for=192.0.2.7;host=\"shop.x.y\";proto=https");
         assert_eq!(headers[X_FORWARDED_FOR], "192.0.2.7");
         assert_eq!(
             (&headers[X_FORWARDED_PROTO], &headers[X_FORWARDED_HOST]),
             (&"https".parse().unwrap(), &"shop.x.y".parse().unwrap())
         );
-        assert!(!headers.contains_key(X_REAL_IP));
+        assert!(!headers.contains_key("x-real-ip"));
         let mut headers = map(&said);
-        set_forwarded(&mut headers, came(true));
+        set_forwarded(&mut headers, &came(), true);
         assert_eq!(headers[FORWARDED], "for=198.51.100.1, for=192.0.2.7;host=\"shop.x.y\";proto=https");
         assert_eq!(headers[X_FORWARDED_FOR], "198.51.100.1, 192.0.2.7");
         assert_eq!(headers[X_FORWARDED_PROTO], "gopher");
@@ -260,9 +270,27 @@ mod tests {
         fn nobody_speaks_for_another(name in prop::sample::select(vec!["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"]), value in "[ -~]{0,60}") {
             let mut spoofed = map(&[(name, &value)]);
             let mut clean = HeaderMap::new();
-            set_forwarded(&mut spoofed, came(false));
-            set_forwarded(&mut clean, came(false));
+            set_forwarded(&mut spoofed, &came(), false);
+            set_forwarded(&mut clean, &came(), false);
             prop_assert_eq!(spoofed, clean);
         }
+
+        #[test]
+        fn one_look_at_all_takes_what_a_look_for_each_takes(
+            names in prop::collection::vec(prop_oneof![select(&HOP_BY_HOP[..]), select(&CLAIMED[..]), select(&OTHERS[..])], 0..12),
+        ) {
+            let pairs: Vec<(&str, &str)> = names.iter().map(|name| (*name, "x-named, te")).collect();
+            let (mut at_once, mut each) = (map(&pairs), map(&pairs));
+            remove_hop_by_hop(&mut at_once);
+            remove_claimed(&mut at_once);
+            let named = each.contains_key(CONNECTION).then_some("x-named");
+            for name in HOP_BY_HOP.into_iter().chain(CLAIMED).chain(named) {
+                each.remove(name);
+            }
+            prop_assert_eq!(at_once, each);
+        }
     }
+
+    const CLAIMED: [&str; 3] = ["x-meridian-claims", "x_meridian_claims", "x_real-ip"];
+    const OTHERS: [&str; 5] = ["x-named", "accept", "host", "x-real-ip", "x-meridian-token"];
 }

@@ -3,6 +3,7 @@
 use meridian_types::service::EdgeRoute;
 use meridian_types::{HostName, Service, ServiceName};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +16,11 @@ pub struct Route {
 
 /// The routes of all services.
 #[derive(Clone, Debug, Default)]
-pub struct Routes(HashMap<HostName, Paths>);
+pub struct Routes(HashMap<HostName, Arc<Paths>>);
 
+/// The routes of one host.
 #[derive(Clone, Debug)]
-struct Paths {
+pub struct Paths {
     own: Route,
     /// The longest first.
     special: Vec<(String, Route)>,
@@ -40,29 +42,18 @@ impl Routes {
             };
             let mut special: Vec<(String, Route)> = service.edge.routes.iter().map(route).collect();
             special.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+            let paths = Arc::new(Paths { own, special });
             for host in &service.hosts {
-                hosts.insert(host.clone(), Paths { own: own.clone(), special: special.clone() });
+                hosts.insert(host.clone(), Arc::clone(&paths));
             }
         }
         Self(hosts)
     }
 
-    /// The route of a request for `path` at `authority` (`host` or `host:port`, in any case).
-    ///
-    /// Servers differ in how they understand a path, so what one of them may take for a guarded path is guarded.
+    /// The routes at an `authority` (`host` or `host:port`, in any case).
     #[must_use]
-    pub fn find(&self, authority: &str, path: &str) -> Option<Route> {
-        let paths = self.0.get(&host(authority)?)?;
-        // A server may take an escaped path for the plain one, and `//x`, `/./x` or `/y/../x` for `/x`: what guards `/x` must too.
-        let (plain, has_dots) = normal(path);
-        let mut route = paths
-            .special
-            .iter()
-            .find(|(prefix, _)| fits(&plain, prefix))
-            .map_or(&paths.own, |(_, r)| r)
-            .clone();
-        route.jwt |= paths.may_be_guarded(path, &plain, has_dots);
-        Some(route)
+    pub fn at(&self, authority: &str) -> Option<&Arc<Paths>> {
+        self.0.get(&host(authority)?)
     }
 
     /// Whether a host is anybody's.
@@ -83,6 +74,22 @@ fn host(authority: &str) -> Option<HostName> {
 }
 
 impl Paths {
+    /// The route of a request for `path`.
+    ///
+    /// Servers differ in how they understand a path, so what one of them may take for a guarded path is guarded.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Route {
+        if self.special.is_empty() {
+            return self.own.clone();
+        }
+        // A server may take an escaped path for the plain one, and `//x`, `/./x` or `/y/../x` for `/x`: what guards `/x` must too.
+        let (plain, has_dots) = normal(path);
+        let special = self.special.iter().find(|(prefix, _)| fits(&plain, prefix));
+        let mut route = special.map_or(&self.own, |(_, route)| route).clone();
+        route.jwt |= self.may_be_guarded(path, &plain, has_dots);
+        route
+    }
+
     /// Whether a path may lead to something guarded. `plain`: as most servers understand it; `has_dots`: there was a `..` in it.
     fn may_be_guarded(&self, path: &str, plain: &str, has_dots: bool) -> bool {
         // What a `..` leads to depends on whether escapes, backslashes, empty parts and parameters are seen before or after it, and some
@@ -200,7 +207,8 @@ mod tests {
     }
 
     fn found(authority: &str, path: &str) -> Option<(String, bool)> {
-        routes().find(authority, path).map(|route| (route.service.to_string(), route.jwt))
+        let route = routes().at(authority)?.find(path);
+        Some((route.service.to_string(), route.jwt))
     }
 
     #[test]
@@ -255,7 +263,7 @@ mod tests {
     fn guards_are_known_however_they_are_written_and_what_is_free_below_only_as_it_is() {
         let routes = |paths: &[(&str, Option<&str>, bool)]| Routes::new(&[service("shop", paths)].into());
         let all = routes(&[("/", None, true), ("/open", None, false)]);
-        let guarded = |routes: &Routes, path: &str| routes.find("shop.x.y", path).unwrap().jwt;
+        let guarded = |routes: &Routes, path: &str| routes.at("shop.x.y").unwrap().find(path).jwt;
         for path in ["/", "/x", "/opened", "/open%2fx", "/open;x", "/%6fpen", "//open", "/OPEN", "/x/../open"]
         {
             assert!(guarded(&all, path), "{path}");
@@ -270,14 +278,14 @@ mod tests {
         fn what_is_guarded_stays_guarded(before in "[a-z./%;\\\\]{0,20}", behind in "(/[ -~]{0,20})?") {
             let routes = routes();
             let path = format!("/{before}/../../../../../../../../../../../../../../../../../../../../../api/admin");
-            prop_assert!(routes.find("shop.x.y", &path).unwrap().jwt);
+            prop_assert!(routes.at("shop.x.y").unwrap().find(&path).jwt);
             let path = format!("/api/admin{behind}");
-            prop_assert!(routes.find("shop.x.y", &path).unwrap().jwt);
+            prop_assert!(routes.at("shop.x.y").unwrap().find(&path).jwt);
         }
 
         #[test]
         fn anything_has_an_answer(authority in ".{0,40}", path in ".{0,40}") {
-            _ = routes().find(&authority, &path);
+            _ = found(&authority, &path);
         }
     }
 }

@@ -1,13 +1,14 @@
 //! A request at the door: refused, or made what backends get.
 
 use super::body::AnyBody;
+use super::connection::Connection;
 use super::forward::Nothing;
-use super::handle::Peer;
 use super::live::{Live, LiveService};
 use super::options::Plain;
 use super::{Inner, reply};
 use crate::cookies::{self, Brought};
 use crate::headers::{self, CLAIMS, Came, TOKEN};
+use crate::route::Paths;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE};
@@ -33,28 +34,60 @@ pub(super) struct Ready {
     pub(super) client: IpAddr,
     pub(super) head: Parts,
     pub(super) brought: Brought,
-    /// The host that was asked.
-    pub(super) host: String,
+    pub(super) site: Arc<Site>,
     /// It is somebody's session.
     pub(super) guarded: bool,
     /// The protocol that it asks to change to.
     pub(super) upgrade: Option<HeaderValue>,
 }
 
+/// The longest host that a connection remembers: a host name with a port. A port may have any number of zeros before it.
+const REMEMBERED: usize = 253 + ":65535".len();
+
+/// What requests have in common that name the same host, over the same connection.
+pub(super) struct Site {
+    /// The view that this is from.
+    live: u64,
+    /// The host as it was named.
+    named: Box<str>,
+    /// The same in lower case.
+    pub(super) host: String,
+    paths: Arc<Paths>,
+    came: Came,
+}
+
+impl Site {
+    fn find(live: &Live, connection: &Connection, named: &str) -> Result<Self, Refusal> {
+        let host = named.to_ascii_lowercase();
+        let Some(paths) = live.routes.at(&host).cloned() else {
+            return refusal(StatusCode::NOT_FOUND, "no service has this host");
+        };
+        let Some(came) = Came::new(connection.peer.address, connection.peer.tls, &host) else {
+            return refusal(StatusCode::BAD_REQUEST, "the host is no host");
+        };
+        Ok(Self { live: live.number, named: named.into(), host, paths, came })
+    }
+}
+
 /// Checks a request, and makes it what backends get.
-pub(super) async fn ready(edge: &Inner, peer: &Peer, mut head: Parts) -> Result<Ready, Refusal> {
+pub(super) async fn ready(connection: &Connection, mut head: Parts) -> Result<Ready, Refusal> {
+    let (edge, peer) = (&connection.edge, &connection.peer);
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return refusal(StatusCode::NOT_IMPLEMENTED, "CONNECT and TRACE are not possible here");
     }
-    let host = authority(&head)?;
+    let named = authority(&head)?;
     let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let trusted = edge.options.trusts(peer.address);
     let live = edge.live();
-    let Some(route) = live.routes.find(&host, path.path()) else {
-        return refusal(StatusCode::NOT_FOUND, "no service has this host");
+    let fits = |site: &Site| site.live == live.number && *site.named == *named;
+    let find = || Site::find(&live, connection, named);
+    let site = match named.len() {
+        ..=REMEMBERED => connection.site.get(fits, find)?,
+        _ => Arc::new(find()?),
     };
+    let route = site.paths.find(path.path());
     if edge.options.plain == Plain::Redirect && !peer.tls && !trusted {
-        let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
+        let name = site.host.rsplit_once(':').map_or(site.host.as_str(), |(name, _)| name);
         return Err(Box::new(reply::redirect(name, path.as_str())));
     }
     let Some(service) = live.services.get(&route.service).cloned() else {
@@ -65,7 +98,7 @@ pub(super) async fn ready(edge: &Inner, peer: &Peer, mut head: Parts) -> Result<
         return refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this server takes");
     }
     let guarded = route.jwt;
-    let claims = if guarded { Some(session(edge, &head.headers).await?) } else { None };
+    let claims = if guarded { Some(Box::pin(session(edge, &head.headers)).await?) } else { None };
     headers::remove_claimed(&mut head.headers);
     claims.map(|claims| head.headers.insert(CLAIMS, claims));
     let upgrade = headers::wanted_upgrade(&head.headers).filter(|_| head.version == Version::HTTP_11);
@@ -75,19 +108,15 @@ pub(super) async fn ready(edge: &Inner, peer: &Peer, mut head: Parts) -> Result<
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(UPGRADE, protocol.clone());
     }
-    let behind = |address| edge.options.trusts(address);
-    let client = headers::client_behind(&head.headers, behind).filter(|_| trusted).unwrap_or(peer.address);
-    let came = Came { from: peer.address, trusted, tls: peer.tls, host: &host };
-    headers::set_forwarded(&mut head.headers, came);
+    let behind = || headers::client_behind(&head.headers, |address| edge.options.trusts(address));
+    let client = trusted.then(behind).flatten().unwrap_or(peer.address);
+    headers::set_forwarded(&mut head.headers, &site.came, trusted);
     let brought = bring(&mut head.headers);
-    let Ok(value) = HeaderValue::try_from(host.as_str()) else {
-        return refusal(StatusCode::BAD_REQUEST, "the host is no host");
-    };
-    head.headers.insert(HOST, value);
+    head.headers.insert(HOST, site.came.host().clone());
     head.uri = Uri::from(path);
     head.version = Version::HTTP_11;
     head.extensions = http::Extensions::new();
-    Ok(Ready { live, service, client, head, brought, host, guarded, upgrade })
+    Ok(Ready { live, service, client, head, brought, site, guarded, upgrade })
 }
 
 /// What the client has brought, by cookie or by header; backends get all it has seen as a header.
@@ -104,7 +133,7 @@ fn bring(headers: &mut HeaderMap) -> Brought {
 }
 
 /// The host that a request names, once.
-fn authority(head: &Parts) -> Result<String, Refusal> {
+fn authority(head: &Parts) -> Result<&str, Refusal> {
     let refused = |why| refusal(StatusCode::BAD_REQUEST, why);
     let mut named = head.headers.get_all(HOST).iter();
     let (first, second) = (named.next(), named.next());
@@ -117,8 +146,8 @@ fn authority(head: &Parts) -> Result<String, Refusal> {
         (Some(authority), Some(host)) if head.version == Version::HTTP_2 && authority.as_str() != host => {
             refused("Host and :authority differ")
         }
-        (Some(authority), _) => Ok(authority.as_str().to_ascii_lowercase()),
-        (None, Some(host)) => Ok(host.to_ascii_lowercase()),
+        (Some(authority), _) => Ok(authority.as_str()),
+        (None, Some(host)) => Ok(host),
         (None, None) => refused("there is no Host"),
     }
 }

@@ -1,6 +1,7 @@
 //! Bodies on their way: bounded in size, pace and silence.
 
 use super::connection::Working;
+use super::tally::Share;
 use super::upstream::Lease;
 use crate::pace::Pace;
 use bytes::Bytes;
@@ -217,20 +218,28 @@ impl Drop for Outbound {
     }
 }
 
-/// A body, and something that is kept for as long as it is sent.
-pub(super) struct With<T> {
-    body: AnyBody,
-    working: Working,
-    _kept: T,
+/// The body of a response.
+pub(super) enum Reply {
+    /// The backend's.
+    Passed(Outbound),
+    /// Another one.
+    Made(AnyBody),
 }
 
-impl<T> With<T> {
-    pub(super) fn new(body: AnyBody, working: Working, kept: T) -> Self {
-        Self { body, working, _kept: kept }
+/// A response's body on its way to the client, and the client's share of what is counted for as long as it is sent.
+pub(super) struct Sent {
+    body: Reply,
+    working: Working,
+    _share: Option<Share>,
+}
+
+impl Sent {
+    pub(super) fn new(body: Reply, working: Working, share: Option<Share>) -> Self {
+        Self { body, working, _share: share }
     }
 }
 
-impl<T: Unpin> Body for With<T> {
+impl Body for Sent {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -239,7 +248,10 @@ impl<T: Unpin> Body for With<T> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.working.asked();
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let polled = match &mut self.body {
+            Reply::Passed(body) => Pin::new(body).poll_frame(cx),
+            Reply::Made(body) => Pin::new(body).poll_frame(cx),
+        };
         if matches!(polled, Poll::Ready(Some(Ok(_)))) {
             self.working.handed();
         }
@@ -247,11 +259,17 @@ impl<T: Unpin> Body for With<T> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            Reply::Passed(body) => body.is_end_stream(),
+            Reply::Made(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Reply::Passed(body) => body.size_hint(),
+            Reply::Made(body) => body.size_hint(),
+        }
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::body::{AnyBody, BodyError, Flow, Outbound, empty, full};
 use super::forward::{Answer, Nothing, Outgoing};
+use super::handle::Order;
 use super::kept::Kept;
 use super::live::LiveService;
+use super::timers::Timers;
 use super::{Edge, lock};
 use crate::cache::{Entry, Forwarded, Generation, Judged, Key, Outcome, not_modified};
 use crate::headers::{self, TOKEN};
@@ -16,7 +18,6 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Body, Frame};
-use meridian_types::RegionName;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -35,8 +36,9 @@ const WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Lookup {
     pub(super) edge: Edge,
+    pub(super) timers: Timers,
     pub(super) service: Arc<LiveService>,
-    pub(super) order: Vec<RegionName>,
+    pub(super) order: Arc<Order>,
     pub(super) head: Parts,
     pub(super) key: Key,
 }
@@ -176,8 +178,9 @@ impl Lookup {
         let flow = Flow::done();
         let mut answer = Outgoing {
             edge: &self.edge,
+            timers: &self.timers,
             service: &self.service,
-            order: &self.order,
+            order: &self.order.regions,
             head,
             repeat: Repeat::Safe,
             body: Kept::Whole(Bytes::new()),

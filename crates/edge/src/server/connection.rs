@@ -1,17 +1,23 @@
 //! One connection of a client.
 
-use super::handle::{Peer, handle};
+use super::admit::Site;
+use super::handle::{Order, handle};
+use super::last::Last;
 use super::socket::set_up;
-use super::{Edge, lock};
+use super::tally::Counter;
+use super::timers::Timers;
+use super::{Edge, Place, lock};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -50,44 +56,98 @@ pub(super) async fn serve(edge: Edge, stream: std::net::TcpStream, mut peer: Pee
     }
 }
 
-/// What a connection is at.
-#[derive(Default)]
-struct Activity {
-    requests: AtomicUsize,
+/// The other end of a connection.
+pub(super) struct Peer {
+    pub(super) address: IpAddr,
+    pub(super) tls: bool,
+    /// What counts the connection, for as long as it lives in whatever form.
+    pub(super) place: Arc<Place>,
+}
+
+/// A connection as its requests know it.
+pub(super) struct Connection {
+    pub(super) edge: Edge,
+    pub(super) peer: Peer,
+    /// What counts the client's requests.
+    pub(super) requests: Counter,
+    pub(super) timers: Timers,
+    pub(super) site: Last<Site>,
+    pub(super) order: Last<Order>,
+    under_way: AtomicUsize,
     last_ms: AtomicU64,
     /// Of each request under way, since when a piece of its response waits for the client, which takes none over HTTP/2 for as long as it
-    /// grants no window; [`NOTHING`] while none does.
-    owed: Mutex<Vec<Weak<AtomicU64>>>,
+    /// grants no window; [`NOTHING`] while none does. Those that no request holds are used again.
+    owed: Mutex<Vec<Arc<AtomicU64>>>,
+}
+
+/// How a connection is to end that does not end by itself.
+enum End {
+    /// With what is under way.
+    Soon,
+    Now,
 }
 
 /// No piece of a response waits.
 const NOTHING: u64 = u64::MAX;
 
-impl Activity {
+impl Connection {
+    fn new(edge: Edge, peer: Peer) -> Self {
+        Self {
+            requests: edge.counter(&edge.requests, peer.address),
+            timers: Timers::default(),
+            site: Last::default(),
+            order: Last::default(),
+            under_way: AtomicUsize::new(0),
+            last_ms: AtomicU64::new(edge.now_ms()),
+            owed: Mutex::default(),
+            edge,
+            peer,
+        }
+    }
+
+    /// Waits until it has done nothing for so long.
+    async fn end(&self, idle: Duration) -> End {
+        loop {
+            tokio::time::sleep(idle).await;
+            let now_ms = self.edge.now_ms();
+            let silent_ms = now_ms.saturating_sub(self.last_ms.load(Ordering::Relaxed));
+            let at_work = self.under_way.load(Ordering::Relaxed) > 0;
+            if !at_work && u128::from(silent_ms) >= idle.as_millis() {
+                return End::Soon;
+            }
+            // It holds on to its backends, so it is not waited for.
+            if u128::from(self.longest_wait(now_ms)) >= idle.as_millis() {
+                return End::Now;
+            }
+        }
+    }
+
     /// The longest that a piece has waited, in milliseconds.
     fn longest_wait(&self, now_ms: u64) -> u64 {
         let owed = lock(&self.owed);
-        let since = owed.iter().filter_map(Weak::upgrade).map(|since| since.load(Ordering::Relaxed));
+        let since = owed.iter().map(|since| since.load(Ordering::Relaxed));
         since.filter(|since| *since != NOTHING).map(|since| now_ms.saturating_sub(since)).max().unwrap_or(0)
     }
 }
 
 /// A request that the connection is at, until the last of its response is sent.
 pub(super) struct Working {
-    edge: Edge,
-    activity: Arc<Activity>,
+    pub(super) connection: Arc<Connection>,
     owed: Arc<AtomicU64>,
 }
 
 impl Working {
-    fn new(edge: &Edge, activity: &Arc<Activity>) -> Self {
-        activity.requests.fetch_add(1, Ordering::Relaxed);
-        let owed = Arc::new(AtomicU64::new(NOTHING));
-        let mut all = lock(&activity.owed);
-        all.retain(|other| other.strong_count() > 0);
-        all.push(Arc::downgrade(&owed));
+    fn new(connection: &Arc<Connection>) -> Self {
+        connection.under_way.fetch_add(1, Ordering::Relaxed);
+        let mut all = lock(&connection.owed);
+        let free = all.iter().find(|owed| Arc::strong_count(owed) == 1).cloned();
+        let owed = free.unwrap_or_else(|| {
+            let new = Arc::new(AtomicU64::new(NOTHING));
+            all.push(Arc::clone(&new));
+            new
+        });
         drop(all);
-        Self { edge: edge.clone(), activity: Arc::clone(activity), owed }
+        Self { connection: Arc::clone(connection), owed }
     }
 
     /// The connection asks for the next piece of the response: the last one is on its way.
@@ -97,14 +157,15 @@ impl Working {
 
     /// It has been given one.
     pub(super) fn handed(&self) {
-        self.owed.store(self.edge.now_ms(), Ordering::Relaxed);
+        self.owed.store(self.connection.edge.now_ms(), Ordering::Relaxed);
     }
 }
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.activity.last_ms.store(self.edge.now_ms(), Ordering::Relaxed);
-        self.activity.requests.fetch_sub(1, Ordering::Relaxed);
+        self.asked();
+        self.connection.last_ms.store(self.connection.edge.now_ms(), Ordering::Relaxed);
+        self.connection.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -117,7 +178,6 @@ async fn http<S: AsyncRead + AsyncWrite + Send + 'static>(edge: Edge, stream: S,
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
         .header_read_timeout(idle)
         .max_headers(options.max_headers)
         .max_buf_size(options.max_header_bytes);
@@ -129,35 +189,32 @@ async fn http<S: AsyncRead + AsyncWrite + Send + 'static>(edge: Edge, stream: S,
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(256 << 10);
-    let activity = Arc::new(Activity::default());
-    activity.last_ms.store(edge.now_ms(), Ordering::Relaxed);
+    let known = Arc::new(Connection::new(edge.clone(), peer));
+    builder.http1().timer(known.timers.clone());
     let service = {
-        let (edge, activity) = (edge.clone(), Arc::clone(&activity));
+        let known = Arc::clone(&known);
         service_fn(move |request: Request<Incoming>| {
-            let working = Working::new(&edge, &activity);
-            let handled = Box::pin(handle(edge.clone(), peer.clone(), request, working));
+            let handled = Box::pin(handle(Working::new(&known), request));
             async move { Ok::<_, Infallible>(handled.await) }
         })
     };
     let io = TokioIo::new(Box::pin(stream));
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
-    loop {
+    let end = async {
         tokio::select! {
-            // What breaks it is the client's affair.
-            _ = connection.as_mut() => return,
-            () = edge.closing() => break,
-            () = tokio::time::sleep(idle) => {
-                let silent_ms = edge.now_ms().saturating_sub(activity.last_ms.load(Ordering::Relaxed));
-                let at_work = activity.requests.load(Ordering::Relaxed) > 0;
-                if !at_work && u128::from(silent_ms) >= idle.as_millis() {
-                    break;
-                }
-                // It holds on to its backends, so it is not waited for.
-                if u128::from(activity.longest_wait(edge.now_ms())) >= idle.as_millis() {
-                    return;
-                }
-            }
+            () = edge.closing() => End::Soon,
+            end = known.end(idle) => end,
         }
+    };
+    // Woken by itself, so that it is not asked whenever the connection is.
+    let mut end: FuturesUnordered<_> = [end].into_iter().collect();
+    tokio::select! {
+        biased;
+        // What breaks it is the client's affair.
+        _ = connection.as_mut() => return,
+        Some(end) = end.next() => if matches!(end, End::Now) {
+            return;
+        },
     }
     connection.as_mut().graceful_shutdown();
     _ = timeout(LAST, connection).await;

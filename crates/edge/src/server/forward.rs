@@ -4,18 +4,19 @@ use super::body::{AnyBody, Flow};
 use super::kept::Kept;
 use super::live::LiveService;
 use super::places::Places;
+use super::timers::Timers;
 use super::upstream::{Lease, Missed, exchange};
 use super::{Edge, lock};
 use crate::retry::{Fault, Repeat, is_failure};
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use meridian_types::RegionName;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -27,6 +28,7 @@ const SAID: &str = "status 502, 503 or 504";
 /// A request on its way out.
 pub(super) struct Outgoing<'a> {
     pub(super) edge: &'a Edge,
+    pub(super) timers: &'a Timers,
     pub(super) service: &'a LiveService,
     /// Regions, best first.
     pub(super) order: &'a [RegionName],
@@ -57,7 +59,8 @@ pub(super) enum Nothing {
 
 /// An attempt that is over: which, and how.
 type Ended = (usize, Result<(Response<Incoming>, Lease), Missed>);
-type Running<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Ended> + Send + 'a>>>;
+/// Attempts that are not over: few, so that all are asked whenever one of them may be.
+type Running<'a> = Vec<Pin<Box<dyn Future<Output = Ended> + Send + 'a>>>;
 
 impl<'a> Outgoing<'a> {
     /// The response, from whichever region gives one.
@@ -71,25 +74,30 @@ impl<'a> Outgoing<'a> {
             Repeat::Safe => own.hedge_ms.map_or(try_timeout, ms),
             Repeat::Idempotent | Repeat::Never => try_timeout * PATIENT,
         };
+        let begun = Instant::now();
         lock(&edge.budget).request();
         let mut places = Places::new(self.service, self.order, edge.options.max_in_flight);
         let mut running = Running::new();
-        if !self.launch(&mut places, &running) {
+        if !self.launch(&mut places, &mut running, begun) {
             return Err(Nothing::NoBackend);
         }
         let mut spare: Option<Answer> = None;
         let mut passed = self.flow.passed();
-        let mut deadline = Instant::now() + whole;
-        let mut look = Instant::now() + next_after;
+        let mut deadline = begun + whole;
+        let mut look = begun + next_after;
+        let mut alarm = None;
         loop {
             let again = self.repeat != Repeat::Never && self.body.is_there() && places.more();
             let wake = if again { deadline.min(look) } else { deadline };
-            let ended = tokio::select! {
-                biased;
-                Some(ended) = running.next() => Some(ended),
-                () = tokio::time::sleep_until(wake) => None,
-            };
-            let (now, now_ms) = (Instant::now(), edge.now_ms());
+            let alarm = alarm.get_or_insert_with(|| self.timers.at(wake));
+            alarm.set(wake);
+            let ended = poll_fn(|cx| match first_over(&mut running, cx) {
+                Some(ended) => Poll::Ready(Some(ended)),
+                None => Pin::new(&mut *alarm).poll(cx).map(|()| None),
+            })
+            .await;
+            let now = Instant::now();
+            let now_ms = edge.ms_at(now);
             match ended {
                 None if now >= deadline && self.flow.passed() > passed => {
                     // The body is on its way, or was; how slowly it may come is a bound of its own.
@@ -110,7 +118,7 @@ impl<'a> Outgoing<'a> {
                             running.clear();
                             edge.counters.retries.fetch_add(1, Ordering::Relaxed);
                         }
-                        self.launch(&mut places, &running);
+                        self.launch(&mut places, &mut running, now);
                     }
                 }
                 Some((number, Ok((response, lease)))) if !is_failure(response.status()) => {
@@ -143,7 +151,7 @@ impl<'a> Outgoing<'a> {
                     let may = fault.may_repeat(self.repeat, self.body.is_there()) && places.more();
                     if may && (!fault.costs() || lock(&edge.budget).take()) {
                         edge.counters.retries.fetch_add(1, Ordering::Relaxed);
-                        self.launch(&mut places, &running);
+                        self.launch(&mut places, &mut running, now);
                         look = now + next_after;
                     }
                     if running.is_empty() {
@@ -155,9 +163,9 @@ impl<'a> Outgoing<'a> {
     }
 
     /// Begins one more attempt, if there is anybody to ask.
-    fn launch(&mut self, places: &mut Places, running: &Running<'a>) -> bool {
+    fn launch(&mut self, places: &mut Places<'_>, running: &mut Running<'a>, now: Instant) -> bool {
         let edge = self.edge;
-        let Some((number, in_flight)) = places.next(edge.draw(), edge.now_ms()) else { return false };
+        let Some((number, in_flight)) = places.next(edge.draw(), now, edge.ms_at(now)) else { return false };
         let streams = matches!(self.body, Kept::Stream(_));
         let Some(body) = self.body.take() else { return false };
         let mut request: Request<AnyBody> = Request::from_parts(self.head.clone(), body);
@@ -166,7 +174,7 @@ impl<'a> Outgoing<'a> {
             request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let once_only = self.repeat == Repeat::Never;
-        let attempt = async move { (number, exchange(in_flight, request, edge, once_only).await) };
+        let attempt = async move { (number, exchange(in_flight, request, edge, once_only, now).await) };
         running.push(Box::pin(attempt));
         true
     }
@@ -177,4 +185,15 @@ impl<'a> Outgoing<'a> {
             None => Nothing::Fault(fault),
         }
     }
+}
+
+/// An attempt that is over, if there is one; it is taken out.
+fn first_over(running: &mut Running<'_>, cx: &mut Context<'_>) -> Option<Ended> {
+    for number in 0..running.len() {
+        if let Poll::Ready(ended) = running.get_mut(number)?.as_mut().poll(cx) {
+            drop(running.swap_remove(number));
+            return Some(ended);
+        }
+    }
+    None
 }

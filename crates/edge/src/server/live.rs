@@ -7,6 +7,7 @@ use crate::view::{Locate, Served, View};
 use meridian_types::{Backend, HostName, RegionName, ServiceName};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A service, and the backends that may be asked.
@@ -17,6 +18,8 @@ pub(super) struct LiveService {
 
 /// What requests meet.
 pub(super) struct Live {
+    /// No other one has it.
+    pub(super) number: u64,
     pub(super) services: BTreeMap<ServiceName, Arc<LiveService>>,
     pub(super) routes: Routes,
     pub(super) locate: Locate,
@@ -29,12 +32,14 @@ type Key = (Backend, HostName);
 pub(super) struct Upstreams {
     known: Mutex<BTreeMap<Key, Arc<Upstream>>>,
     workers: usize,
+    /// How many views there were.
+    views: AtomicU64,
 }
 
 impl Upstreams {
     /// Of an edge with so many workers.
     pub(super) fn new(workers: usize) -> Self {
-        Self { known: Mutex::default(), workers }
+        Self { known: Mutex::default(), workers, views: AtomicU64::new(0) }
     }
 
     /// Takes over a view. Backends that no service has any more are forgotten, and end with their last request.
@@ -62,7 +67,8 @@ impl Upstreams {
             services.insert(name, Arc::new(LiveService { served, usable }));
         }
         *known = kept;
-        Live { services, routes: view.routes, locate: view.locate }
+        let number = self.views.fetch_add(1, Ordering::Relaxed);
+        Live { number, services, routes: view.routes, locate: view.locate }
     }
 
     /// The one for a backend of a service that has this host.

@@ -10,6 +10,7 @@ mod dial;
 mod forward;
 mod handle;
 mod kept;
+mod last;
 mod live;
 mod options;
 mod places;
@@ -17,6 +18,7 @@ mod reply;
 mod socket;
 mod status;
 mod tally;
+mod timers;
 mod tunnel;
 mod upstream;
 mod workers;
@@ -31,8 +33,8 @@ use crate::cache::{Key, Store, Usage};
 use crate::view::View;
 use caching::Flights;
 use certificates::Held;
+use connection::Peer;
 use dial::Dialer;
-use handle::Peer;
 use live::{Live, Upstreams};
 use meridian_types::{Backend, ServiceName};
 use std::collections::BTreeMap;
@@ -43,7 +45,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
-use tally::{Share, Tally};
+use tally::{Counter, Share, Tally};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
@@ -89,7 +91,11 @@ impl Inner {
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.ms_at(Instant::now())
+    }
+
+    fn ms_at(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// A number that differs each time.
@@ -97,9 +103,9 @@ impl Inner {
         self.draws.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A client's share of what is counted by client; proxies that are trusted are not.
-    fn share(&self, tally: &Arc<Tally>, from: IpAddr) -> Option<Share> {
-        if self.options.trusts(from) { Some(Share::free()) } else { tally.enter(from) }
+    /// A client's count; proxies that are trusted are not counted.
+    fn counter(&self, tally: &Arc<Tally>, from: IpAddr) -> Counter {
+        if self.options.trusts(from) { Counter::free() } else { tally.of(from) }
     }
 
     /// Keeps nothing of an address any more, whoever is just fetching it.
@@ -243,7 +249,7 @@ impl Server {
     fn take(&self, stream: TcpStream, from: IpAddr, permits: &Arc<Semaphore>, workers: &Workers) {
         let inner = Arc::clone(&self.inner);
         let permit = Arc::clone(permits).try_acquire_owned();
-        let share = inner.share(&inner.clients, from);
+        let share = inner.counter(&inner.clients, from).enter();
         let (Ok(permit), Some(share)) = (permit, share) else {
             inner.counters.refused.fetch_add(1, Ordering::Relaxed);
             // If it is not taken at once, closing says as much.

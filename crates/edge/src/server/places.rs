@@ -15,10 +15,10 @@ const MAX_ATTEMPTS: usize = 4;
 /// The most of a service's backends that are out at once, in percent: when most fail it is not them who fail.
 const MAX_OUT_PERCENT: usize = 70;
 
-struct Place {
-    region: RegionName,
+struct Place<'a> {
+    region: &'a RegionName,
     rank: usize,
-    upstream: Arc<Upstream>,
+    upstream: &'a Arc<Upstream>,
     tried: bool,
 }
 
@@ -29,26 +29,25 @@ struct Attempt {
 }
 
 /// All of them.
-pub(super) struct Places {
-    all: Vec<Place>,
+pub(super) struct Places<'a> {
+    all: Vec<Place<'a>>,
     attempts: Vec<Attempt>,
     max_in_flight: usize,
 }
 
-impl Places {
+impl<'a> Places<'a> {
     /// The backends of a service in these regions, best first.
-    pub(super) fn new(service: &LiveService, order: &[RegionName], max_in_flight: usize) -> Self {
-        let in_region = |(rank, region): (usize, &RegionName)| {
-            let upstreams = service.usable.get(region).into_iter().flatten().cloned();
-            let region = region.clone();
-            upstreams.map(move |upstream| Place { region: region.clone(), rank, upstream, tried: false })
+    pub(super) fn new(service: &'a LiveService, order: &'a [RegionName], max_in_flight: usize) -> Self {
+        let in_region = |(rank, region): (usize, &'a RegionName)| {
+            let upstreams = service.usable.get(region).into_iter().flatten();
+            upstreams.map(move |upstream| Place { region, rank, upstream, tried: false })
         };
         let all = order.iter().enumerate().flat_map(in_region).collect();
         Self { all, attempts: Vec::new(), max_in_flight }
     }
 
     fn candidates(&self, now_ms: u64) -> Vec<Candidate> {
-        let candidate = |place: &Place| {
+        let candidate = |place: &Place<'_>| {
             let in_flight = place.upstream.in_flight();
             Candidate {
                 rank: place.rank,
@@ -63,12 +62,12 @@ impl Places {
 
     /// Whether there is one more to ask.
     pub(super) fn more(&self) -> bool {
-        let open = |place: &Place| !place.tried && place.upstream.in_flight() < self.max_in_flight;
+        let open = |place: &Place<'_>| !place.tried && place.upstream.in_flight() < self.max_in_flight;
         self.attempts.len() < MAX_ATTEMPTS && self.all.iter().any(open)
     }
 
     /// The next one, and the number of the attempt.
-    pub(super) fn next(&mut self, draw: u64, now_ms: u64) -> Option<(usize, InFlight)> {
+    pub(super) fn next(&mut self, draw: u64, now: Instant, now_ms: u64) -> Option<(usize, InFlight)> {
         if self.attempts.len() >= MAX_ATTEMPTS {
             return None;
         }
@@ -79,16 +78,16 @@ impl Places {
             // Another request may have taken the last place meanwhile.
             if let Some(in_flight) = place.upstream.enter(self.max_in_flight) {
                 place.upstream.requests.fetch_add(1, Ordering::Relaxed);
-                self.attempts.push(Attempt { place: index, begun: Instant::now(), over: false });
+                self.attempts.push(Attempt { place: index, begun: now, over: false });
                 return Some((self.attempts.len() - 1, in_flight));
             }
         }
     }
 
     /// Where an attempt went.
-    pub(super) fn of(&self, attempt: usize) -> Option<(&RegionName, &Arc<Upstream>)> {
+    pub(super) fn of(&self, attempt: usize) -> Option<(&'a RegionName, &'a Arc<Upstream>)> {
         let place = self.all.get(self.attempts.get(attempt)?.place)?;
-        Some((&place.region, &place.upstream))
+        Some((place.region, place.upstream))
     }
 
     /// The attempt has a response.
@@ -105,7 +104,7 @@ impl Places {
         let Some((region, upstream)) = self.of(attempt) else { return };
         tracing::debug!(%region, backend = %upstream.backend, what, "an attempt has failed");
         upstream.failures.fetch_add(1, Ordering::Relaxed);
-        let is_out = |place: &&Place| lock(&place.upstream.outlier).is_out(now_ms);
+        let is_out = |place: &&Place<'_>| lock(&place.upstream.outlier).is_out(now_ms);
         let out = self.all.iter().filter(is_out).count();
         let may_leave = (out + 1) * 100 <= self.all.len() * MAX_OUT_PERCENT;
         if lock(&upstream.outlier).failure(what, now_ms, may_leave) {
@@ -150,11 +149,12 @@ mod tests {
             Arc::new(Upstream::new(backend, HostName::new("a.b").unwrap(), 1))
         };
         let region = RegionName::new("a").unwrap();
-        let place = |port| Place { region: region.clone(), rank: 0, upstream: upstream(port), tried: false };
-        let all: Vec<Place> = (1..=3).map(place).collect();
+        let upstreams: Vec<_> = (1..=3).map(upstream).collect();
+        let place = |upstream| Place { region: &region, rank: 0, upstream, tried: false };
+        let all = upstreams.iter().map(place).collect();
         let mut places = Places { all, attempts: Vec::new(), max_in_flight: 1 };
-        let asked: Vec<_> = (0..3).map(|draw| places.next(draw, 0).unwrap()).collect();
-        let failures = |places: &Places| -> Vec<u64> {
+        let asked: Vec<_> = (0..3).map(|draw| places.next(draw, Instant::now(), 0).unwrap()).collect();
+        let failures = |places: &Places<'_>| -> Vec<u64> {
             asked.iter().map(|(n, _)| places.of(*n).unwrap().1.failures.load(Ordering::Relaxed)).collect()
         };
         places.succeeded(1, 0);

@@ -90,7 +90,7 @@ impl Upstream {
     }
 
     /// A connection of a worker that waits, the youngest first.
-    fn reuse(&self, worker: usize, longest: Duration) -> Option<Sender> {
+    fn reuse(&self, worker: usize, longest: Duration, now: Instant) -> Option<Sender> {
         let mut idle = lock(self.idle.get(worker)?);
         let mut at = idle.len();
         while at > 0 {
@@ -98,7 +98,7 @@ impl Upstream {
             let (sender, since) = idle.get(at)?;
             if sender.is_closed() {
                 idle.swap_remove(at);
-            } else if since.elapsed() >= longest {
+            } else if now.duration_since(*since) >= longest {
                 return None;
             } else if sender.is_ready() {
                 return Some(idle.swap_remove(at).0);
@@ -153,12 +153,13 @@ pub(super) async fn exchange(
     mut request: Request<AnyBody>,
     edge: &Edge,
     once_only: bool,
+    now: Instant,
 ) -> Result<(Response<Incoming>, Lease), Missed> {
     let upstream = Arc::clone(&in_flight.0);
     let longest = if once_only { IDLE_UNSAFE } else { IDLE };
     // A connection that waits may turn out to be gone, with the request unsent: a few of them, then a new one.
     for _ in 0..3 {
-        let Some(mut sender) = upstream.reuse(edge.worker, longest) else { break };
+        let Some(mut sender) = upstream.reuse(edge.worker, longest, now) else { break };
         match sender.try_send_request(request).await {
             Ok(response) => return Ok((response, Lease { in_flight, sender, worker: edge.worker })),
             Err(mut error) => match error.take_message() {
@@ -167,6 +168,17 @@ pub(super) async fn exchange(
             },
         }
     }
+    // As a rule there is a connection, and what it takes to make one would make every attempt larger.
+    Box::pin(exchange_anew(in_flight, request, edge)).await
+}
+
+/// As [`exchange`], over a new connection.
+async fn exchange_anew(
+    in_flight: InFlight,
+    request: Request<AnyBody>,
+    edge: &Edge,
+) -> Result<(Response<Incoming>, Lease), Missed> {
+    let upstream = Arc::clone(&in_flight.0);
     let unsent = |what, request: Request<AnyBody>| (Fault::Unsent(what), Some(request.into_body()));
     let io = match timeout(edge.dialer.patience, edge.dialer.connect(&upstream)).await {
         Ok(Ok(io)) => io,
