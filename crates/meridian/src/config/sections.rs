@@ -242,13 +242,30 @@ pub struct StoreSection {
     pub min_free: Size,
     /// Memory for cached blocks.
     pub cache_size: Size,
+    /// What is gathered in memory before it becomes a table, of logs and of items each. Fixed when the data folder is made.
+    pub write_buffer: Size,
     /// Bytes a second that are read in the background to find damage; 0 for never.
     pub scrub_rate: Size,
 }
 
 impl Default for StoreSection {
     fn default() -> Self {
-        Self { min_free: Size(64 << 20), cache_size: Size(32 << 20), scrub_rate: Size(4 << 20) }
+        Self {
+            min_free: Size(64 << 20),
+            cache_size: Size(32 << 20),
+            write_buffer: Size(16 << 20),
+            scrub_rate: Size(4 << 20),
+        }
+    }
+}
+
+impl StoreSection {
+    pub(super) fn check(&self, problems: &mut Vec<String>) {
+        let (low, high) = (Size(1 << 20), Size(1 << 30));
+        if !(low..=high).contains(&self.write_buffer) {
+            let value = self.write_buffer;
+            problems.push(format!("store.write_buffer is {value}; it must be {low} to {high}"));
+        }
     }
 }
 

@@ -26,6 +26,7 @@ impl NodeConfig {
         self.check_timing(&mut problems);
         self.check_policies(&mut problems);
         let regions = if self.cluster.joins { Vec::new() } else { self.cluster.all_regions() };
+        self.store.check(&mut problems);
         self.edge.check(&mut problems);
         self.dns.check(&self.listen, &regions, &mut problems);
         self.anycast.check(&mut problems);

@@ -327,6 +327,9 @@ fn store_options(config: &NodeConfig) -> StoreOptions {
     StoreOptions {
         min_free: config.store.min_free.0,
         block_cache_bytes: config.store.cache_size.0,
+        memtable_bytes: config.store.write_buffer.0,
+        // Room for what both buffers hold and wait with, or they are flushed before they are full.
+        journal_bytes: (config.store.write_buffer.0 * 8).max(StoreOptions::default().journal_bytes),
         ..StoreOptions::default()
     }
 }
