@@ -69,7 +69,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
 /// Removes what only the edge may say, also under names that a backend may take for the same: CGI and its heirs make `_` of `-`.
 pub fn remove_claimed(headers: &mut HeaderMap) {
     remove_where(headers, |name| {
-        name == "x-meridian-claims" || (name.contains('_') && OWN.contains(&name.replace('_', "-").as_str()))
+        name == CLAIMS.as_str() || (name.contains('_') && OWN.contains(&name.replace('_', "-").as_str()))
     });
 }
 

@@ -59,7 +59,7 @@ impl Routes {
     /// Whether a host is anybody's.
     #[must_use]
     pub fn has_host(&self, name: &str) -> bool {
-        host(name).is_some_and(|host| self.0.contains_key(&host))
+        self.at(name).is_some()
     }
 }
 

@@ -87,9 +87,6 @@ pub(super) struct Inbound {
 impl Inbound {
     pub(super) fn new(inner: Incoming, limit: u64, pace: Pace) -> (Self, Arc<Flow>) {
         let flow = Arc::new(Flow::default());
-        if inner.is_end_stream() {
-            flow.set(DONE);
-        }
         let begun = Instant::now();
         let inbound = Self { inner, flow: Arc::clone(&flow), limit, pace, begun, bytes: 0, sleep: None };
         (inbound, flow)

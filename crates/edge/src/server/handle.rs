@@ -8,7 +8,7 @@ use super::forward::{Answer, Nothing, Outgoing};
 use super::kept::Kept;
 use super::live::{Live, LiveService};
 use super::tally::Share;
-use super::{reply, tunnel};
+use super::{Inner, reply, tunnel};
 use crate::cache::Key;
 use crate::cookies;
 use crate::headers::{self, TOKEN, X_FORWARDED_HOST, X_FORWARDED_PROTO};
@@ -101,20 +101,9 @@ async fn serve(
         Repeat::Safe if upgrade.is_some() => Repeat::Idempotent,
         repeat => repeat,
     };
-    let (body, flow) = match body.is_end_stream() {
-        true => (Kept::Whole(Bytes::new()), Arc::new(Flow::done())),
-        false => {
-            let pace = Pace { least: edge.options.min_body_rate };
-            let (inbound, flow) = Inbound::new(body, edge.options.max_body, pace);
-            match Box::pin(Kept::of(inbound, repeat)).await {
-                Ok(body) => (body, flow),
-                Err(_) => {
-                    let broken = (StatusCode::BAD_REQUEST, "the body broke off");
-                    let (status, why) = flow.refusal().unwrap_or(broken);
-                    return reply::refuse(status, why).map(Reply::Made);
-                }
-            }
-        }
+    let (body, flow) = match received(edge, body, repeat).await {
+        Ok(received) => received,
+        Err((status, why)) => return reply::refuse(status, why).map(Reply::Made),
     };
     let order = Order::of(connection, &live, &service, client, brought.region.as_ref());
     let said = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -182,6 +171,24 @@ async fn serve(
         return response.map(|_| Reply::Made(empty()));
     }
     response.map(|body| Reply::Passed(Outbound::new(body, lease)))
+}
+
+/// The request's body, as it is sent on, and how it is doing; or what the client is told of it.
+async fn received(
+    edge: &Inner,
+    body: Incoming,
+    repeat: Repeat,
+) -> Result<(Kept, Arc<Flow>), (StatusCode, &'static str)> {
+    if body.is_end_stream() {
+        return Ok((Kept::Whole(Bytes::new()), Arc::new(Flow::done())));
+    }
+    let pace = Pace { least: edge.options.min_body_rate };
+    let (inbound, flow) = Inbound::new(body, edge.options.max_body, pace);
+    // Large, and most requests have no body.
+    match Box::pin(Kept::of(inbound, repeat)).await {
+        Ok(kept) => Ok((kept, flow)),
+        Err(_) => Err(flow.refusal().unwrap_or((StatusCode::BAD_REQUEST, "the body broke off"))),
+    }
 }
 
 /// Has the client keep what the backend has let it see, with all that it had seen.

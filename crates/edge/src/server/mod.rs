@@ -42,7 +42,7 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tally::{Counter, Share, Tally};
@@ -289,6 +289,12 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.counters.connections.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Counts one more, unless there are `most`.
+fn enter(count: &AtomicUsize, most: usize) -> bool {
+    let more = |now: usize| (now < most).then_some(now + 1);
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,6 +1,6 @@
 //! How much of something each client has.
 
-use super::lock;
+use super::{enter, lock};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,11 +52,8 @@ impl Counter {
 
     /// Counts one more, unless the client has enough.
     pub(super) fn enter(&self) -> Option<Share> {
-        if let Some(count) = &self.0 {
-            let more = |now: usize| (now < count.tally.most).then_some(now + 1);
-            count.now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        }
-        Some(Share(self.clone()))
+        let entered = self.0.as_ref().is_none_or(|count| enter(&count.now, count.tally.most));
+        entered.then(|| Share(self.clone()))
     }
 }
 

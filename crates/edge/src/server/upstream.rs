@@ -2,7 +2,7 @@
 
 use super::body::AnyBody;
 use super::dial::Io;
-use super::{Edge, lock};
+use super::{Edge, enter, lock};
 use crate::outlier::Outlier;
 use crate::retry::Fault;
 use http::{Request, Response};
@@ -84,9 +84,7 @@ impl Upstream {
 
     /// Counts one more request that it is at, unless it is at `most`.
     pub(super) fn enter(self: &Arc<Self>, most: usize) -> Option<InFlight> {
-        let more = |now: usize| (now < most).then_some(now + 1);
-        self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(InFlight(Arc::clone(self)))
+        enter(&self.in_flight, most).then(|| InFlight(Arc::clone(self)))
     }
 
     /// A connection of a worker that waits, the youngest first.

@@ -324,13 +324,14 @@ async fn store_failure(store: &Store) -> StoreError {
 }
 
 fn store_options(config: &NodeConfig) -> StoreOptions {
+    let default = StoreOptions::default();
     StoreOptions {
         min_free: config.store.min_free.0,
         block_cache_bytes: config.store.cache_size.0,
         memtable_bytes: config.store.write_buffer.0,
         // Room for what both buffers hold and wait with, or they are flushed before they are full.
-        journal_bytes: (config.store.write_buffer.0 * 8).max(StoreOptions::default().journal_bytes),
-        ..StoreOptions::default()
+        journal_bytes: (config.store.write_buffer.0 * 8).max(default.journal_bytes),
+        ..default
     }
 }
 
