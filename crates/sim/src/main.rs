@@ -1,8 +1,10 @@
 //! Runs simulations from the command line.
 
 use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
 use meridian_drill::Scenario;
 use meridian_sim::{Report, Settings, marks, run_many};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -75,13 +77,18 @@ fn main() -> ExitCode {
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = arguments.jobs.unwrap_or_else(processors);
     let one = arguments.seed.is_some();
+    let bar = if arguments.trace { ProgressBar::hidden() } else { progress(&seeds) };
     let summary = run_many(seeds, jobs, &settings, |report| {
-        if one {
-            let (hash, events) = report.digest;
-            println!("trace {hash:016x} over {events} events");
-        }
-        show(report, &again);
+        bar.suspend(|| {
+            if one {
+                let (hash, events) = report.digest;
+                println!("trace {hash:016x} over {events} events");
+            }
+            show(report, &again);
+        });
+        bar.inc(1);
     });
+    bar.finish_and_clear();
     print!("{summary}");
     if arguments.scenario.is_none() {
         for path in marks::missed(&summary.marks, arguments.tables) {
@@ -89,6 +96,16 @@ fn main() -> ExitCode {
         }
     }
     if summary.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// How far the seeds have come, on standard error if that is a terminal.
+fn progress(seeds: &Range<u64>) -> ProgressBar {
+    let bar = ProgressBar::new(seeds.end - seeds.start);
+    // A template that does not parse leaves the default look.
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} seeds, {eta} left") {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// What a person types to run a seed of these again, without the seed.

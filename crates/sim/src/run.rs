@@ -21,12 +21,14 @@ use meridian_replication::{ReadConsistency, runtime};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a cluster may take to be founded, and to serve again once everything is healed.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(120);
 /// How long replicas may take to hold the same.
 const CONVERGENCE: Duration = Duration::from_secs(60);
+/// How long a run may take beyond the time that things go wrong: far more than all of the above.
+const REST: Duration = Duration::from_secs(1_200);
 /// Between tries.
 const RETRY: Duration = Duration::from_millis(200);
 /// How long a try may take.
@@ -109,7 +111,9 @@ async fn play(seed: u64, settings: &Settings) -> Report {
     trace.event(format_args!("shape {shape:?}"));
     let cluster = Cluster::new(shape, settings.bugs, &mut rng, &trace);
     let notes = Notes::default();
-    let state = act(&cluster, &notes, &mut rng, settings).await;
+    let wrong_for = settings.drill.as_ref().map_or(settings.chaos, script::length);
+    let run = timeout(wrong_for + REST, act(&cluster, &notes, &mut rng, settings, wrong_for)).await;
+    let state = run.unwrap_or_else(|_| Err("the run did not end".to_owned()));
     let mut wrong = match state {
         Ok(state) => judge::judge(&notes, &state),
         Err(why) => {
@@ -137,6 +141,7 @@ async fn act(
     notes: &Notes,
     rng: &mut Rng,
     settings: &Settings,
+    wrong_for: Duration,
 ) -> Result<FinalState, String> {
     for node in cluster.shape().nodes() {
         cluster.start(node.id).await?;
@@ -147,7 +152,7 @@ async fn act(
     .await?;
     cluster.trace().event(format_args!("founded"));
 
-    let end = Instant::now() + settings.drill.as_ref().map_or(settings.chaos, script::length);
+    let end = Instant::now() + wrong_for;
     let onlooker = tokio::spawn(monitor::watch(cluster.clone(), notes.clone()));
     let healer = tokio::spawn(faults::watch_stores(cluster.clone(), notes.clone(), rng.fork()));
     let nodes = cluster.shape().nodes();

@@ -126,8 +126,12 @@ impl Process {
         task
     }
 
-    /// Counts a task of the process, so that it ends with it.
+    /// Counts a task of the process, so that it ends with it; at once, if that has ended.
     pub(super) fn adopt(&self, task: AbortHandle) {
+        if self.0.dead.load(Ordering::Relaxed) {
+            task.abort();
+            return;
+        }
         let mut tasks = lock(&self.0.tasks);
         if tasks.len() == tasks.capacity() {
             tasks.retain(|task| !task.is_finished());
@@ -318,6 +322,14 @@ mod tests {
         assert_eq!(told.recv().await, Some(0));
         assert_eq!(told.recv().await, Some(1));
         assert_eq!(told.recv().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_task_of_a_killed_process_is_told_that_it_never_ran() {
+        let process = Process::new(1, 7, Instant::now());
+        process.kill();
+        let told = tokio::time::timeout(Duration::from_secs(1), process.spawn(async {})).await;
+        assert!(told.expect("it waits no longer").unwrap_err().is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]
