@@ -15,6 +15,7 @@ pub mod files;
 pub mod health;
 pub mod http;
 pub mod jwt;
+mod listen;
 mod lock;
 pub mod node;
 pub mod parent;

@@ -6,6 +6,7 @@
 mod notes;
 
 use crate::http;
+use crate::listen::listen;
 use crate::lock::lock;
 use crate::shutdown::Shutdown;
 use axum::Router;
@@ -17,7 +18,6 @@ use meridian_types::{RegionName, TableName};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use tokio::net::TcpListener;
 
 /// The name of the service and of its table.
 pub const NAME: &str = meridian_drill::service::SAMPLE;
@@ -65,7 +65,7 @@ impl App {
 /// # Errors
 /// When the port cannot be opened.
 pub async fn run(options: DemoOptions, shutdown: Shutdown) -> io::Result<()> {
-    let listener = TcpListener::bind(options.listen).await?;
+    let listener = listen(options.listen)?;
     let app = Arc::new(App { options, idle: Mutex::default() });
     let routes = Router::new()
         .route("/", get(page))

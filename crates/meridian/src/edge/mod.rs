@@ -11,6 +11,7 @@ pub use sessions::SystemSessions;
 
 use crate::config::NodeConfig;
 use crate::health::Health;
+use crate::listen::listen;
 use crate::shutdown::Shutdown;
 use meridian_dns::server::Server as NameServer;
 use meridian_edge::server::{CertificateFiles, Certificates, Server};
@@ -88,7 +89,7 @@ impl Edge {
         let mut said = false;
         loop {
             if !self.replication.system().services().by_name.is_empty() {
-                match TcpListener::bind(self.listen).await {
+                match listen(self.listen) {
                     Ok(listener) => return Some(listener),
                     Err(error) if !said => {
                         tracing::error!(address = %self.listen, %error, "the edge cannot listen; free the port or change `listen.edge`");

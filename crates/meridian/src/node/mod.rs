@@ -20,6 +20,7 @@ use crate::dns::{self, Dns, Files, FilesError};
 use crate::edge::{self, Edge};
 use crate::files;
 use crate::health::Health;
+use crate::listen::listen;
 use crate::parent::{Pretence, Routes, Told};
 use crate::shutdown::Shutdown;
 use crate::tables::{Catalogs, DynamoEvaluator, Guard, ReplicatedTables, expire, moving, tend_active};
@@ -134,10 +135,10 @@ const HEALTH_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
 /// [`NodeError`] when it cannot start, or when its store fails.
 pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -> Result<(), NodeError> {
     let listen = &config.listen;
-    let dynamodb = open("dynamodb", listen.dynamodb).await?;
-    let admin = open("admin", listen.admin).await?;
-    let redis = open("redis", listen.redis).await?;
-    let peer = open("peer", listen.peer).await?;
+    let dynamodb = open("dynamodb", listen.dynamodb)?;
+    let admin = open("admin", listen.admin)?;
+    let redis = open("redis", listen.redis)?;
+    let peer = open("peer", listen.peer)?;
     let files = Files::load(&config.dns)?;
     let named = |source| NodeError::Listen { what: "dns", address: listen.dns, source };
     let name_server = dns::start(&config).map_err(named)?;
@@ -309,8 +310,8 @@ async fn follow_routes(replication: &Replication, routes: Option<watch::Receiver
     std::future::pending().await
 }
 
-async fn open(what: &'static str, address: SocketAddr) -> Result<TcpListener, NodeError> {
-    TcpListener::bind(address).await.map_err(|source| NodeError::Listen { what, address, source })
+fn open(what: &'static str, address: SocketAddr) -> Result<TcpListener, NodeError> {
+    listen(address).map_err(|source| NodeError::Listen { what, address, source })
 }
 
 /// Resolves when the store has failed (invariant 10: a failed fsync stops the node).
