@@ -73,10 +73,11 @@ def test_one_process_down_is_left_by_dns_and_never_seen_through_an_edge(cluster,
 
 
 def test_a_region_that_dies_is_not_seen_through_a_surviving_edge(cluster, show):
-    report = drill(cluster, "region-kill", PRIMARY, "--service", "demo", "--for", "12s")
+    report = drill(cluster, "region-kill", PRIMARY, "--service", "demo", "--edge-rate", "500", "--for", "12s")
     service, ways = report["measured"]["service"], report["measured"]["rto_by_path"]
     show(f"region-kill: {ways}, edge {service['edge']}")
     assert service["edge"]["failed"] == 0
+    assert service["edge"]["requests"] > 5_000, "that is no 500 a second"
     assert all(ways[way] is not None for way in ("api", "edge", "dns"))
     if asserted():
         assert service["edge"]["slowest_s"] < 2.0

@@ -33,6 +33,7 @@ fn options(fake: &fake::Fake, fault: &str) -> DrillOptions {
         max_rto: Some(Duration::from_secs(2)),
         max_rpo: None,
         service: None,
+        edge_rate: 80,
         report: None,
     }
 }

@@ -48,6 +48,8 @@ pub struct DrillOptions {
     /// A service whose users are driven too, through the edges and by DNS; a fault of a service is in the sample application's when none
     /// is named.
     pub service: Option<ServiceName>,
+    /// Requests a second of the service's users through each edge; at most [`MAX_EDGE_RATE`](crate::service::MAX_EDGE_RATE).
+    pub edge_rate: u16,
     /// A folder for the report's files.
     pub report: Option<PathBuf>,
 }
@@ -122,8 +124,9 @@ pub async fn run(options: DrillOptions, progress: impl Progress) -> Result<Drill
     let load = Load::start(&used, &items, scenario.workload);
     let shared = Arc::clone(load.shared());
     let edges_fall = scenario.fault.takes_away() && target.whole;
-    let users = service.map(|service| ServiceLoad::start(&cluster, &service, (&target, edges_fall), &shared));
-    let users = users.transpose();
+    let drive =
+        |service| ServiceLoad::start(&cluster, &service, (&target, edges_fall), options.edge_rate, &shared);
+    let users = service.map(drive).transpose();
     let mut phases = Phases::new(&used, &target, scenario.fault, &shared, &interrupt, &progress);
     let driven = match users {
         Ok(users) => phases.drive(orders, &scenario, &table.policy).await.map(|driven| (driven, users)),

@@ -21,10 +21,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-/// Requests of each kind under way at once, of the clients of one region.
-const AT_ONCE: u8 = 4;
-/// Between two requests of one of them.
+/// Users that go by DNS, of the clients of one region.
+const BY_DNS: u8 = 4;
+/// Between two requests of a user.
 const INTERVAL: Duration = Duration::from_millis(50);
+/// The most requests a second that can be sent through each edge.
+pub const MAX_EDGE_RATE: u16 = 5_000;
 /// How long a user waits.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// The networks, of 24 bits, in which `meridian dev` looks for the clients of its regions, in their order.
@@ -66,10 +68,13 @@ struct User {
     host: String,
     clock: Arc<Shared>,
     stop: watch::Receiver<bool>,
+    /// Between two of its requests.
+    interval: Duration,
 }
 
 impl ServiceLoad {
-    /// Starts it: through the edges of regions that the fault leaves, and by DNS for the clients of every region.
+    /// Starts it: so many requests a second through the edge of each region that the fault leaves, and by DNS for the clients of every
+    /// region.
     ///
     /// # Errors
     /// [`DrillError::Unfit`] when the cluster file names no edge or name server.
@@ -77,6 +82,7 @@ impl ServiceLoad {
         cluster: &ClusterFile,
         service: &Service,
         (target, edges_fall): (&Target, bool),
+        edge_rate: u16,
         clock: &Arc<Shared>,
     ) -> Result<Self, DrillError> {
         let unfit = |what: &str| {
@@ -93,25 +99,29 @@ impl ServiceLoad {
         if servers.is_empty() {
             return Err(unfit("name server"));
         }
+        let (through_each, interval) = users_of(edge_rate);
         for (index, region) in (0u8..).zip(&cluster.regions) {
-            for lane in 0..AT_ONCE {
-                let user = |way| User {
-                    way,
-                    region: index,
-                    lane,
-                    host: host.clone(),
-                    clock: Arc::clone(clock),
-                    stop: stopped.clone(),
-                };
-                if !(edges_fall && index == target.path) {
-                    let edge = region.nodes.first().and_then(|node| node.edge.clone());
-                    tasks.spawn(through_edge(user(Way::Edge), edge.ok_or_else(|| unfit("edge"))?));
+            let user = |way, lane, interval| User {
+                way,
+                region: index,
+                lane,
+                host: host.clone(),
+                clock: Arc::clone(clock),
+                stop: stopped.clone(),
+                interval,
+            };
+            if !(edges_fall && index == target.path) {
+                let edge = region.nodes.first().and_then(|node| node.edge.clone());
+                let edge = edge.ok_or_else(|| unfit("edge"))?;
+                for lane in 0..through_each {
+                    let phase = interval * u32::from(lane) / u32::from(through_each);
+                    tasks.spawn(through_edge(user(Way::Edge, lane, interval), edge.clone(), phase));
                 }
-                if let Some(network) = NETWORKS.get(usize::from(index)) {
-                    let resolver =
-                        Resolver::new(servers.clone(), &host, *network).map_err(DrillError::Unfit)?;
-                    tasks.spawn(by_dns(user(Way::Dns), resolver));
-                }
+            }
+            let Some(network) = NETWORKS.get(usize::from(index)) else { continue };
+            for lane in 0..BY_DNS {
+                let resolver = Resolver::new(servers.clone(), &host, *network).map_err(DrillError::Unfit)?;
+                tasks.spawn(by_dns(user(Way::Dns, lane, INTERVAL), resolver));
             }
         }
         Ok(Self { stop, tasks })
@@ -132,15 +142,25 @@ impl ServiceLoad {
     }
 }
 
-async fn through_edge(user: User, edge: Endpoint) -> Vec<Sample> {
+/// How many users make so many requests a second, and how often each of them does: every [`INTERVAL`], as near as whole users allow.
+fn users_of(rate: u16) -> (u8, Duration) {
+    let rate = rate.clamp(1, MAX_EDGE_RATE);
+    let each = Duration::from_secs(1) / u32::from(rate);
+    let users = INTERVAL.as_nanos().div_ceil(each.as_nanos());
+    let users = u8::try_from(users).unwrap_or(u8::MAX);
+    (users, each * u32::from(users))
+}
+
+async fn through_edge(user: User, edge: Endpoint, phase: Duration) -> Vec<Sample> {
     let mut connection = Connection::new(edge);
     let mut samples = Vec::new();
-    let mut next = Instant::now();
+    let mut next = Instant::now() + phase;
+    sleep_until(next).await;
     while !*user.stop.borrow() {
         let invoked = user.clock.now();
         let done = get(&mut connection, &user.host).await;
         samples.push(user.sample(invoked, done));
-        next = pace(next).await;
+        next = user.pace(next).await;
     }
     samples
 }
@@ -159,7 +179,7 @@ async fn by_dns(user: User, mut resolver: Resolver) -> Vec<Sample> {
             }
         };
         samples.push(user.sample(invoked, done));
-        next = pace(next).await;
+        next = user.pace(next).await;
     }
     samples
 }
@@ -183,15 +203,31 @@ async fn get(connection: &mut Connection, host: &str) -> bool {
     connection.send(request, DEADLINE).await.is_ok_and(|response| response.status.is_success())
 }
 
-async fn pace(due: Instant) -> Instant {
-    let next = (due + INTERVAL).max(Instant::now());
-    sleep_until(next).await;
-    next
-}
-
 impl User {
+    async fn pace(&self, due: Instant) -> Instant {
+        let next = (due + self.interval).max(Instant::now());
+        sleep_until(next).await;
+        next
+    }
+
     fn sample(&self, invoked: Micros, done: bool) -> Sample {
         let Self { way, region, lane, .. } = *self;
         Sample { way, region, lane, invoked, returned: self.clock.now(), done }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_make_the_rate_that_was_asked_for() {
+        for rate in [1, 7, 80, 500, 999, MAX_EDGE_RATE] {
+            let (users, interval) = users_of(rate);
+            let made = f64::from(users) / interval.as_secs_f64();
+            assert!((made / f64::from(rate) - 1.0).abs() < 0.001, "{made} for {rate}");
+            assert!(interval >= INTERVAL, "{rate}: {interval:?}");
+        }
+        assert_eq!(users_of(80), (4, INTERVAL));
     }
 }

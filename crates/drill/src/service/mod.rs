@@ -8,8 +8,8 @@ mod load;
 mod resolver;
 
 pub use figures::ServiceFigures;
-pub use load::NETWORKS;
 pub(crate) use load::ServiceLoad;
+pub use load::{MAX_EDGE_RATE, NETWORKS};
 
 use crate::client::Connection;
 use crate::cluster::{ClusterFile, json_call};

@@ -8,6 +8,7 @@ use crate::dev::DEFAULT_DIR;
 use crate::dev::cluster_file::FILE_NAME;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use meridian_drill::service::MAX_EDGE_RATE;
 use meridian_drill::workload::Live;
 use meridian_drill::{DrillError, DrillOptions, DrillReport, Progress, RepeatedReport, Scenario, Verdict};
 use meridian_types::{PolicyName, RegionName, ServiceName, TableName};
@@ -27,6 +28,9 @@ pub(super) struct DrillArgs {
     /// A service whose users are driven too, through the edges and by DNS; service-down is of the sample application `demo`
     #[arg(long, value_name = "SERVICE")]
     service: Option<ServiceName>,
+    /// Requests a second of the service's users through each edge
+    #[arg(long, default_value_t = 80, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_EDGE_RATE)))]
+    edge_rate: u16,
     /// How long the fault stays
     #[arg(long = "for", value_parser = parse_duration, value_name = "TIME")]
     hold: Option<Duration>,
@@ -78,6 +82,7 @@ pub(super) async fn run(args: DrillArgs, global: &Global) -> Outcome {
         policy: args.policy,
         hold: args.hold,
         service: args.service,
+        edge_rate: args.edge_rate,
         max_rto: args.max_rto,
         max_rpo: args.max_rpo,
         report: args.report,
