@@ -2,12 +2,19 @@
 
 import json
 import subprocess
+import threading
+import time
 import urllib.request
+from itertools import pairwise
 
 import pytest
-from cluster import PRIMARY, REGIONS, asserted, meridian, running, wait_until
+from cluster import PRIMARY, REGIONS, SURVIVORS, asserted, meridian, running, wait_until
+from edge_backends import Client
+from load import Background, Load
 
 HOST = "demo.example.com"
+# A client whose nearest region is the primary one.
+NEAR_PRIMARY = "192.0.2.7"
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +97,47 @@ def test_mistakes_are_named_with_the_fix(cluster):
     ]:
         done = meridian("drill", *command, "--region", PRIMARY, "--dir", cluster.folder)
         assert done.returncode == 2 and part in done.stderr, done.stderr
+
+
+class Putters(Background):
+    """Users of one edge that put notes all the time, and remember what was refused and when."""
+
+    def __init__(self, edge, count, near):
+        super().__init__()
+        self.edge, self.near, self.regions, self.done_at, self.refused = edge, near, set(), [], []
+        self.threads = [threading.Thread(target=self.run, args=(number,), daemon=True) for number in range(count)]
+
+    def run(self, number):
+        client = Client(self.edge, HOST)
+        while not self.done.is_set():
+            try:
+                got = client("PUT", f"/notes/{number}", b"text", x_forwarded_for=self.near)
+                status = got.status
+            except OSError as error:
+                client, status = Client(self.edge, HOST), repr(error)
+            if status == 200:
+                self.regions.add(got.json["region"])
+                self.done_at.append(time.monotonic())
+            else:
+                self.refused.append((time.monotonic(), status))
+            self.done.wait(0.02)
+
+
+def test_writes_through_a_surviving_edge_are_refused_for_no_longer_than_the_data_path_is_down(cluster, show):
+    edge = cluster.nodes()[SURVIVORS[0]]["edge"].removeprefix("http://")
+    table = cluster.make_table("beside-the-service", "active-passive-semi-sync")
+    # The data path as its own clients see it, which the table of the application shares.
+    data = Load(cluster, [table], SURVIVORS[:1])
+    with data, Putters(edge, 16, NEAR_PRIMARY) as users:
+        wait_until("users write", lambda: len(users.done_at) > 100)
+        assert users.refused == [] and users.regions == {PRIMARY}
+        killed = time.monotonic()
+        cluster.order("kill", PRIMARY)
+        wait_until("they write for a while", lambda: users.done_at[-1] > killed + 5, patience=30)
+    cluster.order("start", PRIMARY)
+    cluster.settle()
+    down = max(later - earlier for (_, earlier), (_, later) in pairwise(data.successes[table, SURVIVORS[0]]))
+    longest = max(later - earlier for earlier, later in pairwise(users.done_at))
+    show(f"{len(users.done_at)} writes through an edge, longest pause {longest:.2f} s, refused {users.refused[:3]}; the data path's {down:.2f} s")
+    assert all(status in (502, 503, 504) and at < killed + down + 1 for at, status in users.refused)
+    assert longest < down + 1
