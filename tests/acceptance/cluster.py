@@ -66,7 +66,7 @@ def wait_until(what: str, condition, patience=PATIENCE):
 
 
 def free_base_port(regions=3) -> int:
-    """The first base port from 20000 whose ports are all free."""
+    """A base port whose ports are all free, from 20000 on; tests that run side by side look in ranges of their own."""
 
     def free(port: int) -> bool:
         with socket.socket() as probe:
@@ -77,10 +77,12 @@ def free_base_port(regions=3) -> int:
                 return False
             return True
 
-    for base in range(20_000, 32_000, 400):
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    start = 20_000 + worker % 4 * 3_000
+    for base in range(start, start + 3_000, 400):
         if all(free(base + 100 * region + port) for region in range(regions) for port in range(6)):
             return base
-    raise AssertionError("no range of free ports below 32000")
+    raise AssertionError(f"no range of free ports from {start} on")
 
 
 class Cluster:

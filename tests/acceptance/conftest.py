@@ -9,6 +9,8 @@ Figures are printed (`-s` shows them). `MERIDIAN_ASSERT_LATENCY=1` has them judg
 mutated messages (an hour: 3600).
 """
 
+import sys
+
 import pytest
 from cluster import REGIONS, running
 
@@ -58,6 +60,7 @@ def show(capsys):
 
     def figure(text):
         with capsys.disabled():
-            print(f"\n    {text}", end="", flush=True)
+            # Not captured and not a worker's own output, which nobody sees where tests run side by side.
+            print(f"    {text}", file=sys.__stderr__, flush=True)
 
     return figure

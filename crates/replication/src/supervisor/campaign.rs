@@ -18,6 +18,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::raft::VoteRequest;
 use openraft::type_config::alias::VoteOf;
 use openraft::vote::RaftLeaderId;
+use openraft::{EmptyNode, Membership};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -48,18 +49,21 @@ impl Attempts {
         let timing = &node.shared.timing;
         // One that was offered to another node is over, whether or not that one has taken it: this node may vote, and stand again.
         let leads = group.held_leadership().is_some();
-        let (votes, alone) = {
+        let (counts, alone) = {
             let metrics = group.metrics.borrow_watched();
-            let voters = || metrics.membership_config.membership().voter_ids();
-            let votes = voters().any(|voter| voter == node.own()) && !group.owes();
-            (votes, voters().count() == 1)
+            // Who is no voter any more by a membership that is not committed is needed until it is: perhaps it alone has that membership,
+            // and then nobody else can be elected (Raft dissertation, section 4.2.2).
+            let (newest, committed) = (&metrics.membership_config, &metrics.committed_membership_config);
+            let mut voters = newest.membership().voter_ids().chain(committed.membership().voter_ids());
+            (voters.any(|voter| voter == node.own()), is_alone(newest.membership(), node.own()))
         };
+        let stands = counts && !group.owes();
         if leads {
             // Whoever takes over has a whole lease to be heard.
             group.promise.lead();
         }
         let silent = group.promise.silence();
-        if leads || !votes || (!alone && silent < timing.lease) {
+        if leads || !stands || (!alone && silent < timing.lease) {
             self.next.remove(&group.id);
             return;
         }
@@ -103,7 +107,7 @@ async fn stand(node: Arc<Replication>, group: Arc<Group>) {
         }
     }
     // This node votes too: for itself, and for nobody's lease.
-    let lease = (membership.voter_ids().count() > 1).then_some(group.timing.lease);
+    let lease = (!is_alone(&membership, node.own())).then_some(group.timing.lease);
     let Some(voting) = group.promise.begin_vote(term + 1, lease) else { return };
     if let Some(other) = membership.nodes().map(|(id, _)| *id).find(|id| *id != node.own())
         && group.leading().is_some()
@@ -126,6 +130,11 @@ async fn stand(node: Arc<Replication>, group: Arc<Group>) {
     if let Ok(voted) = group.raft.with_raft_state(|state| state.vote_ref().leader_id().term()).await {
         voting.given(voted);
     }
+}
+
+/// Whether the node is the only one to have a vote.
+fn is_alone(membership: &Membership<NodeId, EmptyNode>, own: NodeId) -> bool {
+    membership.voter_ids().eq([own])
 }
 
 async fn would_vote(node: &Replication, voter: NodeId, group: ReplicaId, payload: Bytes) -> Option<NodeId> {
