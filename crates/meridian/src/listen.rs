@@ -12,7 +12,7 @@ const BACKLOG: u32 = 4_096;
 ///
 /// # Errors
 /// When the address is taken, not this machine's, or not allowed.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // A port whose last connections are still waiting for their end can be opened again.
     socket.set_reuseaddr(true)?;

@@ -125,6 +125,9 @@ async fn play(seed: u64, settings: &Settings) -> Report {
     wrong.extend(panics::seen());
     wrong.dedup();
     let ends = notes.lock().ends.clone();
+    if !wrong.is_empty() {
+        trace.event(format_args!("positions: {}", positions(&cluster)));
+    }
     trace.event(format_args!("end {ends:?}"));
     Report {
         seed,

@@ -7,6 +7,7 @@ mod append;
 mod fence;
 mod freshness;
 mod gate;
+mod guests;
 mod lease;
 mod overlay;
 mod promise;
@@ -23,6 +24,7 @@ pub(crate) use append::{AppendQueue, accept};
 pub(crate) use fence::{Fence, RegionLease};
 pub(crate) use freshness::Freshness;
 pub(crate) use gate::Answerable;
+pub(crate) use guests::Guests;
 pub(crate) use lease::AckClock;
 pub(crate) use promise::Promise;
 pub(crate) use proposer::{Submission, WriteOutcome};
@@ -118,6 +120,8 @@ pub(crate) struct Group {
     pub(crate) submissions: mpsc::Sender<Submission>,
     /// Held by the one change of voters that may run.
     pub(crate) changing: Arc<tokio::sync::Semaphore>,
+    /// Who is kept, or made, a member for a while, although placement does not name it.
+    pub(crate) guests: Guests,
     answerable: watch::Receiver<Answerable>,
     session: watch::Receiver<Option<Session>>,
     pub(crate) acks: Arc<AckClock>,
@@ -211,6 +215,7 @@ impl Group {
             opened: runtime::now(),
             submissions,
             changing: Arc::new(tokio::sync::Semaphore::new(1)),
+            guests: Guests::default(),
             answerable,
             session,
             acks,

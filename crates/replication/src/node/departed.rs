@@ -22,6 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Asks a leader to be a guest.
+const AS_GUEST: &[u8] = b"guest";
 
 /// What is kept of a replica that was given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +49,16 @@ pub(crate) fn of(store: &Store, id: ReplicaId) -> io::Result<Option<Departed>> {
 }
 
 impl Group {
+    /// Answers a node that is placed elsewhere. Without a payload, see [`Self::departed`]; with one it asks to be a guest, see
+    /// [`Guests`](crate::group::Guests). An older version takes both for the first, to no harm.
+    pub(crate) fn asked_departed(&self, member: NodeId, payload: &[u8]) -> Option<LogPoint> {
+        if payload == AS_GUEST {
+            self.guests.welcome(member);
+            return None;
+        }
+        self.departed(member)
+    }
+
     /// By the word of the leader that this node is: how far the log is committed, when the member is one no more.
     pub(crate) fn departed(&self, member: NodeId) -> Option<LogPoint> {
         self.session()?;
@@ -69,10 +81,13 @@ impl Replication {
                 continue;
             };
             // What it has of an older incarnation is compared with this one first.
-            let old = self.stored_replicas().into_iter().any(|id| id.group == group.id && self.is_old(id));
-            if !old
-                && group.session().is_none()
-                && self.ask_departed(info).await.is_some()
+            if self.stored_replicas().into_iter().any(|id| id.group == group.id && self.is_old(id)) {
+                mark("a node asked to stay a member, to compare an old incarnation");
+                self.ask_departed(info, AS_GUEST).await;
+                continue;
+            }
+            if group.session().is_none()
+                && self.ask_departed(info, b"").await.is_some()
                 && let Err(error) = self.give_up(&group, info).await
             {
                 tracing::warn!(group = %group.id, %error, "the replica is given up later");
@@ -80,10 +95,10 @@ impl Replication {
         }
     }
 
-    async fn ask_departed(&self, info: &GroupInfo) -> Option<LogPoint> {
+    async fn ask_departed(&self, info: &GroupInfo, payload: &'static [u8]) -> Option<LogPoint> {
         for voter in info.placement.voters.difference(&info.placement.witnesses) {
-            let deadline = runtime::now() + ASK_TIMEOUT;
-            let asked = self.ask::<Option<LogPoint>>(*voter, Kind::Departed, info.id, Bytes::new(), deadline);
+            let (deadline, payload) = (runtime::now() + ASK_TIMEOUT, Bytes::from_static(payload));
+            let asked = self.ask::<Option<LogPoint>>(*voter, Kind::Departed, info.id, payload, deadline);
             if let Ok(Some(floor)) = asked.await {
                 return Some(floor);
             }
@@ -95,7 +110,7 @@ impl Replication {
         let id = group.replica_id();
         // First, so that nothing is acknowledged any more; then it is asked again: the leader may have made it a member meanwhile.
         let closed = group.close().await;
-        let floor = self.ask_departed(info).await;
+        let floor = self.ask_departed(info, b"").await;
         let again =
             self.system().groups.get(&id.group).is_none_or(|info| info.placement.has_member(self.own()));
         if let (Ok(()), Some(floor), false) = (&closed, floor, again) {

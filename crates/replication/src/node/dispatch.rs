@@ -118,7 +118,7 @@ async fn serve(node: &Arc<Replication>, group: &Arc<Group>, request: Request) ->
         }
         Kind::SystemIndex => answer(&node.system_index_here().await),
         Kind::Status => answer(&node.status_here()),
-        Kind::Departed => answer(&group.departed(request.from)),
+        Kind::Departed => answer(&group.asked_departed(request.from, payload)),
         Kind::RegionLease | Kind::AtRisk | Kind::Survey | Kind::Failover | Kind::Salvage => {
             failover(node, &request).await
         }

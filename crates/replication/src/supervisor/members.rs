@@ -57,13 +57,21 @@ pub(super) async fn keep_open(node: Weak<Replication>) {
     }
 }
 
-/// Whether this node has a replica of a group: as a member, to found it with the voters that it began with, or as one that has not been
-/// given up yet. That one may still be needed: placement runs ahead of Raft's members.
+/// Whether this node has a replica of a group: as a member, to found it with the voters that it began with, as one that has not been
+/// given up yet, or as a guest, to compare an old incarnation with. One that has not been given up may still be needed: placement runs
+/// ahead of Raft's members.
 fn holds(node: &Replication, stored: &[ReplicaId], group: &GroupInfo) -> bool {
     let own = node.own();
     let founds = group.incarnation == Incarnation(0) && group.founders.contains(&own);
     let gave_up = || departed::of(&node.shared.store, group.replica()).is_ok_and(|kept| kept.is_some());
-    group.placement.has_member(own) || (founds && !gave_up()) || stored.contains(&group.replica())
+    let compares = || {
+        let old = |id: &ReplicaId| id.group == group.id && id.incarnation < group.incarnation;
+        group.unfounded().is_none() && stored.iter().any(old)
+    };
+    group.placement.has_member(own)
+        || (founds && !gave_up())
+        || stored.contains(&group.replica())
+        || compares()
 }
 
 /// Where a group should be.
@@ -141,8 +149,15 @@ pub(super) async fn reconcile(node: &Arc<Replication>) {
         // What a silent member lacks costs nothing now, and must not hold up the others.
         let heard = |member: &NodeId| node.shared.peers.link(*member).is_some();
         let behind = |member: &NodeId| *member != node.own() && heard(member) && !caught_up(*member);
-        let mut missing: Vec<NodeId> =
-            placement.members().filter(|member| !members.contains(member)).collect();
+        let region = |member: NodeId| node.everyone().node(member).map(|entry| entry.region.clone());
+        // Data goes to no region that has none of it by the policy.
+        let belongs = |guest: &NodeId| {
+            let region = region(*guest);
+            placement.data.values().any(|other| Some(other) == region.as_ref())
+        };
+        let guests = group.guests.present().into_iter().filter(belongs);
+        let wanted: BTreeSet<NodeId> = placement.members().chain(guests).collect();
+        let mut missing: Vec<NodeId> = wanted.difference(&members).copied().collect();
         moving += usize::from(members.iter().any(behind));
         if !missing.is_empty() && !group.id.is_system() && moving >= MOVES_AT_ONCE {
             missing.clear();
@@ -160,9 +175,8 @@ pub(super) async fn reconcile(node: &Arc<Replication>) {
             continue;
         }
         let matched = |member| matched(&group.metrics.borrow_watched(), member);
-        let wanted: BTreeSet<NodeId> = placement.members().collect();
-        let region = |member: NodeId| node.everyone().node(member).map(|entry| entry.region.clone());
-        let leaving = may_leave(present, &members, &placement, region, matched);
+        let mut leaving = may_leave(present, &members, &placement, region, matched);
+        leaving.retain(|member| !wanted.contains(member));
         if !leaving.is_empty() && wanted.is_subset(&members) {
             change_members(&group, ChangeMembers::RemoveNodes(leaving));
         }
