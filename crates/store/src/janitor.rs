@@ -1,19 +1,22 @@
-//! Deletes what nobody needs any more, in small steps, on one thread of its own or when the disk's owner says so.
+//! Deletes what nobody needs any more, in small steps, on one thread of its own or when the disk's owner says so. The thread frees
+//! flushed write buffers as well.
 
 use crate::StoreError;
-use crate::engine::{Engine, Table};
+use crate::engine::{Engine, Reaper, Table};
 use crate::keys::{self, SpaceKind};
-use crate::locks::{lock, wait, wait_timeout};
+use crate::locks::{lock, wait_timeout};
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Keys deleted in one batch.
 pub(crate) const STEP: usize = 512;
 /// Pause between batches, so that deleting a large state leaves room for everything else.
 const PAUSE: Duration = Duration::from_millis(2);
+/// Between looks at the write buffers, each of which takes longer than this to become full.
+const REAP_EVERY: Duration = Duration::from_millis(100);
 
 /// Something to delete. Each is safe to repeat, and is found again after a crash.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +97,23 @@ impl Janitor {
     }
 }
 
+/// The reaper, and when it is to look again.
+struct Reaping {
+    reaper: Reaper,
+    due: Instant,
+}
+
+impl Reaping {
+    fn look(&mut self, engine: &Engine) {
+        if Instant::now() >= self.due {
+            self.reaper.look(engine);
+            self.due = Instant::now() + REAP_EVERY;
+        }
+    }
+}
+
 fn run(shared: &Shared, engine: &Engine) {
+    let mut reaping = Reaping { reaper: Reaper::default(), due: Instant::now() };
     loop {
         let mut queue = lock(&shared.queue);
         queue.running = false;
@@ -104,19 +123,23 @@ fn run(shared: &Shared, engine: &Engine) {
             }
             match queue.tasks.pop_front() {
                 Some(task) => break task,
-                None => queue = wait(&shared.wake, queue),
+                None => {
+                    drop(queue);
+                    reaping.look(engine);
+                    queue = wait_timeout(&shared.wake, lock(&shared.queue), REAP_EVERY).0;
+                }
             }
         };
         queue.running = true;
         drop(queue);
-        if !work(shared, engine, task) {
+        if !work(shared, engine, task, &mut reaping) {
             return;
         }
     }
 }
 
 /// Does a task to its end; false when the thread is to stop.
-fn work(shared: &Shared, engine: &Engine, task: Task) -> bool {
+fn work(shared: &Shared, engine: &Engine, task: Task, reaping: &mut Reaping) -> bool {
     // Where the last step ended: looking again from the start would read all the tombstones left there.
     let mut after = None;
     loop {
@@ -129,6 +152,7 @@ fn work(shared: &Shared, engine: &Engine, task: Task) -> bool {
                 return true;
             }
         }
+        reaping.look(engine);
         let queue = lock(&shared.queue);
         if queue.stop || wait_timeout(&shared.wake, queue, PAUSE).0.stop {
             return false;

@@ -4,6 +4,7 @@
 //! journal that describes them was synced.
 
 use super::Table;
+use super::reaper::Buffer;
 use crate::{StoreError, StoreOptions};
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use std::path::Path;
@@ -82,6 +83,10 @@ impl Lsm {
 
     pub(super) fn write_buffer_bytes(&self) -> u64 {
         self.db.write_buffer_size()
+    }
+
+    pub(super) fn write_buffers(&self) -> Vec<Buffer> {
+        [&self.log, &self.state, &self.meta].map(|k| k.tree.active_memtable() as Buffer).into()
     }
 
     pub(super) fn disk_bytes(&self) -> u64 {

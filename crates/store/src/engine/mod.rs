@@ -6,8 +6,10 @@
 
 mod lsm;
 mod memory;
+mod reaper;
 
 pub(crate) use memory::{Change, MemoryRows, MemoryTables, Tables};
+pub(crate) use reaper::Reaper;
 
 use crate::StoreError;
 use crate::StoreOptions;
@@ -169,6 +171,14 @@ impl Engine {
             detail: "the sync number has the wrong size".to_owned(),
         })?;
         Ok(u64::from_be_bytes(bytes))
+    }
+
+    /// The buffers that are written to now; none of tables in memory.
+    fn write_buffers(&self) -> Vec<reaper::Buffer> {
+        match &self.backend {
+            Backend::Lsm(lsm) => lsm.write_buffers(),
+            Backend::Memory(_) => Vec::new(),
+        }
     }
 
     /// Bytes in memtables, active and waiting for their flush.
