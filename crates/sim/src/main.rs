@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// Without a terminal for a bar, so many seeds bring a line of how far the run is.
+const SAY_EVERY: u64 = 1_000;
+
 /// Simulates whole clusters: one seed is one run, byte for byte
 #[derive(Parser)]
 #[command(name = "meridian-sim")]
@@ -87,6 +90,9 @@ fn main() -> ExitCode {
             show(report, &again);
         });
         bar.inc(1);
+        if bar.is_hidden() && bar.position().is_multiple_of(SAY_EVERY) {
+            eprintln!("{} of {} seeds", bar.position(), bar.length().unwrap_or_default());
+        }
     });
     bar.finish_and_clear();
     print!("{summary}");

@@ -79,18 +79,19 @@ async fn join(cluster: &Cluster, region: &RegionName, rng: &mut Rng) -> Option<N
     let number = made.await.ok()?.ok()?;
     let node_name = NodeName::new(&format!("node-{number}")).ok()?;
     let joining = Joining { hash, name: node_name.clone(), peer: node_name.to_string(), now_ms: 0 };
-    // The answer may be lost and the node be in: it asks again, until it knows.
-    for _ in 0..100 {
-        let asked = anyone(cluster, rng)?;
-        let (replication, joining) = (Arc::clone(&asked.replication), joining.clone());
-        let joined =
-            asked.process.spawn(async move { replication.join(joining, Instant::now() + PATIENCE).await });
-        if let Ok(Ok(id)) = joined.await {
-            return Some(Node { id, name: node_name, region: region.clone(), zone, witness: false });
+    // The answer may be lost and the node be in: it asks again until it knows, even if everybody is down for a while.
+    loop {
+        if let Some(asked) = anyone(cluster, rng) {
+            let (replication, joining) = (Arc::clone(&asked.replication), joining.clone());
+            let joined = asked
+                .process
+                .spawn(async move { replication.join(joining, Instant::now() + PATIENCE).await });
+            if let Ok(Ok(id)) = joined.await {
+                return Some(Node { id, name: node_name, region: region.clone(), zone, witness: false });
+            }
         }
         sleep(rng.ms(50..500)).await;
     }
-    None
 }
 
 async fn leave(cluster: &Cluster, node: NodeId, rng: &mut Rng) -> bool {
