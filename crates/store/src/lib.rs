@@ -42,6 +42,6 @@ pub use memory::{MemoryDisk, MemoryDriver, MemorySync, SyncEnd};
 pub use options::StoreOptions;
 pub use scrub::Scrub;
 pub use space::Space;
-pub use state::{StateChunk, StateIter, StateOp, StateSnapshot};
+pub use state::{StateChunk, StateIter, StateOp, StateSnapshot, StateStream};
 pub use store::{Store, StoreStats};
 pub use sync::OnDurable;

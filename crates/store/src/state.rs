@@ -88,7 +88,7 @@ impl Iterator for StateIter {
     }
 }
 
-/// Items of a [`StateSnapshot`] in key order.
+/// Some items of a [`StateStream`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateChunk {
     /// Keys and values.
@@ -99,7 +99,8 @@ pub struct StateChunk {
 
 /// The state and its applied marker at one moment, whatever is written or installed afterwards.
 ///
-/// Holds back the engine's garbage collection while it lives.
+/// Holds back the engine's garbage collection while it lives, and everything written since stays in memory: for long reads there
+/// is [`StateSnapshot::into_stream`].
 pub struct StateSnapshot {
     group: GroupStore,
     snapshot: Snapshot,
@@ -143,18 +144,44 @@ impl StateSnapshot {
         Ok(StateIter { group: Arc::clone(&self.group.group), iter, reverse })
     }
 
-    /// The items behind the key `after` (or from the start) up to `max_bytes` of keys and values, at least one.
+    /// All items, to be read once and at leisure.
     ///
     /// # Errors
-    /// `Corrupt`, `Engine`, `Failed`, `Closed`.
-    pub fn chunk(&self, after: Option<&[u8]>, max_bytes: usize) -> Result<StateChunk, StoreError> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    /// `Failed`, `Closed`.
+    pub fn into_stream(self) -> Result<StateStream, StoreError> {
+        let engine = self.group.engine();
+        engine.check()?;
+        let range = full_range(self.space, Bound::Unbounded, Bound::Unbounded);
+        let iter = range.map(|range| self.snapshot.detached_range(engine, Table::State, range));
+        let items = StateIter { group: Arc::clone(&self.group.group), iter, reverse: false };
+        Ok(StateStream { group: self.group, items, next: None })
+    }
+}
+
+/// The items of a [`StateSnapshot`] in key order, in parts. It may be read for long: it keeps the tables that it reads, and
+/// one write buffer.
+pub struct StateStream {
+    group: GroupStore,
+    items: StateIter,
+    /// What did not fit into the last part.
+    next: Option<(Bytes, Bytes)>,
+}
+
+impl StateStream {
+    /// The next items, up to `max_bytes` of keys and values, at least one.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Engine`, `Failed`, `Closed`; from then on there are no items.
+    pub fn chunk(&mut self, max_bytes: usize) -> Result<StateChunk, StoreError> {
+        self.group.engine().check()?;
         let mut chunk = StateChunk { items: Vec::new(), done: true };
         let mut bytes = 0_usize;
-        for item in self.scan(from, Bound::Unbounded, false)? {
+        let next = self.next.take().map(Ok);
+        for item in next.into_iter().chain(&mut self.items) {
             let (key, value) = item?;
             bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
             if bytes > max_bytes && !chunk.items.is_empty() {
+                self.next = Some((key, value));
                 chunk.done = false;
                 break;
             }

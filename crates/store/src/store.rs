@@ -34,7 +34,7 @@ pub struct Store {
 pub struct StoreStats {
     /// Fsyncs since the store was created.
     pub syncs: u64,
-    /// Bytes in the engine's write buffers.
+    /// Bytes in the engine's write buffers, those included that are kept for a snapshot only.
     pub write_buffer_bytes: u64,
     /// Bytes of log entries kept in memory for replication.
     pub tail_cache_bytes: u64,

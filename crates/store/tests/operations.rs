@@ -149,11 +149,11 @@ fn a_snapshot_stays_as_it_was_and_comes_in_chunks() {
 
     assert_eq!(snapshot.applied().unwrap().unwrap(), "before");
     assert_eq!(snapshot.get(b"k001").unwrap().unwrap(), "v1");
-    let (mut all, mut after, mut chunks) = (Vec::new(), None, 0);
+    let mut stream = snapshot.into_stream().unwrap();
+    let (mut all, mut chunks) = (Vec::new(), 0);
     loop {
-        let chunk = snapshot.chunk(after.as_deref(), 64).unwrap();
+        let chunk = stream.chunk(64).unwrap();
         chunks += 1;
-        after = chunk.items.last().map(|(key, _)| key.to_vec());
         all.extend(chunk.items);
         if chunk.done {
             break;
@@ -163,6 +163,42 @@ fn a_snapshot_stays_as_it_was_and_comes_in_chunks() {
     let expected: Vec<_> = ops.iter().map(|op| (op.key.clone(), op.value.clone().unwrap())).collect();
     assert_eq!(all, expected);
     assert_eq!(group.scan(Unbounded, Unbounded, false).unwrap().count(), 1);
+}
+
+#[test]
+fn a_stream_of_the_state_keeps_no_write_buffers_while_it_is_read() {
+    const VALUE: usize = 16 << 10;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let group = store.group(GroupId(1));
+    let put = |round: u64| {
+        let ops: Vec<_> =
+            (0..50).map(|i| StateOp::put(format!("k{i:03}"), vec![round as u8; VALUE])).collect();
+        group.apply(&ops, &round.to_be_bytes()).unwrap();
+    };
+    put(0);
+    let mut stream = group.snapshot().unwrap().into_stream().unwrap();
+    let mut seen = stream.chunk(VALUE).unwrap().items;
+    let mut most = 0;
+    // 80 MB, through buffers of 1 MiB.
+    for round in 1..=100 {
+        put(round);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        most = most.max(store.stats().write_buffer_bytes);
+    }
+    assert!(most < 20 << 20, "{most} bytes of buffers were in memory");
+    loop {
+        let chunk = stream.chunk(VALUE).unwrap();
+        seen.extend(chunk.items);
+        if chunk.done {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 50);
+    assert!(
+        seen.iter().all(|(_, value)| value.iter().all(|byte| *byte == 0)),
+        "it shows the state as it was"
+    );
 }
 
 #[test]

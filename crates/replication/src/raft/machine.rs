@@ -506,7 +506,7 @@ impl RaftStateMachine<RaftTypes> for Machine {
                 mark("a snapshot was installed");
                 install
             }
-            SnapshotData::Outgoing(view) => copy(&self.store, &view)?,
+            SnapshotData::Outgoing(view) => copy(&self.store, view)?,
         };
         let marker: Marker = (meta.last_log_id, meta.last_membership.clone());
         let marker = encode(&marker)?;

@@ -351,7 +351,7 @@ impl RaftNetworkV2<RaftTypes> for GroupNetwork {
         let SnapshotData::Outgoing(view) = snapshot.snapshot else {
             return Err(broken(&io::Error::other("only a view of the own state can be sent")).into());
         };
-        let send = self.send_snapshot(vote, snapshot.meta, &view);
+        let send = self.send_snapshot(vote, snapshot.meta, view);
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
@@ -365,20 +365,19 @@ impl GroupNetwork {
         &self,
         vote: VoteOf<RaftTypes>,
         meta: SnapshotMetaOf<RaftTypes>,
-        view: &StateSnapshot,
+        view: StateSnapshot,
     ) -> Result<SnapshotResponse<RaftTypes>, RPCError<RaftTypes>> {
         let (link, no_data) = (self.link()?, self.no_data()?);
         let transfer = runtime::random();
         let mut under_way: VecDeque<PendingCall> = VecDeque::new();
         let mut number = 0;
-        let mut after: Option<Bytes> = None;
+        let mut state = view.into_stream().map_err(|error| broken(&io::Error::other(error)))?;
         let to = (self.group, self.target);
         self.pacer.snapshot(to);
         loop {
-            let chunk = view.chunk(after.as_deref(), SNAPSHOT_PART);
+            let chunk = state.chunk(SNAPSHOT_PART);
             let StateChunk { items, done } = chunk.map_err(|error| broken(&io::Error::other(error)))?;
             let (rows, done) = if no_data { (Vec::new(), true) } else { (items, done) };
-            after = rows.last().map(|(key, _)| key.clone());
             let last = done.then(|| (vote, meta.clone()));
             let part = SnapshotPart { transfer, number, rows, last };
             number += 1;

@@ -88,7 +88,7 @@ pub(crate) fn found(store: &Store, new: ReplicaId, base: Incarnation, own: NodeI
 fn copy_state(old: &GroupStore, target: &GroupStore) -> io::Result<()> {
     let view = old.snapshot().map_err(io::Error::other)?;
     let Some(marker) = view.applied().map_err(io::Error::other)? else { return Ok(()) };
-    copy(target, &view)?.commit(&marker, &[]).map_err(io::Error::other)
+    copy(target, view)?.commit(&marker, &[]).map_err(io::Error::other)
 }
 
 /// Applies what the old log has beyond the copied state, committed or not: as whoever is elected does with the log that it has.

@@ -31,20 +31,20 @@ impl std::fmt::Debug for SnapshotData {
 }
 
 /// Copies a view of a state in this process, as sending it over a link would.
-pub(super) fn copy(store: &GroupStore, view: &StateSnapshot) -> io::Result<Install> {
+pub(super) fn copy(store: &GroupStore, view: StateSnapshot) -> io::Result<Install> {
     let mut install = store.begin_install().map_err(io::Error::other)?;
-    let mut after: Option<Bytes> = None;
+    let mut items = view.into_stream().map_err(io::Error::other)?;
     loop {
-        let chunk = view.chunk(after.as_deref(), COPY_AT_ONCE).map_err(io::Error::other)?;
+        let chunk = items.chunk(COPY_AT_ONCE).map_err(io::Error::other)?;
         install.put_chunk(&chunk.items).map_err(io::Error::other)?;
-        after = chunk.items.last().map(|(key, _)| key.clone());
         if chunk.done {
             return Ok(install);
         }
     }
 }
 
-/// Makes snapshots of a group; cheap, since the engine keeps old versions for as long as the view lives.
+/// Makes snapshots of a group; cheap, since the engine keeps old versions for as long as the view lives, which is not for long: it is
+/// sent as a stream.
 pub(crate) struct SnapshotBuilder {
     store: GroupStore,
     /// What a snapshot waits for that is only taken to cut the log.

@@ -82,7 +82,7 @@ impl Lsm {
     }
 
     pub(super) fn write_buffer_bytes(&self) -> u64 {
-        self.db.write_buffer_size()
+        [&self.log, &self.state, &self.meta].iter().map(|k| k.tree.version_memtable_size_sum()).sum()
     }
 
     pub(super) fn write_buffers(&self) -> Vec<Buffer> {

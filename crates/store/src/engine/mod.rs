@@ -14,7 +14,8 @@ pub(crate) use reaper::Reaper;
 use crate::StoreError;
 use crate::StoreOptions;
 use crate::keys;
-use fjall::{UserKey, UserValue};
+use fjall::{AbstractTree, UserKey, UserValue};
+use lsm_tree::Guard as _;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -181,7 +182,7 @@ impl Engine {
         }
     }
 
-    /// Bytes in memtables, active and waiting for their flush.
+    /// Bytes in memtables: active, waiting for their flush, or kept for a snapshot.
     pub(crate) fn write_buffer_bytes(&self) -> u64 {
         match &self.backend {
             Backend::Lsm(lsm) => lsm.write_buffer_bytes(),
@@ -257,11 +258,29 @@ impl Snapshot {
             (Self::Lsm(_), Backend::Memory(_)) => Rows::Memory(Tables::default().range(table, &range)),
         }
     }
+
+    /// As [`Self::range`], for a reader that takes its time: the rows keep what they are read from, and need the snapshot no more. A snapshot,
+    /// and the engine's own iterators, keep every write buffer since their beginning in memory as well.
+    pub(crate) fn detached_range(
+        &self,
+        engine: &Engine,
+        table: Table,
+        range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+    ) -> Rows {
+        match (self, &engine.backend) {
+            (Self::Lsm(snapshot), Backend::Lsm(lsm)) => {
+                let rows = lsm.keyspace(table).tree.range(range, snapshot.seqno(), None);
+                Rows::Detached(Box::new(rows.map(|row| row.into_inner().map_err(fjall::Error::from))))
+            }
+            _ => self.range(engine, table, range),
+        }
+    }
 }
 
 /// Rows in key order from the front, in reverse from the back.
 pub(crate) enum Rows {
     Lsm(fjall::Iter),
+    Detached(Box<dyn DoubleEndedIterator<Item = Row> + Send>),
     Memory(memory::MemoryRows),
 }
 
@@ -274,6 +293,7 @@ impl Iterator for Rows {
     fn next(&mut self) -> Option<Row> {
         match self {
             Self::Lsm(rows) => rows.next().map(fjall::Guard::into_inner),
+            Self::Detached(rows) => rows.next(),
             Self::Memory(rows) => rows.next().map(Ok),
         }
     }
@@ -283,6 +303,7 @@ impl DoubleEndedIterator for Rows {
     fn next_back(&mut self) -> Option<Row> {
         match self {
             Self::Lsm(rows) => rows.next_back().map(fjall::Guard::into_inner),
+            Self::Detached(rows) => rows.next_back(),
             Self::Memory(rows) => rows.next_back().map(Ok),
         }
     }
