@@ -171,9 +171,8 @@ fn a_stream_of_the_state_keeps_no_write_buffers_while_it_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let group = store.group(GroupId(1));
-    let put = |round: u64| {
-        let ops: Vec<_> =
-            (0..50).map(|i| StateOp::put(format!("k{i:03}"), vec![round as u8; VALUE])).collect();
+    let put = |round: u8| {
+        let ops: Vec<_> = (0..50).map(|i| StateOp::put(format!("k{i:03}"), vec![round; VALUE])).collect();
         group.apply(&ops, &round.to_be_bytes()).unwrap();
     };
     put(0);
