@@ -1,7 +1,7 @@
 //! The item state of a group: apply, read, scan, snapshot.
 
 use crate::StoreError;
-use crate::engine::{Rows, Snapshot, Table};
+use crate::engine::{KeyRange, Rows, Snapshot, Table};
 use crate::group::{Group, GroupStore};
 use crate::keys;
 use crate::locks::{lock, read};
@@ -32,8 +32,6 @@ impl StateOp {
         Self { key: key.into(), value: None }
     }
 }
-
-type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// The range of full keys between two bounds on a caller's keys; nothing when it is empty.
 fn full_range(space: u64, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Option<KeyRange> {

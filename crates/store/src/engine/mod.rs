@@ -227,6 +227,9 @@ impl Batch<'_> {
     }
 }
 
+/// Two bounds of keys.
+pub(crate) type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// All tables at one moment.
 pub(crate) enum Snapshot {
     Lsm(fjall::Snapshot),
@@ -244,12 +247,7 @@ impl Snapshot {
         }
     }
 
-    pub(crate) fn range(
-        &self,
-        engine: &Engine,
-        table: Table,
-        range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
-    ) -> Rows {
+    pub(crate) fn range(&self, engine: &Engine, table: Table, range: KeyRange) -> Rows {
         match (self, &engine.backend) {
             (Self::Lsm(snapshot), Backend::Lsm(lsm)) => {
                 Rows::Lsm(fjall::Readable::range(snapshot, lsm.keyspace(table), range))
@@ -261,12 +259,7 @@ impl Snapshot {
 
     /// As [`Self::range`], for a reader that takes its time: the rows keep what they are read from, and need the snapshot no more. A snapshot,
     /// and the engine's own iterators, keep every write buffer since their beginning in memory as well.
-    pub(crate) fn detached_range(
-        &self,
-        engine: &Engine,
-        table: Table,
-        range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
-    ) -> Rows {
+    pub(crate) fn detached_range(&self, engine: &Engine, table: Table, range: KeyRange) -> Rows {
         match (self, &engine.backend) {
             (Self::Lsm(snapshot), Backend::Lsm(lsm)) => {
                 let rows = lsm.keyspace(table).tree.range(range, snapshot.seqno(), None);
