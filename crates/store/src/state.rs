@@ -130,18 +130,6 @@ impl StateSnapshot {
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
-    /// Items between two bounds.
-    ///
-    /// # Errors
-    /// `Failed`, `Closed`; the iterator yields `Corrupt` and `Engine`.
-    pub fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>, reverse: bool) -> Result<StateIter, StoreError> {
-        let engine = self.group.engine();
-        engine.check()?;
-        let iter =
-            full_range(self.space, from, to).map(|range| self.snapshot.range(engine, Table::State, range));
-        Ok(StateIter { group: Arc::clone(&self.group.group), iter, reverse })
-    }
-
     /// All items, to be read once and at leisure.
     ///
     /// # Errors
@@ -150,7 +138,7 @@ impl StateSnapshot {
         let engine = self.group.engine();
         engine.check()?;
         let range = full_range(self.space, Bound::Unbounded, Bound::Unbounded);
-        let iter = range.map(|range| self.snapshot.detached_range(engine, Table::State, range));
+        let iter = range.map(|range| self.snapshot.range(engine, Table::State, range));
         let items = StateIter { group: Arc::clone(&self.group.group), iter, reverse: false };
         Ok(StateStream { group: self.group, items, next: None })
     }

@@ -81,7 +81,7 @@ impl Replication {
                 continue;
             };
             // What it has of an older incarnation is compared with this one first.
-            if self.stored_replicas().into_iter().any(|id| id.group == group.id && self.is_old(id)) {
+            if self.stored_replicas().into_iter().any(|id| info.replaces(id)) {
                 mark("a node asked to stay a member, to compare an old incarnation");
                 self.ask_departed(info, AS_GUEST).await;
                 continue;

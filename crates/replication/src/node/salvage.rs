@@ -60,7 +60,7 @@ impl Replication {
     /// Collects what an old replica has beyond the cut, once this node has the state of the new incarnation.
     async fn retire(&self, id: ReplicaId) -> io::Result<()> {
         let state = self.system();
-        let Some(info) = state.groups.get(&id.group).filter(|info| info.incarnation > id.incarnation) else {
+        let Some(info) = state.groups.get(&id.group).filter(|info| info.replaces(id)) else {
             return Ok(());
         };
         let (Some(cut), None) = (info.cut_of(id.incarnation), info.unfounded()) else { return Ok(()) };

@@ -60,7 +60,7 @@ impl Replication {
 
     /// Whether a replica is of an incarnation that was given up.
     pub(crate) fn is_old(&self, id: ReplicaId) -> bool {
-        self.system().groups.get(&id.group).is_some_and(|info| info.incarnation > id.incarnation)
+        self.system().groups.get(&id.group).is_some_and(|info| info.replaces(id))
     }
 
     /// The groups whose latest state this node would show to a client now: those that it leads under a lease. Never two nodes

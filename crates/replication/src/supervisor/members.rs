@@ -64,10 +64,7 @@ fn holds(node: &Replication, stored: &[ReplicaId], group: &GroupInfo) -> bool {
     let own = node.own();
     let founds = group.incarnation == Incarnation(0) && group.founders.contains(&own);
     let gave_up = || departed::of(&node.shared.store, group.replica()).is_ok_and(|kept| kept.is_some());
-    let compares = || {
-        let old = |id: &ReplicaId| id.group == group.id && id.incarnation < group.incarnation;
-        group.unfounded().is_none() && stored.iter().any(old)
-    };
+    let compares = || group.unfounded().is_none() && stored.iter().any(|id| group.replaces(*id));
     group.placement.has_member(own)
         || (founds && !gave_up())
         || stored.contains(&group.replica())

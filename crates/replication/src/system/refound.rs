@@ -99,6 +99,12 @@ impl GroupInfo {
         ReplicaId { group: self.id, incarnation: self.incarnation }
     }
 
+    /// Whether a replica is of an incarnation of this group that was given up.
+    #[must_use]
+    pub fn replaces(&self, id: ReplicaId) -> bool {
+        id.group == self.id && id.incarnation < self.incarnation
+    }
+
     /// The founding that has been decided and is not done yet.
     #[must_use]
     pub fn unfounded(&self) -> Option<&Refoundation> {

@@ -247,25 +247,16 @@ impl Snapshot {
         }
     }
 
-    pub(crate) fn range(&self, engine: &Engine, table: Table, range: KeyRange) -> Rows {
-        match (self, &engine.backend) {
-            (Self::Lsm(snapshot), Backend::Lsm(lsm)) => {
-                Rows::Lsm(fjall::Readable::range(snapshot, lsm.keyspace(table), range))
-            }
-            (Self::Memory(tables), _) => Rows::Memory(tables.range(table, &range)),
-            (Self::Lsm(_), Backend::Memory(_)) => Rows::Memory(Tables::default().range(table, &range)),
-        }
-    }
-
-    /// As [`Self::range`], for a reader that takes its time: the rows keep what they are read from, and need the snapshot no more. A snapshot,
+    /// The rows of a range, for a reader that takes its time: they keep what they are read from, and need the snapshot no more. A snapshot,
     /// and the engine's own iterators, keep every write buffer since their beginning in memory as well.
-    pub(crate) fn detached_range(&self, engine: &Engine, table: Table, range: KeyRange) -> Rows {
+    pub(crate) fn range(&self, engine: &Engine, table: Table, range: KeyRange) -> Rows {
         match (self, &engine.backend) {
             (Self::Lsm(snapshot), Backend::Lsm(lsm)) => {
                 let rows = lsm.keyspace(table).tree.range(range, snapshot.seqno(), None);
                 Rows::Detached(Box::new(rows.map(|row| row.into_inner().map_err(fjall::Error::from))))
             }
-            _ => self.range(engine, table, range),
+            (Self::Memory(tables), _) => Rows::Memory(tables.range(table, &range)),
+            (Self::Lsm(_), Backend::Memory(_)) => Rows::Memory(Tables::default().range(table, &range)),
         }
     }
 }
