@@ -11,10 +11,9 @@ import pytest
 from cluster import PRIMARY, REGIONS, SURVIVORS, asserted, meridian, running, wait_until
 from edge_backends import Client
 from load import Background, Load
+from test_edge import NETWORKS, edge
 
 HOST = "demo.example.com"
-# A client whose nearest region is the primary one.
-NEAR_PRIMARY = "192.0.2.7"
 
 
 @pytest.fixture(scope="module")
@@ -124,11 +123,10 @@ class Putters(Background):
 
 
 def test_writes_through_a_surviving_edge_are_refused_for_no_longer_than_the_data_path_is_down(cluster, show):
-    edge = cluster.nodes()[SURVIVORS[0]]["edge"].removeprefix("http://")
     table = cluster.make_table("beside-the-service", "active-passive-semi-sync")
     # The data path as its own clients see it, which the table of the application shares.
     data = Load(cluster, [table], SURVIVORS[:1])
-    with data, Putters(edge, 16, NEAR_PRIMARY) as users:
+    with data, Putters(edge(cluster, SURVIVORS[0]), 16, NETWORKS[PRIMARY]) as users:
         wait_until("users write", lambda: len(users.done_at) > 100)
         assert users.refused == [] and users.regions == {PRIMARY}
         killed = time.monotonic()
