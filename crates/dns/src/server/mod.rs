@@ -22,7 +22,7 @@ use tokio::task::AbortHandle;
 /// What a server listens for and how much it takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The address, for datagrams and streams.
+    /// The address, for datagrams and streams. With port 0 the kernel chooses one that is free for streams.
     pub listen: SocketAddr,
     /// Threads for datagrams.
     pub threads: usize,
@@ -121,13 +121,14 @@ impl Server {
             stopped: AtomicBool::new(false),
         });
         let listener = tcp_listener(options.listen)?;
+        let listen = listener.local_addr()?;
         let sockets: Vec<Socket> =
-            (0..options.threads.max(1)).map(|_| udp_socket(options.listen)).collect::<io::Result<_>>()?;
+            (0..options.threads.max(1)).map(|_| udp_socket(listen)).collect::<io::Result<_>>()?;
         // The kernel shares networks out over the threads, so each gets its part of the limit.
         let threads = u32::try_from(sockets.len()).unwrap_or(u32::MAX);
         let rate = options.rate_limit.div_ceil(threads);
         let streams = tokio::spawn(tcp::serve(listener, Arc::clone(&shared))).abort_handle();
-        let server = Self { shared, streams, listen: options.listen };
+        let server = Self { shared, streams, listen };
         for (number, socket) in sockets.into_iter().enumerate() {
             let (shared, seed) = (Arc::clone(&server.shared), options.seed);
             thread::Builder::new()
