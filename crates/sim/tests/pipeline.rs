@@ -71,6 +71,11 @@ async fn steady_writes_arrive_a_way_of_light_later() {
         write.await.unwrap().unwrap();
     }
     sleep(Duration::from_secs(1)).await;
+    let entries = up.process.within(|| up.replication.applied(GROUP)).unwrap();
+    assert!(
+        entries < WRITES * 4 / 5,
+        "{entries} entries for {WRITES} writes, though a sync takes longer than they are apart"
+    );
     let after = lags(&cluster);
     let mut long = 0;
     for (node, after) in after.iter().filter(|(node, _)| **node != leader) {

@@ -188,6 +188,7 @@ impl Group {
             id: id.group,
             raft: raft.clone(),
             view: view.clone(),
+            on_disk: durable.follow_writes(),
             answerable: answerable.clone(),
             fence: fence.clone(),
             shared: shared.clone(),

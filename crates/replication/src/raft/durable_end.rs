@@ -1,5 +1,7 @@
 //! How far a log is on the disk, as far as this process knows.
 
+use super::types::WritePlace;
+use crate::runtime::watch;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug)]
@@ -12,19 +14,29 @@ struct State {
 
 /// The end of the part of a log that is on the disk; clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct DurableEnd(Arc<Mutex<State>>);
+pub(crate) struct DurableEnd {
+    state: Arc<Mutex<State>>,
+    writes: watch::Sender<WritePlace>,
+}
 
 /// Entries that are on their way to the disk.
 pub(super) struct Writing {
     of: DurableEnd,
     last: u64,
+    write: Option<WritePlace>,
     cuts: u64,
 }
 
 impl DurableEnd {
     /// That of a log which was found on the disk with this last index.
     pub(super) fn new(last: Option<u64>) -> Self {
-        Self(Arc::new(Mutex::new(State { end: behind(last), cuts: 0 })))
+        let (writes, _) = watch::channel(WritePlace::default());
+        Self { state: Arc::new(Mutex::new(State { end: behind(last), cuts: 0 })), writes }
+    }
+
+    /// Follows the newest batch of writes that has come onto the disk since this process started.
+    pub(crate) fn follow_writes(&self) -> watch::Receiver<WritePlace> {
+        self.writes.subscribe()
     }
 
     /// Whether the disk has the log up to an index.
@@ -32,9 +44,9 @@ impl DurableEnd {
         index < self.lock().end
     }
 
-    /// Entries up to `last` are being written.
-    pub(super) fn writing(&self, last: u64) -> Writing {
-        Writing { of: self.clone(), last, cuts: self.lock().cuts }
+    /// Entries up to `last` are being written; the newest batch of writes among them is `write`.
+    pub(super) fn writing(&self, last: u64, write: Option<WritePlace>) -> Writing {
+        Writing { of: self.clone(), last, write, cuts: self.lock().cuts }
     }
 
     /// All after an index is gone.
@@ -46,7 +58,7 @@ impl DurableEnd {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Two numbers: a panic elsewhere leaves them at most too careful.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,6 +68,10 @@ impl Writing {
         let mut state = self.of.lock();
         if state.cuts == self.cuts {
             state.end = state.end.max(behind(Some(self.last)));
+        }
+        drop(state);
+        if let Some(write) = self.write {
+            self.of.writes.send_replace(write);
         }
     }
 }
@@ -71,12 +87,12 @@ mod tests {
     #[test]
     fn what_was_being_written_when_the_log_was_cut_does_not_count() {
         let end = DurableEnd::new(Some(5));
-        let (first, second) = (end.writing(8), end.writing(9));
+        let (first, second) = (end.writing(8, None), end.writing(9, None));
         assert!(end.covers(5) && !end.covers(6));
         first.done();
         assert!(end.covers(8) && !end.covers(9));
         end.cut(Some(6));
-        let third = end.writing(7);
+        let third = end.writing(7, None);
         second.done();
         assert!(end.covers(6) && !end.covers(7));
         third.done();

@@ -3,11 +3,11 @@
 use super::Hold;
 use super::durable::durable;
 use super::durable_end::{DurableEnd, Writing};
-use super::types::{RaftTypes, decode, encode};
+use super::types::{Command, RaftTypes, decode, encode};
 use meridian_store::GroupStore;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::type_config::alias::{EntryOf, LogIdOf, VoteOf};
-use openraft::{OptionalSend, RaftLogReader};
+use openraft::{EntryPayload, OptionalSend, RaftLogReader};
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -111,13 +111,17 @@ impl RaftLogStorage<RaftTypes> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let mut encoded = Vec::new();
+        let mut write = None;
         for entry in entries {
+            if let EntryPayload::Normal(Command::Write(batch)) = &entry.payload {
+                write = Some((batch.session, batch.number));
+            }
             encoded.push((openraft::entry::RaftEntry::index(&entry), encode(&entry)?));
         }
         if let Some(hold) = &self.hold {
             hold.appended(encoded.iter().map(|(_, entry)| entry.len() as u64).sum());
         }
-        let writing = encoded.last().map(|(index, _)| self.durable.writing(*index));
+        let writing = encoded.last().map(|(index, _)| self.durable.writing(*index, write));
         let on_durable = Box::new(move |result: Result<(), meridian_store::StoreError>| {
             if result.is_ok() {
                 writing.into_iter().for_each(Writing::done);

@@ -27,7 +27,7 @@ pub(crate) use pacer::Pacer;
 pub(crate) use snapshot::SnapshotData;
 pub(crate) use snapshot::{Complete, SnapshotPart, SnapshotReceiver};
 pub use types::Mutation;
-pub(crate) use types::{Applied, Command, RaftTypes, WriteBatch, WriteRecord};
+pub(crate) use types::{Applied, Command, RaftTypes, WriteBatch, WritePlace, WriteRecord};
 pub(crate) use types::{decode, encode};
 
 /// One group's Raft.

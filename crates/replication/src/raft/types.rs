@@ -47,6 +47,9 @@ pub(crate) struct WriteBatch {
     pub(crate) writes: Vec<WriteRecord>,
 }
 
+/// Which batch of writes one is: its session, and its number within it.
+pub(crate) type WritePlace = (u64, u64);
+
 /// The result of one write: what to store, not how it was computed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WriteRecord {
