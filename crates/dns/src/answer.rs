@@ -4,7 +4,7 @@
 //! RFC 9824, section 3, for signed zones.
 
 use crate::View;
-use crate::dnssec::{Denial, NXNAME, nsec, prove};
+use crate::dnssec::{Denial, NXNAME, SignError, nsec, prove};
 use crate::geo::ClientNetwork;
 use crate::zone::{Found, Node, Served, Zone, build_address};
 use hickory_proto::op::ResponseCode;
@@ -33,6 +33,8 @@ pub struct Question<'a> {
     pub compact_ok: bool,
     /// When, in seconds since 1970.
     pub now_s: u64,
+    /// Whether it came on a stream, so from where it says.
+    pub on_stream: bool,
 }
 
 /// What is answered.
@@ -47,6 +49,8 @@ pub(crate) struct Answer {
     pub scope: Option<u8>,
     /// Every region of a service looked lost.
     pub fail_open: bool,
+    /// There is one, for those who come over a stream.
+    pub withheld: bool,
 }
 
 /// Answers a question.
@@ -71,7 +75,8 @@ pub(crate) fn answer(view: &View, question: Question<'_>) -> Answer {
     }
     match zone.signer.as_deref().map(|signer| prove((zone, signer), question, denial, &mut answer)) {
         None | Some(Ok(())) => answer,
-        Some(Err(error)) => {
+        Some(Err(SignError::TooMany)) => Answer { withheld: true, authoritative: true, ..Answer::default() },
+        Some(Err(SignError::Failed(error))) => {
             tracing::debug!(%error, "an answer could not be signed");
             failed()
         }

@@ -55,7 +55,7 @@ pub enum Outcome {
     Reply {
         /// What it is.
         kind: Kind,
-        /// It did not fit, so the client must come back over TCP.
+        /// It did not fit or costs too much, so the client must come back over TCP.
         truncated: bool,
         /// All regions of a service looked lost, so it names them all.
         fail_open: bool,
@@ -107,12 +107,13 @@ pub fn respond(
             let client =
                 subnet.as_ref().map_or_else(|| ClientNetwork::of(from), |subnet| whose(subnet, from));
             let (name, kind) = (query.name(), query.query_type());
-            answer(view, Question { name, kind, client, dnssec_ok, compact_ok, now_s })
+            let on_stream = transport == Transport::Tcp;
+            answer(view, Question { name, kind, client, dnssec_ok, compact_ok, now_s, on_stream })
         }
         _ => Answer { code: ResponseCode::Refused, ..Answer::default() },
     };
     let kind = kind(&found);
-    let fail_open = found.fail_open;
+    let (fail_open, withheld) = (found.fail_open, found.withheld);
     let edns = request
         .edns
         .as_ref()
@@ -128,8 +129,11 @@ pub fn respond(
     reply.answers = found.answers;
     reply.authorities = found.authorities;
     reply.additionals = found.additionals;
+    if withheld {
+        reply = reply.truncate();
+    }
     match write(reply, limit, out) {
-        Some(truncated) => Outcome::Reply { kind, truncated, fail_open },
+        Some(cut) => Outcome::Reply { kind, truncated: cut || withheld, fail_open },
         None => error(&header, ResponseCode::ServFail, None, out),
     }
 }

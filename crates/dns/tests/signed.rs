@@ -325,6 +325,25 @@ fn signatures_are_made_once_and_never_served_late() {
 }
 
 #[test]
+fn a_flood_of_made_up_names_is_sent_to_streams_and_what_is_known_is_answered() {
+    let view = World::signed(KEY).view();
+    let known = ask(&view, "shop.example.com.", RecordType::A);
+    let flood = (0..6_000).map(|name| ask(&view, &format!("x{name}.example.com."), RecordType::A));
+    let withheld: Vec<Message> = flood.filter(|reply| reply.metadata.truncation).collect();
+    assert!((900..1_100).contains(&withheld.len()), "{} were withheld", withheld.len());
+    for reply in &withheld {
+        assert_eq!((reply.answers.len(), reply.authorities.len()), (0, 0));
+        assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
+    }
+    assert_eq!(ask(&view, "shop.example.com.", RecordType::A).answers, known.answers);
+    let stream = Asked { transport: Transport::Tcp, ..USUAL };
+    let proved = stream.ask(&view, "x5999.example.com.", RecordType::A);
+    assert!(denied(&proved, "x5999.example.com.").contains(&NXNAME));
+    let later = Asked { now_s: NOW + 1, ..USUAL }.ask(&view, "y.example.com.", RecordType::A);
+    assert!(!later.metadata.truncation);
+}
+
+#[test]
 fn all_keys_are_published_and_the_first_one_signs() {
     let view = World::signed(&format!("{NEXT}{KEY}")).view();
     let name: Name = "example.com.".parse().unwrap();

@@ -3,6 +3,7 @@
 //! One key a zone signs everything, with ECDSA on P-256 (algorithm 13). Formats and cryptography are hickory's and ring's. That there is nothing is
 //! proved by one record about the name that was asked for (RFC 9824). What is not here: the time, which comes with each question.
 
+mod budget;
 mod cache;
 mod key;
 mod proof;
@@ -12,3 +13,4 @@ mod validity;
 pub use key::{KeyError, MAX_KEYS};
 pub(crate) use proof::{Denial, NXNAME, nsec, prove};
 pub use signer::{Made, Signer};
+pub(crate) use signer::{Occasion, SignError};

@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 4035, section 3.1; RFC 9824 for what is not there.
 
-use super::Signer;
+use super::{Occasion, SignError, Signer};
 use crate::answer::{Answer, Question};
 use crate::zone::Zone;
 use hickory_proto::ProtoError;
@@ -37,13 +37,13 @@ pub(crate) fn nsec(zone: &Zone, name: &Name, kinds: Vec<RecordType>) -> Result<R
 /// Adds signatures, and proofs of what is not there, to an answer from a signed zone.
 ///
 /// # Errors
-/// When something cannot be signed.
+/// When something cannot be signed, or not now.
 pub(crate) fn prove(
     (zone, signer): (&Zone, &Signer),
     question: Question<'_>,
     denial: Option<Denial>,
     answer: &mut Answer,
-) -> Result<(), ProtoError> {
+) -> Result<(), SignError> {
     let asked = question.kind == RecordType::RRSIG;
     if !question.dnssec_ok && !asked {
         return Ok(());
@@ -51,8 +51,9 @@ pub(crate) fn prove(
     if let Some(Denial { name, kinds }) = denial {
         answer.authorities.push(nsec(zone, &name, kinds)?);
     }
+    let occasion = Occasion { now_s: question.now_s, on_stream: question.on_stream };
     for section in [&mut answer.answers, &mut answer.authorities, &mut answer.additionals] {
-        *section = signed((zone, signer), &mem::take(section), question.now_s)?;
+        *section = signed((zone, signer), &mem::take(section), occasion)?;
     }
     if asked {
         answer.answers.retain(|record| record.record_type() == RecordType::RRSIG);
@@ -68,8 +69,8 @@ pub(crate) fn prove(
 fn signed(
     (zone, signer): (&Zone, &Signer),
     records: &[Record],
-    now_s: u64,
-) -> Result<Vec<Record>, ProtoError> {
+    occasion: Occasion,
+) -> Result<Vec<Record>, SignError> {
     let mut all = Vec::with_capacity(2 * records.len());
     let together = |a: &Record, b: &Record| a.record_type() == b.record_type() && a.name == b.name;
     for set in records.chunk_by(together) {
@@ -77,7 +78,7 @@ fn signed(
         if let Some(first) = set.first()
             && zone.vouches_for(&LowerName::new(&first.name), first.record_type())
         {
-            all.extend(signer.sign(set, now_s)?);
+            all.extend(signer.sign(set, occasion)?);
         }
     }
     Ok(all)

@@ -1,5 +1,6 @@
 //! What signs one zone.
 
+use super::budget::Budget;
 use super::cache::{Cache, Signature};
 use super::key::{ALGORITHM, Key, KeyError, read};
 use super::validity::validity;
@@ -17,6 +18,7 @@ pub struct Signer {
     zone: Name,
     keys: Vec<Key>,
     cache: Mutex<Cache>,
+    budget: Mutex<Budget>,
     signed: AtomicU64,
     found: AtomicU64,
 }
@@ -28,6 +30,26 @@ pub struct Made {
     pub signed: u64,
     /// So many had been made before.
     pub found: u64,
+}
+
+/// For which question something is signed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Occasion {
+    /// When it is answered, in seconds since 1970.
+    pub now_s: u64,
+    /// Whether it came on a stream, so from where it says.
+    pub on_stream: bool,
+}
+
+/// Why there is no signature.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SignError {
+    /// The set cannot be encoded, or there is no randomness to be had.
+    #[error(transparent)]
+    Failed(#[from] ProtoError),
+    /// Too many are being made for datagrams: the client is to come over a stream.
+    #[error("too much is to be signed for datagrams")]
+    TooMany,
 }
 
 impl fmt::Debug for Signer {
@@ -49,6 +71,7 @@ impl Signer {
             zone,
             keys: read(pem)?,
             cache: Mutex::default(),
+            budget: Mutex::default(),
             signed: AtomicU64::new(0),
             found: AtomicU64::new(0),
         })
@@ -98,20 +121,26 @@ impl Signer {
         self.keys.iter().filter_map(digest)
     }
 
-    /// Signs a set of records, which have name, type and TTL in common and are not the same; the signatures are valid at `now_s`.
+    /// Signs a set of records, which have name, type and TTL in common and are not the same; the signatures are valid at the time of the question.
     ///
     /// # Errors
-    /// When the set cannot be encoded, or there is no randomness to be had.
-    pub(crate) fn sign(&self, set: &[Record], now_s: u64) -> Result<Vec<Record>, ProtoError> {
+    /// [`SignError`].
+    pub(crate) fn sign(&self, set: &[Record], occasion: Occasion) -> Result<Vec<Record>, SignError> {
         let Some(first) = set.first() else { return Ok(Vec::new()) };
         // Whichever of the keys the parent's DS record names vouches for the others.
         let keys = if first.record_type() == RecordType::DNSKEY { self.keys.len() } else { 1 };
-        self.keys.iter().take(keys).map(|key| self.signature(key, first, set, now_s)).collect()
+        self.keys.iter().take(keys).map(|key| self.signature(key, first, set, occasion)).collect()
     }
 
-    fn signature(&self, key: &Key, first: &Record, set: &[Record], now_s: u64) -> Result<Record, ProtoError> {
+    fn signature(
+        &self,
+        key: &Key,
+        first: &Record,
+        set: &[Record],
+        occasion: Occasion,
+    ) -> Result<Record, SignError> {
         let kind = first.record_type();
-        let validity = validity(&first.name, kind, now_s);
+        let validity = validity(&first.name, kind, occasion.now_s);
         let input = SigInput {
             type_covered: kind,
             algorithm: ALGORITHM,
@@ -124,21 +153,25 @@ impl Signer {
             signer_name: self.zone.clone(),
         };
         let data = TBS::from_input(&first.name, DNSClass::IN, &input, set.iter())?;
-        let signature = self.over(key, &data)?;
+        let signature = self.over(key, &data, occasion)?;
         let rrsig = RData::DNSSEC(DNSSECRData::RRSIG(RRSIG::from_sig(input, signature)));
         Ok(Record::from_rdata(first.name.clone(), first.ttl, rrsig))
     }
 
     /// The signature over data: the one that was made before, if it is still there.
-    fn over(&self, key: &Key, data: &TBS) -> Result<Vec<u8>, ProtoError> {
-        let digest = Digest::new(data.as_ref(), DigestType::SHA256)?;
+    fn over(&self, key: &Key, data: &TBS, occasion: Occasion) -> Result<Vec<u8>, SignError> {
+        let digest = Digest::new(data.as_ref(), DigestType::SHA256).map_err(ProtoError::from)?;
         let digest = digest.as_ref().try_into().ok();
         let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = digest.and_then(|digest| cache().get(&digest)) {
             self.found.fetch_add(1, Ordering::Relaxed);
             return Ok(found.to_vec());
         }
-        // Without the lock, so that other threads go on.
+        let budget = || self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        if !occasion.on_stream && !budget().take(occasion.now_s) {
+            return Err(SignError::TooMany);
+        }
+        // Without a lock, so that other threads go on.
         let made = key.secret.sign(data).map_err(|error| ProtoError::Msg(error.to_string()))?;
         self.signed.fetch_add(1, Ordering::Relaxed);
         if let (Some(digest), Ok(signature)) = (digest, Signature::try_from(made.as_slice())) {
