@@ -10,6 +10,7 @@ mod metrics;
 mod scrub;
 mod services;
 mod status;
+mod store;
 
 pub use admin::{NodeAdmin, Serving};
 
@@ -34,7 +35,7 @@ use meridian_replication::transport::{PeerAddress, PeerTls, TlsError};
 use meridian_replication::{
     Evaluator, Expelled, Founding, LogLimits, Network, Replication, ReplicationOptions, Timing,
 };
-use meridian_store::{Store, StoreError, StoreOptions};
+use meridian_store::{Store, StoreError};
 use meridian_types::NodeName;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -146,7 +147,7 @@ pub async fn run(config: NodeConfig, parent: Option<Told>, shutdown: Shutdown) -
     let dir = &config.node.data_dir;
     files::private_dir(dir).map_err(|source| NodeError::DataDir { dir: dir.clone(), source })?;
     let store =
-        Store::open(dir, &store_options(&config)).map_err(|error| unopened(error, &config.node.id))?;
+        Store::open(dir, &store::options(&config)).map_err(|error| unopened(error, &config.node.id))?;
     let here = ServedBy { region: config.node.region.clone(), node: config.node.id.clone() };
 
     let evaluator: Arc<LateEvaluator> = Arc::default();
@@ -321,18 +322,6 @@ async fn store_failure(store: &Store) -> StoreError {
         if let Err(error) = store.health() {
             return error;
         }
-    }
-}
-
-fn store_options(config: &NodeConfig) -> StoreOptions {
-    let default = StoreOptions::default();
-    StoreOptions {
-        min_free: config.store.min_free.0,
-        block_cache_bytes: config.store.cache_size.0,
-        memtable_bytes: config.store.write_buffer.0,
-        // Room for what both buffers hold and wait with, or they are flushed before they are full.
-        journal_bytes: (config.store.write_buffer.0 * 8).max(default.journal_bytes),
-        ..default
     }
 }
 
