@@ -1,10 +1,11 @@
 //! Deletes what nobody needs any more, in small steps, on one thread of its own or when the disk's owner says so. The thread frees
-//! flushed write buffers as well.
+//! flushed write buffers and removed journals as well.
 
 use crate::StoreError;
 use crate::engine::{Engine, Reaper, Table};
 use crate::keys::{self, SpaceKind};
 use crate::locks::{lock, wait_timeout};
+use crate::old_journals::OldJournals;
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,6 +18,8 @@ pub(crate) const STEP: usize = 512;
 const PAUSE: Duration = Duration::from_millis(2);
 /// Between looks at the write buffers, each of which takes longer than this to become full.
 const REAP_EVERY: Duration = Duration::from_millis(100);
+/// Between the steps in which a journal is given back, each of which takes a millisecond or so.
+const SHRINK_EVERY: Duration = Duration::from_millis(5);
 
 /// Something to delete. Each is safe to repeat, and is found again after a crash.
 #[derive(Clone, Copy, Debug)]
@@ -47,11 +50,11 @@ pub(crate) struct Janitor {
 }
 
 impl Janitor {
-    pub(crate) fn start(engine: Arc<Engine>) -> std::io::Result<Self> {
+    pub(crate) fn start(engine: Arc<Engine>, journals: Arc<OldJournals>) -> std::io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let handle = std::thread::Builder::new().name("meridian-janitor".to_owned()).spawn({
             let (shared, engine) = (Arc::clone(&shared), Arc::clone(&engine));
-            move || run(&shared, &engine)
+            move || run(&shared, &engine, journals)
         })?;
         Ok(Self { shared, engine, handle: Mutex::new(Some(handle)) })
     }
@@ -97,23 +100,27 @@ impl Janitor {
     }
 }
 
-/// The reaper, and when it is to look again.
+/// What the engine has let go of, and when it is to be looked at again.
 struct Reaping {
     reaper: Reaper,
+    journals: Arc<OldJournals>,
     due: Instant,
+    /// Until then.
+    every: Duration,
 }
 
 impl Reaping {
     fn look(&mut self, engine: &Engine) {
         if Instant::now() >= self.due {
             self.reaper.look(engine);
-            self.due = Instant::now() + REAP_EVERY;
+            self.every = if self.journals.shrink() { SHRINK_EVERY } else { REAP_EVERY };
+            self.due = Instant::now() + self.every;
         }
     }
 }
 
-fn run(shared: &Shared, engine: &Engine) {
-    let mut reaping = Reaping { reaper: Reaper::default(), due: Instant::now() };
+fn run(shared: &Shared, engine: &Engine, journals: Arc<OldJournals>) {
+    let mut reaping = Reaping { reaper: Reaper::default(), journals, due: Instant::now(), every: REAP_EVERY };
     loop {
         let mut queue = lock(&shared.queue);
         queue.running = false;
@@ -126,7 +133,7 @@ fn run(shared: &Shared, engine: &Engine) {
                 None => {
                     drop(queue);
                     reaping.look(engine);
-                    queue = wait_timeout(&shared.wake, lock(&shared.queue), REAP_EVERY).0;
+                    queue = wait_timeout(&shared.wake, lock(&shared.queue), reaping.every).0;
                 }
             }
         };

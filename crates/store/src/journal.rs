@@ -13,9 +13,11 @@
 //! smaller number has lost data that was acknowledged; the engine would cut it there without a word.
 
 use crate::StoreError;
+use crate::old_journals::OldJournals;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const MARK_FILE: &str = "synced";
 const JOURNAL_SUFFIX: &str = ".jnl";
@@ -26,11 +28,13 @@ const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
 pub(crate) struct JournalFile {
     dir: PathBuf,
     open: Option<(u64, File)>,
+    old: Arc<OldJournals>,
 }
 
 impl JournalFile {
-    pub(crate) fn new(engine_dir: PathBuf) -> Self {
-        Self { dir: engine_dir, open: None }
+    /// The journals in the engine's folder; those that were synced and are not the newest any more go to `old`.
+    pub(crate) fn new(engine_dir: PathBuf, old: Arc<OldJournals>) -> Self {
+        Self { dir: engine_dir, open: None, old }
     }
 
     /// Makes durable what the engine has handed to the operating system before this call.
@@ -46,7 +50,10 @@ impl JournalFile {
         let path = journal_path(&self.dir, id);
         let file = match self.open.take() {
             Some((open, file)) if open == id => file,
-            _ => {
+            before => {
+                if let Some((open, file)) = before {
+                    self.old.add(journal_path(&self.dir, open), file);
+                }
                 let file = File::options().write(true).open(&path).map_err(StoreError::io("open", &path))?;
                 reserve(&file, &path);
                 file
@@ -144,7 +151,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = journal_path(dir.path(), 0);
         File::create(&path).unwrap().set_len(4096).unwrap();
-        JournalFile::new(dir.path().to_owned()).sync().unwrap();
+        JournalFile::new(dir.path().to_owned(), Arc::default()).sync().unwrap();
         let meta = std::fs::metadata(&path).unwrap();
         assert_eq!(meta.len(), 4096);
         // A file system that cannot reserve has at most the blocks of the length.
@@ -154,11 +161,11 @@ mod tests {
     #[test]
     fn the_newest_journal_is_found_by_number_not_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(JournalFile::new(dir.path().to_owned()).sync().is_err());
+        assert!(JournalFile::new(dir.path().to_owned(), Arc::default()).sync().is_err());
         for name in ["9.jnl", "10.jnl", "x.jnl", "lock", "11.jnl.bak"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        let mut file = JournalFile::new(dir.path().to_owned());
+        let mut file = JournalFile::new(dir.path().to_owned(), Arc::default());
         file.sync().unwrap();
         assert_eq!(file.open.as_ref().unwrap().0, 10);
         std::fs::remove_file(dir.path().join("10.jnl")).unwrap();

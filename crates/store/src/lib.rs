@@ -23,6 +23,7 @@ mod keys;
 mod locks;
 mod log;
 mod memory;
+mod old_journals;
 mod options;
 mod recovery;
 mod scrub;

@@ -8,6 +8,7 @@ use crate::journal::{JournalFile, SyncMark};
 use crate::keys::{self, SpaceKind, Spaces};
 use crate::locks::lock;
 use crate::memory::{MemoryDisk, MemoryDriver};
+use crate::old_journals::OldJournals;
 use crate::recovery::prepare_journals;
 use crate::space::{Space, SpaceWatch};
 use crate::sync::{Bell, FailFn, OnDurable, SyncFn, Syncer};
@@ -104,7 +105,8 @@ impl Store {
         let recovered = engine.sync_number()?;
         check_recovered(recovered, synced)?;
         let syncs = Arc::new(AtomicU64::new(recovered));
-        let mut journal = JournalFile::new(engine_dir);
+        let old_journals = Arc::<OldJournals>::default();
+        let mut journal = JournalFile::new(engine_dir, Arc::clone(&old_journals));
         let sync_fn = sync_fn(&engine, &syncs, move |number| {
             journal.sync()?;
             mark.store(number)
@@ -112,7 +114,7 @@ impl Store {
         let starting = StoreError::io("start a thread for", dir.path());
         let sync = Syncer::start(wrap(sync_fn), fail_fn(Arc::clone(&engine))).map_err(starting)?;
         let starting = StoreError::io("start a thread for", dir.path());
-        let janitor = Janitor::start(Arc::clone(&engine)).map_err(starting)?;
+        let janitor = Janitor::start(Arc::clone(&engine), old_journals).map_err(starting)?;
         let space = SpaceWatch::new(dir.path(), options.min_free, options.ballast_bytes);
         Self::assemble(Parts { engine, sync, janitor, space, syncs, dir: Some(dir) }, options)
     }
