@@ -21,22 +21,26 @@ const STEP: u32 = 500;
 /// Rest after each step, and after each removal.
 const REST: Duration = Duration::from_millis(50);
 const REST_AFTER_ONE: Duration = Duration::from_millis(2);
-/// Rest after each round, or a fifth of `sweep_after` when that is less.
+/// Rest between rounds for each step of the last one: many keys are looked through a fifth of the time only.
+const REST_FOR_STEP: Duration = Duration::from_millis(200);
+/// Rest after each round at least, or a fifth of `sweep_after` when that is less.
 const ROUND: Duration = Duration::from_secs(30);
 
 /// Sweeps for ever.
 pub async fn sweep(tables: Arc<dyn Tables>, config: RedisConfig) -> core::convert::Infallible {
     let round = (config.sweep_after / 5).clamp(Duration::from_millis(100), ROUND);
+    let mut steps = 0;
     loop {
         // Nodes that were started together go apart.
-        sleep(round.mul_f64(0.5 + rand::random::<f64>())).await;
-        if let Err(error) = once(tables.as_ref(), &config).await {
+        sleep(round.max(REST_FOR_STEP * steps).mul_f64(0.5 + rand::random::<f64>())).await;
+        steps = 0;
+        if let Err(error) = once(tables.as_ref(), &config, &mut steps).await {
             tracing::debug!(%error, "sweeping expired keys: tried again later");
         }
     }
 }
 
-async fn once(tables: &dyn Tables, config: &RedisConfig) -> Result<(), DynamoError> {
+async fn once(tables: &dyn Tables, config: &RedisConfig, steps: &mut u32) -> Result<(), DynamoError> {
     let context =
         || RequestContext { token: None, max_staleness: None, deadline: Instant::now() + config.deadline };
     if tables.table(&context(), &config.table).await?.is_none() {
@@ -74,6 +78,7 @@ async fn once(tables: &dyn Tables, config: &RedisConfig) -> Result<(), DynamoErr
         if start_after.is_none() {
             return Ok(());
         }
+        *steps = steps.saturating_add(1);
         sleep(REST).await;
     }
 }

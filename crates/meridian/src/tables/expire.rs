@@ -22,8 +22,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Between rounds.
+/// Between rounds, at least.
 const ROUND: Duration = Duration::from_secs(10);
+/// Rest between rounds for each step of the last one: large tables are looked through a fifth of the time only.
+const REST_FOR_STEP: Duration = Duration::from_millis(200);
 /// Items looked at in one step, and the rest after it and after each delete: they bound what this takes from clients.
 const STEP: u32 = 500;
 const REST: Duration = Duration::from_millis(50);
@@ -37,11 +39,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs as long as the node.
 pub async fn run(tables: Arc<ReplicatedTables>, guard: Guard) -> Infallible {
+    let mut steps = 0;
     loop {
-        sleep(ROUND).await;
+        sleep(ROUND.max(REST_FOR_STEP * steps)).await;
+        steps = 0;
         // By a wrong clock too much would expire.
         if guard.trusts(tables.replication.clock_behind_ms()) {
-            Box::pin(tables.expire(guard)).await;
+            steps = Box::pin(tables.expire(guard)).await;
         }
     }
 }
@@ -62,7 +66,9 @@ impl ReplicatedTables {
         self.expired.load(Ordering::Relaxed)
     }
 
-    async fn expire(&self, guard: Guard) {
+    /// Looks through all groups that this node leads, in so many steps.
+    async fn expire(&self, guard: Guard) -> u32 {
+        let mut steps = 0;
         let catalog = self.catalogs.newest();
         for (name, table) in catalog.tables() {
             let Some(attribute) = &table.description.time_to_live else { continue };
@@ -72,14 +78,15 @@ impl ReplicatedTables {
                     continue;
                 }
                 let part = Part { name, attribute, group, late_s: late_s(&catalog, group) };
-                if let Err(error) = self.expire_part(&part, guard).await {
+                if let Err(error) = self.expire_part(&part, guard, &mut steps).await {
                     tracing::debug!(table = %name, %group, %error, "expired items are deleted later");
                 }
             }
         }
+        steps
     }
 
-    async fn expire_part(&self, part: &Part<'_>, guard: Guard) -> Result<(), DynamoError> {
+    async fn expire_part(&self, part: &Part<'_>, guard: Guard, steps: &mut u32) -> Result<(), DynamoError> {
         let mut start_after = None;
         let mut failed = 0;
         while guard.trusts(self.replication.clock_behind_ms()) {
@@ -136,6 +143,7 @@ impl ReplicatedTables {
                 return Ok(());
             }
             start_after = found.last;
+            *steps = steps.saturating_add(1);
             sleep(REST).await;
         }
         Ok(())
