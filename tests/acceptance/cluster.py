@@ -186,6 +186,12 @@ class Cluster:
         """Has the supervisor block, slow or heal the links between regions."""
         return self.control("links", order)
 
+    def links(self) -> dict:
+        """The ordered pairs of regions between which nothing passes, and those between which it is slowed."""
+        with urllib.request.urlopen(f"{self.file['supervisor']['control']}/v1/links", timeout=PATIENCE) as answer:
+            found = json.load(answer)
+        return {key: found[key] for key in ("blocked", "delayed")}
+
     def pretend(self, node: str, **pretence) -> dict:
         """Has a node take something for true."""
         return self.control(f"nodes/{node}/pretence", pretence)

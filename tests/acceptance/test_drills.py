@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import time
-import urllib.request
 
 import pytest
 from botocore.exceptions import ClientError
@@ -37,12 +36,6 @@ def judged(code, out, err, show) -> dict:
     return report
 
 
-def links(cluster) -> dict:
-    with urllib.request.urlopen(f"{cluster.file['supervisor']['control']}/v1/links", timeout=10) as answer:
-        found = json.load(answer)
-    return {key: found[key] for key in ("blocked", "delayed")}
-
-
 WHOLE = {"blocked": [], "delayed": []}
 
 
@@ -54,7 +47,7 @@ def test_a_cut_off_primary_refuses_cleanly_and_the_others_go_on(cluster, show):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        wait_until("the region is cut off", lambda: len(links(cluster)["blocked"]) == 4)
+        wait_until("the region is cut off", lambda: len(cluster.links()["blocked"]) == 4)
 
         def written(region):
             try:
@@ -69,7 +62,7 @@ def test_a_cut_off_primary_refuses_cleanly_and_the_others_go_on(cluster, show):
             lambda: old.get_item(TableName=table, Key={"pk": {"S": "k"}}, ConsistentRead=True),
             lambda: old.put_item(TableName=table, Item={"pk": {"S": "k"}, "n": {"N": "3"}}),
         ):
-            if len(links(cluster)["blocked"]) != 4:
+            if len(cluster.links()["blocked"]) != 4:
                 break
             try:
                 answer = call()
@@ -84,7 +77,7 @@ def test_a_cut_off_primary_refuses_cleanly_and_the_others_go_on(cluster, show):
         running_drill.kill()
     report = judged(running_drill.returncode, out, err, show)
     assert report["serving"] == SURVIVORS
-    assert links(cluster) == WHOLE
+    assert cluster.links() == WHOLE
     cluster.settle()
 
 
@@ -93,7 +86,7 @@ def test_the_drill_is_carried_out_and_undone(cluster, name, show):
     report = judged(*drill(cluster, name), show)
     assert report["serving"] == REGIONS
     assert len(report["nodes"]) == (1 if name in ("disk-full", "node-kill") else 2)
-    assert links(cluster) == WHOLE
+    assert cluster.links() == WHOLE
     if name == "disk-full":
         # Something was refused: the disk was taken for a full one.
         assert report["measured"]["errors"] > 0
@@ -129,12 +122,12 @@ def test_an_interrupted_drill_undoes_its_fault(cluster):
         [BINARY, "drill", "region-oneway", "--region", PRIMARY, "--dir", cluster.folder],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    wait_until("the way is cut", lambda: len(links(cluster)["blocked"]) == 2)
+    wait_until("the way is cut", lambda: len(cluster.links()["blocked"]) == 2)
     time.sleep(0.2)
     interrupted.send_signal(signal.SIGINT)
     _, err = interrupted.communicate(timeout=60)
     assert interrupted.returncode == 1 and "interrupted; the fault has been undone" in err
-    assert links(cluster) == WHOLE
+    assert cluster.links() == WHOLE
     cluster.settle()
 
 

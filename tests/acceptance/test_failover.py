@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-import urllib.request
 
 import pytest
 from cluster import PRIMARY, REGIONS, SURVIVORS, UNAVAILABLE, error_code, wait_until
@@ -19,11 +18,18 @@ BOUND = 30.0
 
 def sever(cluster, region, blocked, other="*"):
     """Blocks or heals both directions between a region and another, or all others."""
-    for link in ((region, other), (other, region)):
-        body = json.dumps({"from": link[0], "to": link[1], "block": blocked}).encode()
-        url = f"{cluster.file['supervisor']['control']}/v1/links"
-        headers = {"content-type": "application/json"}
-        urllib.request.urlopen(urllib.request.Request(url, data=body, headers=headers, method="POST"), timeout=30)
+    cluster.link(**{"from": region, "to": other, "block": blocked})
+    cluster.link(**{"from": other, "to": region, "block": blocked})
+    assert is_severed(cluster, region, other) == blocked
+
+
+def is_severed(cluster, region, other="*") -> bool:
+    """Whether nothing passes between a region and another, or all others; some of the ways must not be blocked alone."""
+    others = [name for name in REGIONS if name != region] if other == "*" else [other]
+    ways = {way for name in others for way in ((region, name), (name, region))}
+    blocked = ways & {tuple(pair) for pair in cluster.links()["blocked"]}
+    assert blocked in (set(), ways), f"only {blocked} are blocked"
+    return bool(blocked)
 
 
 @pytest.fixture
@@ -106,6 +112,7 @@ def test_what_is_lost_is_counted_kept_and_brought_back(severed, show):
         ends = [ended for _, ended in load.successes[table, PRIMARY]]
         show(f"failover: the severed leader acknowledged writes for {ends[-1] - cut_off:.2f} s (at most {GRACE} s)")
         assert ends[-1] - cut_off < GRACE + 1.0
+        assert is_severed(severed, PRIMARY), "healed before its time"
         severed.order("kill", PRIMARY)
 
         refused = fail_over(severed)
