@@ -12,5 +12,5 @@ mod validity;
 
 pub use key::{KeyError, MAX_KEYS};
 pub(crate) use proof::{Denial, NXNAME, nsec, prove};
+pub(crate) use signer::SignError;
 pub use signer::{Made, Signer};
-pub(crate) use signer::{Occasion, SignError};

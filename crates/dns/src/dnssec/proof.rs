@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 4035, section 3.1; RFC 9824 for what is not there.
 
-use super::{Occasion, SignError, Signer};
+use super::{SignError, Signer};
 use crate::answer::{Answer, Question};
 use crate::zone::Zone;
 use hickory_proto::ProtoError;
@@ -51,9 +51,8 @@ pub(crate) fn prove(
     if let Some(Denial { name, kinds }) = denial {
         answer.authorities.push(nsec(zone, &name, kinds)?);
     }
-    let occasion = Occasion { now_s: question.now_s, on_stream: question.on_stream };
     for section in [&mut answer.answers, &mut answer.authorities, &mut answer.additionals] {
-        *section = signed((zone, signer), &mem::take(section), occasion)?;
+        *section = signed((zone, signer), &mem::take(section), question)?;
     }
     if asked {
         answer.answers.retain(|record| record.record_type() == RecordType::RRSIG);
@@ -69,7 +68,7 @@ pub(crate) fn prove(
 fn signed(
     (zone, signer): (&Zone, &Signer),
     records: &[Record],
-    occasion: Occasion,
+    question: Question<'_>,
 ) -> Result<Vec<Record>, SignError> {
     let mut all = Vec::with_capacity(2 * records.len());
     let together = |a: &Record, b: &Record| a.record_type() == b.record_type() && a.name == b.name;
@@ -78,7 +77,7 @@ fn signed(
         if let Some(first) = set.first()
             && zone.vouches_for(&LowerName::new(&first.name), first.record_type())
         {
-            all.extend(signer.sign(set, occasion)?);
+            all.extend(signer.sign(set, question)?);
         }
     }
     Ok(all)

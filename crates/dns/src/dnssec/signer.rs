@@ -4,6 +4,7 @@ use super::budget::Budget;
 use super::cache::{Cache, Signature};
 use super::key::{ALGORITHM, Key, KeyError, read};
 use super::validity::validity;
+use crate::answer::Question;
 use hickory_proto::ProtoError;
 use hickory_proto::dnssec::crypto::Digest;
 use hickory_proto::dnssec::rdata::{CDNSKEY, CDS, DNSSECRData, DS, RRSIG, SigInput};
@@ -30,15 +31,6 @@ pub struct Made {
     pub signed: u64,
     /// So many had been made before.
     pub found: u64,
-}
-
-/// For which question something is signed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Occasion {
-    /// When it is answered, in seconds since 1970.
-    pub now_s: u64,
-    /// Whether it came on a stream, so from where it says.
-    pub on_stream: bool,
 }
 
 /// Why there is no signature.
@@ -125,11 +117,11 @@ impl Signer {
     ///
     /// # Errors
     /// [`SignError`].
-    pub(crate) fn sign(&self, set: &[Record], occasion: Occasion) -> Result<Vec<Record>, SignError> {
+    pub(crate) fn sign(&self, set: &[Record], question: Question<'_>) -> Result<Vec<Record>, SignError> {
         let Some(first) = set.first() else { return Ok(Vec::new()) };
         // Whichever of the keys the parent's DS record names vouches for the others.
         let keys = if first.record_type() == RecordType::DNSKEY { self.keys.len() } else { 1 };
-        self.keys.iter().take(keys).map(|key| self.signature(key, first, set, occasion)).collect()
+        self.keys.iter().take(keys).map(|key| self.signature(key, first, set, question)).collect()
     }
 
     fn signature(
@@ -137,10 +129,10 @@ impl Signer {
         key: &Key,
         first: &Record,
         set: &[Record],
-        occasion: Occasion,
+        question: Question<'_>,
     ) -> Result<Record, SignError> {
         let kind = first.record_type();
-        let validity = validity(&first.name, kind, occasion.now_s);
+        let validity = validity(&first.name, kind, question.now_s);
         let input = SigInput {
             type_covered: kind,
             algorithm: ALGORITHM,
@@ -153,13 +145,13 @@ impl Signer {
             signer_name: self.zone.clone(),
         };
         let data = TBS::from_input(&first.name, DNSClass::IN, &input, set.iter())?;
-        let signature = self.over(key, &data, occasion)?;
+        let signature = self.over(key, &data, question)?;
         let rrsig = RData::DNSSEC(DNSSECRData::RRSIG(RRSIG::from_sig(input, signature)));
         Ok(Record::from_rdata(first.name.clone(), first.ttl, rrsig))
     }
 
     /// The signature over data: the one that was made before, if it is still there.
-    fn over(&self, key: &Key, data: &TBS, occasion: Occasion) -> Result<Vec<u8>, SignError> {
+    fn over(&self, key: &Key, data: &TBS, question: Question<'_>) -> Result<Vec<u8>, SignError> {
         let digest = Digest::new(data.as_ref(), DigestType::SHA256).map_err(ProtoError::from)?;
         let digest = digest.as_ref().try_into().ok();
         let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,7 +160,7 @@ impl Signer {
             return Ok(found.to_vec());
         }
         let budget = || self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        if !occasion.on_stream && !budget().take(occasion.now_s) {
+        if !question.on_stream && !budget().take(question.now_s) {
             return Err(SignError::TooMany);
         }
         // Without a lock, so that other threads go on.
