@@ -105,22 +105,20 @@ struct Reaping {
     reaper: Reaper,
     journals: Arc<OldJournals>,
     due: Instant,
-    /// Until then.
-    every: Duration,
 }
 
 impl Reaping {
     fn look(&mut self, engine: &Engine) {
         if Instant::now() >= self.due {
             self.reaper.look(engine);
-            self.every = if self.journals.shrink() { SHRINK_EVERY } else { REAP_EVERY };
-            self.due = Instant::now() + self.every;
+            let every = if self.journals.shrink() { SHRINK_EVERY } else { REAP_EVERY };
+            self.due = Instant::now() + every;
         }
     }
 }
 
 fn run(shared: &Shared, engine: &Engine, journals: Arc<OldJournals>) {
-    let mut reaping = Reaping { reaper: Reaper::default(), journals, due: Instant::now(), every: REAP_EVERY };
+    let mut reaping = Reaping { reaper: Reaper::default(), journals, due: Instant::now() };
     loop {
         let mut queue = lock(&shared.queue);
         queue.running = false;
@@ -133,7 +131,8 @@ fn run(shared: &Shared, engine: &Engine, journals: Arc<OldJournals>) {
                 None => {
                     drop(queue);
                     reaping.look(engine);
-                    queue = wait_timeout(&shared.wake, lock(&shared.queue), reaping.every).0;
+                    let rest = reaping.due.saturating_duration_since(Instant::now());
+                    queue = wait_timeout(&shared.wake, lock(&shared.queue), rest).0;
                 }
             }
         };

@@ -7,7 +7,7 @@ use crate::locks::lock;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// What is given back in one step.
@@ -53,7 +53,7 @@ impl OldJournals {
 }
 
 /// The length of a journal whose name is gone; `None` while it is there.
-fn removed_length(path: &PathBuf, file: &File) -> io::Result<Option<u64>> {
+fn removed_length(path: &Path, file: &File) -> io::Result<Option<u64>> {
     let meta = file.metadata()?;
     // Both, since not every file system counts names, and a journal that is needed must not be cut.
     let gone = meta.nlink() == 0
